@@ -1,0 +1,1 @@
+"""Reading and writing slices of safetensors files."""
