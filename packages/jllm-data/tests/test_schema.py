@@ -1,0 +1,70 @@
+"""The metadata survives the file; digests depend on values alone."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jllm.data.digest import row_group_digest
+from jllm.data.schema import FileMetadata, arrow_schema, read_metadata
+
+FT = FileMetadata(kind="ft", max_len=9, tokenizer_digest="ab", chat_template_digest="cd")
+PRETRAIN = FileMetadata(kind="pretrain", max_len=5, tokenizer_digest="ab", document_end_id=0)
+
+
+@pytest.mark.parametrize("metadata", [FT, PRETRAIN])
+def test_metadata_survives_a_parquet_file(tmp_path: Path, metadata: FileMetadata) -> None:
+    schema = arrow_schema(metadata)
+    columns = [pa.array([[1, 2]], pa.list_(pa.int32())) for _ in schema.names]
+    pq.write_table(pa.table(columns, schema=schema), tmp_path / "a.parquet")
+    footer = pq.read_metadata(tmp_path / "a.parquet")
+    assert read_metadata(footer.metadata) == metadata
+    assert footer.schema.to_arrow_schema().names == schema.names
+
+
+def test_files_by_others_have_no_metadata() -> None:
+    assert read_metadata(None) is None
+    assert read_metadata({b"pandas": b"{}", b"\xff": b"\xff"}) is None
+
+
+def test_a_newer_format_and_a_bad_kind_are_refused() -> None:
+    pairs = dict(arrow_schema(FT).metadata)
+    with pytest.raises(ValueError, match="format_version is '2'"):
+        read_metadata({**pairs, b"jllm.format_version": b"2"})
+    with pytest.raises(ValueError, match="kind is 'chat'"):
+        read_metadata({**pairs, b"jllm.kind": b"chat"})
+    del pairs[b"jllm.max_len"]
+    with pytest.raises(ValueError, match="jllm.max_len is absent"):
+        read_metadata(pairs)
+
+
+ROWS = st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=5), max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS, cut=st.integers(0, 8))
+def test_digest_is_the_documented_hash_whatever_the_chunks(rows: list[list[int]], cut: int) -> None:
+    lengths = np.array([len(row) for row in rows], "<i4").tobytes()
+    values = np.array([value for row in rows for value in row], "<i4").tobytes()
+    other = np.array([1] * len(rows), "<i4").tobytes() * 2
+    expected = hashlib.blake2b(lengths + values + other, digest_size=16).hexdigest()
+    whole = pa.array(rows, pa.list_(pa.int32()))
+    chunked = pa.chunked_array([whole[:cut], whole[cut:]])
+    large = whole.cast(pa.large_list(pa.int32()))
+    labels = pa.array([[1]] * len(rows), pa.list_(pa.int32()))
+    for column in (whole, chunked, large):
+        assert row_group_digest({"labels": labels, "input_ids": column}) == expected
+
+
+def test_digest_refuses_nulls_and_unknown_columns() -> None:
+    with pytest.raises(ValueError, match="null rows"):
+        row_group_digest({"input_ids": pa.array([[1], None], pa.list_(pa.int32()))})
+    with pytest.raises(ValueError, match="null ids"):
+        row_group_digest({"input_ids": pa.array([[1, None]], pa.list_(pa.int32()))})
+    with pytest.raises(ValueError, match="image_ids"):
+        row_group_digest({"image_ids": pa.array([[1]], pa.list_(pa.int32()))})
