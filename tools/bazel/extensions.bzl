@@ -1,0 +1,13 @@
+"""The repositories of this tree for MODULE.bazel."""
+
+load(":pypi.bzl", "pypi_repository")
+load(":python.bzl", "python_configure")
+
+def _jllm_impl(_ctx):
+    python_configure(name = "python")
+    pypi_repository(
+        name = "pypi",
+        requirements = "//third_party/python:dev_lock.txt",
+    )
+
+jllm = module_extension(implementation = _jllm_impl)
