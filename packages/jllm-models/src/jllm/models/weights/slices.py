@@ -33,7 +33,7 @@ class Slice:
         """Check that the two boxes agree and that `there` lies in the tensor."""
         assert len(self.there) == len(self.here) == len(self.shape), self
         for (start, stop), (low, high), size in zip(self.there, self.here, self.shape, strict=True):
-            assert 0 <= start <= stop <= size and 0 <= low and stop - start == high - low, self
+            assert 0 <= start <= stop <= size and low >= 0 and stop - start == high - low, self
 
     @property
     def extents(self) -> tuple[int, ...]:
@@ -84,7 +84,8 @@ def rows(slices: Iterable[Slice], parameter: str, start: int, stop: int) -> tupl
             continue
         offset = there_start - here_start
         there = ((low + offset, high + offset), *piece.there[1:])
-        kept.append(replace(piece, there=there, here=((low - start, high - start), *piece.here[1:])))
+        here = ((low - start, high - start), *piece.here[1:])
+        kept.append(replace(piece, there=there, here=here))
     return tuple(kept)
 
 

@@ -1,0 +1,166 @@
+"""Reading slices of the tensors of a model directory, and no byte more than needed.
+
+Bytes are read with `pread` through one buffer, so the extra memory is the buffer (4 MiB) whatever
+the size of the model; nothing is mapped, because mapped pages count as memory once touched.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jllm.models.weights.format import MEND, Entry, read_header
+from jllm.models.weights.plan import index_name
+from jllm.models.weights.slices import Slice, first_element, runs, span, split, strides
+from torch import Tensor
+
+BUFFER_BYTES = 4 * 2**20
+_MIN_RUN_BYTES = 32 * 1024  # shorter runs are read together with what lies between them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightFiles:
+    """The tensors of a model directory: for each, its file and its place there."""
+
+    directory: Path
+    tensors: Mapping[str, tuple[Path, Entry]]
+
+
+def open_weights(directory: Path, stem: str = "model") -> WeightFiles:
+    """Read the headers of `<stem>.safetensors`, or of all files named by its index.
+
+    Raises ValueError where there are no such files, where the index names a file or a tensor that
+    is not there, and for damaged files. Reads headers alone.
+    """
+    single, index = directory / f"{stem}.safetensors", directory / index_name(stem)
+    if index.exists():
+        return WeightFiles(directory=directory, tensors=_indexed(directory, index))
+    if not single.exists():
+        raise ValueError(f"{directory}: holds neither {single.name} nor {index.name}")
+    entries = read_header(single).items()
+    return WeightFiles(directory=directory, tensors={name: (single, e) for name, e in entries})
+
+
+def _indexed(directory: Path, index: Path) -> dict[str, tuple[Path, Entry]]:
+    """Read the files that an index names and check that they hold what it says."""
+    try:
+        weight_map = json.loads(index.read_bytes())["weight_map"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{index}: no JSON object with a weight_map; {MEND}") from None
+    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
+        raise ValueError(f"{index}: weight_map does not map names to files; {MEND}")
+    names = sorted(set(weight_map.values()))
+    if strange := [name for name in names if Path(name).name != name]:
+        raise ValueError(f"{index}: names files outside its directory: {', '.join(strange)}")
+    if absent := [name for name in names if not (directory / name).exists()]:
+        raise ValueError(f"{index}: files it names are missing: {', '.join(absent)}; {MEND}")
+    entries = {name: read_header(directory / name) for name in names}
+    tensors, lost = {}, []
+    for tensor, name in weight_map.items():
+        if tensor in entries[name]:
+            tensors[tensor] = (directory / name, entries[name][tensor])
+        else:
+            lost.append(f"{tensor} in {name}")
+    if lost:
+        raise ValueError(f"{index}: tensors it names are missing: {', '.join(lost)}; {MEND}")
+    return tensors
+
+
+def extra_tensors(files: WeightFiles, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the tensors of the files that are not among `names`."""
+    return tuple(sorted(files.tensors.keys() - set(names)))
+
+
+def load_slices(
+    directory: Path, slices: Iterable[Slice], tensors: Mapping[str, Tensor], stem: str = "model"
+) -> WeightFiles:
+    """Fill the parameters `tensors` with the slices of a model directory; return its table.
+
+    Parameters may be of any dtype, layout and device; values are converted as `Tensor.copy_` does.
+    Parts of parameters that no slice names, and tensors that no slice wants, are left alone
+    (`extra_tensors` lists the latter). Before the first read, all missing tensors and wrong shapes
+    are reported in one ValueError.
+    """
+    files = open_weights(directory, stem)
+    wanted = sorted(slices, key=lambda piece: _position(files, piece))
+    _check(files, wanted)
+    buffer = torch.empty(BUFFER_BYTES, dtype=torch.uint8)
+    with torch.no_grad(), _descriptors() as descriptor_of:
+        for piece in wanted:
+            path, entry = files.tensors[piece.tensor]
+            target = tensors[piece.parameter]
+            for part in split(piece, BUFFER_BYTES // entry.dtype.itemsize):
+                source = _read(descriptor_of(path), path, entry, part, buffer)
+                target[part.here_index].copy_(source)
+    return files
+
+
+def _position(files: WeightFiles, piece: Slice) -> tuple[str, int, int]:
+    """Sort key: the order of the slices' bytes on disk."""
+    if piece.tensor not in files.tensors:
+        return ("", 0, 0)
+    path, entry = files.tensors[piece.tensor]
+    return (path.name, entry.offset, first_element(piece))
+
+
+def _check(files: WeightFiles, slices: Iterable[Slice]) -> None:
+    """Raise one error that lists every tensor that is missing or has another shape."""
+    wrong = {}
+    for piece in slices:
+        if piece.tensor not in files.tensors:
+            wrong[piece.tensor] = "is missing"
+        elif (found := files.tensors[piece.tensor][1].shape) != piece.shape:
+            wrong[piece.tensor] = f"has shape {list(found)}, the model wants {list(piece.shape)}"
+    if wrong:
+        listed = "\n".join(f"  {name} {what}" for name, what in sorted(wrong.items()))
+        raise ValueError(
+            f"{files.directory}: {len(wrong)} tensors do not fit the model that its config.json"
+            f" describes; take the files and the config.json of the same model:\n{listed}"
+        )
+
+
+@contextmanager
+def _descriptors() -> Iterator:
+    """Give a function that opens a path once; all are closed in the end."""
+    opened: dict[Path, int] = {}
+
+    def descriptor_of(path: Path) -> int:
+        if path not in opened:
+            opened[path] = os.open(path, os.O_RDONLY)
+        return opened[path]
+
+    try:
+        yield descriptor_of
+    finally:
+        for descriptor in opened.values():
+            os.close(descriptor)
+
+
+def _read(descriptor: int, path: Path, entry: Entry, part: Slice, buffer: Tensor) -> Tensor:
+    """Read one part, whose span fits the buffer, and return a view of it in the part's shape."""
+    item = entry.dtype.itemsize
+    (run, *others) = runs(part)
+    memory = memoryview(buffer.numpy())
+    if not others and run.count > 1 and run.length * item >= _MIN_RUN_BYTES:
+        size = run.length * item
+        for number in range(run.count):
+            start = entry.offset + (run.offset + number * run.stride) * item
+            _fill(descriptor, path, memory[number * size : (number + 1) * size], start)
+        values = buffer[: run.count * size].view(entry.dtype)
+        return values.view(part.extents)
+    size = span(part) * item
+    _fill(descriptor, path, memory[:size], entry.offset + first_element(part) * item)
+    return buffer[:size].view(entry.dtype).as_strided(part.extents, strides(part.shape))
+
+
+def _fill(descriptor: int, path: Path, memory: memoryview, offset: int) -> None:
+    """Fill the memory from the file at `offset`; a file that ends early is an error."""
+    filled = 0
+    while filled < len(memory):
+        count = os.preadv(descriptor, [memory[filled:]], offset + filled)
+        if count == 0:
+            raise ValueError(f"{path}: ends at byte {offset + filled}, within a tensor; {MEND}")
+        filled += count

@@ -1,0 +1,163 @@
+"""Writing slices of tensors at their final place in safetensors files.
+
+One rank creates the files at their full size; then every rank writes its own slices with `pwrite`,
+in any order and at the same time, through pieces of a few MiB. Every piece is digested on its way,
+so that a flipped bit can be found later. Costs one pass over the bytes; digests run at about 1 GB/s
+a core.
+"""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jllm.models.weights.format import Entry
+from jllm.models.weights.plan import FilePlan
+from jllm.models.weights.slices import Run, Slice, runs, split
+from torch import Tensor
+
+PIECE_BYTES = 8 * 2**20
+_NO_ALLOCATION = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Chunk:
+    """Bytes of a file with their digest: `count` runs of `length` bytes, `stride` apart."""
+
+    file: str
+    offset: int
+    length: int
+    count: int
+    stride: int
+    digest: str
+
+    @property
+    def size(self) -> int:
+        """Number of bytes digested."""
+        return self.length * self.count
+
+    def __str__(self) -> str:
+        """Name the file and the range of bytes, for messages."""
+        end = self.offset + (self.count - 1) * self.stride + self.length
+        return f"{self.file} bytes {self.offset} to {end}"
+
+
+def digest_of(*parts: bytes | memoryview) -> str:
+    """Return the 16-byte BLAKE2b digest of the parts as hex."""
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        state.update(part)
+    return state.hexdigest()
+
+
+def create_files(directory: Path, plan: FilePlan) -> list[Chunk]:
+    """Create the planned files at full size with their headers, and the index; return the chunks.
+
+    Space is allocated now, so that a full disk is an OSError here rather than a surprise later.
+    """
+    chunks = []
+    for file in plan.files:
+        with (directory / file.name).open("xb") as out:
+            allocate(out.fileno(), file.size)
+            out.write(file.header)
+        chunks.append(_chunk(file.name, 0, file.header))
+    if plan.index is not None:
+        with (directory / plan.index_name).open("xb") as out:
+            out.write(plan.index)
+        chunks.append(_chunk(plan.index_name, 0, plan.index))
+    return chunks
+
+
+def _chunk(file: str, offset: int, data: bytes) -> Chunk:
+    """Return the chunk of some contiguous bytes."""
+    length = len(data)
+    return Chunk(
+        file=file, offset=offset, length=length, count=1, stride=length, digest=digest_of(data)
+    )
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Reserve the file's bytes on the disk; where that is not supported, set its size alone."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in _NO_ALLOCATION:
+            raise
+        os.ftruncate(descriptor, size)
+
+
+def write_slices(
+    directory: Path, plan: FilePlan, slices: Iterable[Slice], tensors: Mapping[str, Tensor]
+) -> list[Chunk]:
+    """Write slices of the parameters `tensors` into the created files; return what was written.
+
+    Values are converted to the planned dtype piece by piece, as `Tensor.to` does; parameters may
+    be on any device. The files are not synced (`sync_files`). Slices of several callers must not
+    overlap unless they hold the same values.
+    """
+    places = plan.locate()
+    descriptors: dict[str, int] = {}
+    chunks = []
+    try:
+        for piece in slices:
+            name, entry = places[piece.tensor]
+            assert entry.shape == piece.shape, f"planned with shape {entry.shape}: {piece}"
+            if name not in descriptors:
+                descriptors[name] = os.open(directory / name, os.O_WRONLY)
+            source = tensors[piece.parameter].detach()
+            for part in split(piece, PIECE_BYTES // entry.dtype.itemsize):
+                data = _bytes(source[part.here_index], entry.dtype)
+                chunks += _write(descriptors[name], name, entry, part, data)
+    finally:
+        for descriptor in descriptors.values():
+            os.close(descriptor)
+    return chunks
+
+
+def _bytes(values: Tensor, dtype: torch.dtype) -> memoryview:
+    """Return the row-major bytes of a small tensor after conversion."""
+    flat = values.to(device="cpu", dtype=dtype).contiguous().reshape(-1)
+    return memoryview(flat.view(torch.uint8).numpy())
+
+
+def _write(
+    descriptor: int, name: str, entry: Entry, part: Slice, data: memoryview
+) -> Iterable[Chunk]:
+    """Write one part's bytes, run by run."""
+    item, position = entry.dtype.itemsize, 0
+    for run in runs(part):
+        run = Run(run.offset * item, run.length * item, run.count, run.stride * item)
+        mine = data[position : position + run.length * run.count]
+        position += len(mine)
+        offset = entry.offset + run.offset
+        for number in range(run.count):
+            start = number * run.length
+            _put(descriptor, mine[start : start + run.length], offset + number * run.stride)
+        yield Chunk(
+            file=name,
+            offset=offset,
+            length=run.length,
+            count=run.count,
+            stride=run.stride,
+            digest=digest_of(mine),
+        )
+
+
+def _put(descriptor: int, data: memoryview, offset: int) -> None:
+    """Write all of the data at `offset`."""
+    written = 0
+    while written < len(data):
+        written += os.pwrite(descriptor, data[written:], offset + written)
+
+
+def sync_files(directory: Path, names: Iterable[str]) -> None:
+    """Force the named files to the disk."""
+    for name in sorted(set(names)):
+        descriptor = os.open(directory / name, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
