@@ -1,7 +1,7 @@
 """Read the documentation strings of Python's standard library from its source files.
 
-Nothing is imported or run: each file is parsed with `ast`. The order is that of the names, so one version
-of Python gives one list everywhere. Costs about 3 s for the 600 files of Python 3.11.
+Nothing is imported or run: each file is parsed with `ast`. The order is that of the names, so one
+version of Python gives one list everywhere. Costs about 2 s for the 400 files of Python 3.11.
 """
 
 import ast
