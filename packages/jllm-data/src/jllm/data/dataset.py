@@ -1,0 +1,200 @@
+"""A folder of parquet files as one data set: what it holds, checked before a row is read.
+
+Reads every footer (16 threads; about 1 ms a file and 1 µs a row group) and every info file, but no
+data. The footers are the truth for rows; an info file that disagrees with them is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from jllm.data.footer import Footer, read_footer
+from jllm.data.read_info import HOW_TO_WRITE, Info, read_info
+from jllm.data.schema import Kind
+
+_THREADS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowGroup:
+    """One row group of one file."""
+
+    file: Path
+    index: int
+    """Its number in the file."""
+    rows: int
+    digest: str | None
+    """`digest.row_group_digest` of its columns; None where no info file states one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """What `open_dataset` found."""
+
+    path: Path
+    kind: Kind
+    """"ft" where the rows have labels."""
+    fields: tuple[str, ...]
+    """The columns to read, in the order of `schema.FIELDS`."""
+    max_len: int
+    """The most ids a row holds; a row gives L = max_len − 1 positions."""
+    num_rows: int
+    row_groups: tuple[RowGroup, ...]
+    """By relative file name, then index: the numbering that `order` permutes."""
+    document_end_id: int | None
+    tokenizer_digest: str
+    """Empty where the files do not state one (files by others), as the next."""
+    chat_template_digest: str
+    digest: str
+    """32 hexadecimal digits that name the content: checkpoints keep it."""
+
+    @cached_property
+    def group_rows(self) -> np.ndarray:
+        """Rows of each row group, int64 [groups]."""
+        return np.array([group.rows for group in self.row_groups], dtype=np.int64)
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Open the folder `path` (parquet files at any depth, hidden and temporary ones left out).
+
+    ValueError names the file and the mend: no parquet or info file, a damaged footer, a missing
+    column or one that is not list<int32>, files of different kinds, lengths or tokenizers, and
+    whatever an info file states otherwise than the footers.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise ValueError(f"{path}: not a folder; expected one that python -m jllm.raw2ids wrote")
+    files = _visible(path, "*.parquet")
+    if not files:
+        raise ValueError(f"{path}: holds no *.parquet file; make them with python -m jllm.raw2ids")
+    infos = [read_info(file) for file in _visible(path, "*info.json")]
+    if not infos:
+        raise ValueError(
+            f"{path}: holds no *info.json file. If jllm.raw2ids wrote these files, copy its "
+            f"<name>_info.json as well; for files by others {HOW_TO_WRITE}"
+        )
+    with ThreadPoolExecutor(_THREADS) as pool:
+        footers = list(pool.map(read_footer, files))
+    _check_alike(footers)
+    max_len = max(info.max_len for info in infos)
+    first = footers[0]
+    if first.metadata is not None and first.metadata.max_len != max_len:
+        raise ValueError(
+            f"{first.path}: was written with max_len {first.metadata.max_len}, the info files of "
+            f"{path} state {max_len}: keep data of one max_len in one folder"
+        )
+    digests = _check_infos(infos, footers)
+    row_groups = tuple(
+        RowGroup(file=footer.path, index=index, rows=rows, digest=digests.get((footer.path, index)))
+        for footer in footers
+        for index, rows in enumerate(footer.group_rows)
+    )
+    return Dataset(
+        path=path,
+        kind=first.kind,
+        fields=first.fields,
+        max_len=max_len,
+        num_rows=sum(footer.num_rows for footer in footers),
+        row_groups=row_groups,
+        document_end_id=first.metadata.document_end_id if first.metadata else None,
+        tokenizer_digest=first.metadata.tokenizer_digest if first.metadata else "",
+        chat_template_digest=first.metadata.chat_template_digest if first.metadata else "",
+        digest=_digest(path, footers, row_groups),
+    )
+
+
+def _visible(path: Path, pattern: str) -> list[Path]:
+    """Files by relative name; Spark's and others' `_temporary`, `.part-0.crc`, … are not data."""
+    files = (file for file in path.rglob(pattern) if file.is_file())
+    parts = ((file.relative_to(path).parts, file) for file in files)
+    return [file for names, file in sorted(parts) if not any(n[0] in "._" for n in names)]
+
+
+def _check_alike(footers: Sequence[Footer]) -> None:
+    first = footers[0]
+    for footer in footers[1:]:
+        for what, here, there in zip(
+            ("kind and columns", "metadata"),
+            ((footer.kind, footer.fields), footer.metadata),
+            ((first.kind, first.fields), first.metadata),
+            strict=True,
+        ):
+            if here != there:
+                raise ValueError(
+                    f"{footer.path} and {first.path} differ in {what}: {here} and {there}; "
+                    "keep data of one kind, max_len and tokenizer in one folder"
+                )
+
+
+def _check_infos(infos: Sequence[Info], footers: Sequence[Footer]) -> dict[tuple[Path, int], str]:
+    """The digest of (file, row group) for all that the info files list."""
+    found = {footer.path: footer for footer in footers}
+    digests = {}
+    for info in infos:
+        missing = sorted(set(info.fields) - set(footers[0].columns))
+        if missing:
+            raise ValueError(
+                f"{info.path}: states the column {missing[0]!r}, {footers[0].path} has only "
+                f"{', '.join(footers[0].columns)}"
+            )
+        _check_stated(info, footers[0])
+        for listed in info.files or ():
+            footer = found.get(listed.path)
+            if footer is None:
+                raise ValueError(f"{listed.path}: missing, but listed in {info.path}")
+            rows = [group.num_samples for group in listed.row_groups]
+            if rows != list(footer.group_rows) or listed.num_samples != footer.num_rows:
+                raise ValueError(
+                    f"{listed.path}: has {footer.num_rows} rows in {len(footer.group_rows)} row "
+                    f"groups, {info.path} states {listed.num_samples} in {len(rows)}: one of them "
+                    "is of another conversion; convert again"
+                )
+            digests |= {(listed.path, i): group.digest for i, group in enumerate(listed.row_groups)}
+    stated, held = sum(info.num_samples for info in infos), sum(f.num_rows for f in footers)
+    if stated != held:
+        raise ValueError(
+            f"{_names(info.path for info in infos)}: num_samples is {stated}, the {len(footers)} "
+            f"parquet files hold {held} rows{_unlisted(infos, footers)}"
+        )
+    return digests
+
+
+def _check_stated(info: Info, footer: Footer) -> None:
+    for key, value in info.stated.items():
+        here = footer.kind if key == "kind" else getattr(footer.metadata, key, value)
+        if value != here:
+            raise ValueError(
+                f"{info.path}: {key} is {value!r}, {footer.path} has {here!r}: one of them is of "
+                "another conversion; convert again"
+            )
+
+
+def _unlisted(infos: Sequence[Info], footers: Sequence[Footer]) -> str:
+    listed = {file.path for info in infos for file in info.files or ()}
+    files = [footer.path for footer in footers if footer.path not in listed]
+    return f"; no info file lists {_names(files)}" if listed and files else ""
+
+
+def _names(paths: Iterable[Path]) -> str:
+    names = [str(path) for path in paths]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _digest(path: Path, footers: Sequence[Footer], row_groups: Sequence[RowGroup]) -> str:
+    """Of the row groups' digests in order; of a file by others, its name, rows and footer size."""
+    digest = hashlib.blake2b(digest_size=16)
+    unknown = {group.file for group in row_groups if group.digest is None}
+    for footer in footers:
+        if footer.path in unknown:
+            name = footer.path.relative_to(path).as_posix()
+            digest.update(f"{name} {footer.num_rows} {footer.size}\n".encode())
+    for group in row_groups:
+        digest.update(f"{group.rows} {group.digest}\n".encode())
+    return digest.hexdigest()

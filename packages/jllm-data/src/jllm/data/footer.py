@@ -1,0 +1,86 @@
+"""A parquet file's footer: which of our columns it has, how many rows, what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jllm.data.schema import FIELDS, INPUT_IDS, LABELS, FileMetadata, Kind, fields_of, read_metadata
+
+_NEEDS_MORE = ("image_ids",)
+"""Columns without which a row would not mean what its writer meant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footer:
+    """What is kept of one file's footer."""
+
+    path: Path
+    kind: Kind
+    """As the metadata says; of files by others, "ft" where there are labels."""
+    columns: tuple[str, ...]
+    """All columns of the file."""
+    fields: tuple[str, ...]
+    """The columns that are read, in the order of `schema.FIELDS`."""
+    group_rows: tuple[int, ...]
+    """Rows of each row group."""
+    size: int
+    """Bytes of the footer."""
+    metadata: FileMetadata | None
+    """None for files by others."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the file."""
+        return sum(self.group_rows)
+
+
+def read_footer(path: Path) -> Footer:
+    """Read and check one footer; ValueError names the file and the mend."""
+    try:
+        footer = pq.read_metadata(path)
+        schema = footer.schema.to_arrow_schema()
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(
+            f"{path}: no readable parquet footer ({error}); it is cut short or damaged: copy it "
+            "or convert it again"
+        ) from error
+    fields = tuple(name for name in FIELDS if name in schema.names)
+    try:
+        metadata = read_metadata(footer.metadata)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    _check_columns(schema, fields_of(metadata.kind) if metadata else (INPUT_IDS,), path)
+    groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
+    return Footer(
+        path=path,
+        kind=metadata.kind if metadata else ("ft" if LABELS in fields else "pretrain"),
+        columns=tuple(schema.names),
+        fields=fields,
+        group_rows=groups,
+        size=footer.serialized_size,
+        metadata=metadata,
+    )
+
+
+def _check_columns(schema: pa.Schema, needed: tuple[str, ...], path: Path) -> None:
+    for name in needed:
+        if name not in schema.names:
+            raise ValueError(
+                f"{path}: has no column {name!r} (columns: {', '.join(schema.names) or 'none'}); "
+                "text is converted with python -m jllm.raw2ids"
+            )
+    for name in _NEEDS_MORE:
+        if name in schema.names:
+            raise ValueError(f"{path}: column {name!r}: rows with images are not read here")
+    for name in (name for name in FIELDS if name in schema.names):
+        kind = schema.field(name).type
+        lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        if not lists or kind.value_type != pa.int32():
+            raise ValueError(
+                f"{path}: column {name!r} is {kind}, expected list<int32>: cast it "
+                "(Spark: array<int>) and write the file again"
+            )

@@ -1,0 +1,108 @@
+"""The info files of a data folder: how many rows it should hold, how long they are, their digests.
+
+`<name>_info.json` as jllm writes it, or the `data_info.json` that a Spark user writes by hand (only
+num_samples, max_len, max_num_blocks, fields). Nothing of the parquet files is read here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedRowGroup:
+    """What an info file says of one row group."""
+
+    num_samples: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedFile:
+    """What an info file says of one parquet file."""
+
+    path: Path
+    num_samples: int
+    row_groups: tuple[ListedRowGroup, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """One info file."""
+
+    path: Path
+    num_samples: int
+    max_len: int
+    fields: tuple[str, ...]
+    """The columns it promises; empty where it does not say."""
+    files: tuple[ListedFile, ...] | None
+    """None where it lists none (files by others)."""
+    stated: Mapping[str, Any]
+    """Whatever of kind, tokenizer_digest, chat_template_digest, document_end_id it states."""
+
+
+STATED = ("kind", "tokenizer_digest", "chat_template_digest", "document_end_id")
+
+HOW_TO_WRITE = (
+    'write a data_info.json beside the parquet files: {"num_samples": <rows of all files>, '
+    '"max_len": <most ids a row holds>, "max_num_blocks": <most documents a row holds, plus 1>, '
+    '"fields": ["input_ids", "cu_seqlens"]}'
+)
+
+
+def read_info(path: Path) -> Info:
+    """Read one info file; ValueError names it and the key that is missing or wrong."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
+        raise ValueError(f"{path}: not a JSON file ({error}); {HOW_TO_WRITE}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, expected an object")
+    max_len = _count(content, "max_len", path)
+    if max_len < 2:
+        raise ValueError(f"{path}: max_len is {max_len}, expected at least 2")
+    files = content.get("files")
+    fields = content.get("fields", [])
+    if not isinstance(fields, list) or not all(isinstance(name, str) for name in fields):
+        raise ValueError(f"{path}: fields is {fields!r}, expected a list of column names")
+    return Info(
+        path=path,
+        num_samples=_count(content, "num_samples", path),
+        max_len=max_len,
+        fields=tuple(fields),
+        files=None if files is None else _listed_files(files, path),
+        stated={key: content[key] for key in STATED if key in content},
+    )
+
+
+def _listed_files(files: Any, path: Path) -> tuple[ListedFile, ...]:
+    try:
+        return tuple(
+            ListedFile(
+                path=path.parent / file["name"],
+                num_samples=_count(file, "num_samples", path),
+                row_groups=tuple(
+                    ListedRowGroup(
+                        num_samples=_count(group, "num_samples", path), digest=str(group["digest"])
+                    )
+                    for group in file["row_groups"]
+                ),
+            )
+            for file in files
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path}: "files" is damaged ({error!r}), expected [{{"name", "num_samples", '
+            '"row_groups": [{"num_samples", "digest"}]}]: convert again'
+        ) from error
+
+
+def _count(content: Mapping[str, Any], key: str, path: Path) -> int:
+    value = content.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{path}: {key} is {value!r}, expected a number of 0 or more")
+    return value

@@ -1,0 +1,89 @@
+"""Read single row groups from many parquet files: few files open at once, every group checked.
+
+Files are read, not mapped: a file that is cut short while a run lasts then gives an error, not a
+SIGBUS. A row group is checked against its digest (about 1 GB/s) and, where the writer stored page
+checksums, against these.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jllm.data.dataset import Dataset
+from jllm.data.digest import row_group_digest
+from jllm.data.rows import Rows, decode_rows
+
+OPEN_FILES = 32
+"""The most parquet files kept open: bounds file handles and parsed footers."""
+
+
+class RowGroupFiles:
+    """Decodes row groups of a data set by their number. For one thread at a time."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Open nothing yet."""
+        self._dataset = dataset
+        self._open: OrderedDict[Path, pq.ParquetFile] = OrderedDict()
+
+    def read(self, number: int) -> Rows:
+        """Read, check and decode `dataset.row_groups[number]`.
+
+        ValueError names file and row group where the file is missing, damaged or not the one that
+        was opened, and where its rows are not what a row must be.
+        """
+        group = self._dataset.row_groups[number]
+        where = f"{group.file}, row group {group.index}"
+        try:
+            table = self._file(group.file).read_row_group(
+                group.index, columns=list(self._dataset.fields), use_threads=False
+            )
+            columns = {name: table.column(name) for name in self._dataset.fields}
+        except (OSError, LookupError, pa.ArrowException) as error:
+            raise ValueError(
+                f"{where}: cannot be read ({error}); the file is damaged or was changed: copy it "
+                "or convert it again"
+            ) from error
+        if table.num_rows != group.rows:
+            raise ValueError(
+                f"{where}: has {table.num_rows} rows, had {group.rows} when the data set was "
+                "opened: files must not change while they are read"
+            )
+        if group.digest is not None:
+            _check_digest(columns, group.digest, where)
+        return decode_rows(
+            columns,
+            max_len=self._dataset.max_len,
+            document_end_id=self._dataset.document_end_id,
+            where=where,
+        )
+
+    def close(self) -> None:
+        """Close every file."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _file(self, path: Path) -> pq.ParquetFile:
+        if path in self._open:
+            self._open.move_to_end(path)
+            return self._open[path]
+        self._open[path] = pq.ParquetFile(path, page_checksum_verification=True)
+        if len(self._open) > OPEN_FILES:
+            self._open.popitem(last=False)[1].close()
+        return self._open[path]
+
+
+def _check_digest(columns: Mapping[str, pa.ChunkedArray], expected: str, where: str) -> None:
+    try:
+        found = row_group_digest(columns)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    if found != expected:
+        raise ValueError(
+            f"{where}: digest is {found}, the info file states {expected}: the file is damaged or "
+            "was changed; copy it or convert it again"
+        )
