@@ -1,0 +1,148 @@
+"""Every check that needs no device: pure functions that find contradictions before anything heavy
+starts."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from jllm.parallel.config import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Sizes of a run that follow from its flags and the number of processes."""
+
+    stages: int
+    replicas: int
+    micro_batches: int
+    """Micro-batches per optimizer step and replica."""
+
+
+def layout(config: TrainConfig, world_size: int) -> Layout:
+    """Derives the layout.
+
+    Raises:
+        ValueError: all contradictions among the flags, one a line, each with its mend.
+    """
+    found = list(problems(config, world_size))
+    if found:
+        raise ValueError("\n".join(found))
+    replicas = world_size // config.pipe_parallel_size
+    return Layout(
+        stages=config.pipe_parallel_size,
+        replicas=replicas,
+        micro_batches=config.global_batch_size // (replicas * config.micro_batch_size),
+    )
+
+
+def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
+    """Yields what contradicts what, in the order of the flags' declaration."""
+    if config.from_ckpt and config.resume_ckpt:
+        yield (
+            "--from_ckpt and --resume_ckpt exclude each other: the first takes weights only, "
+            "the second all"
+        )
+    if config.tag and not (config.from_ckpt or config.resume_ckpt):
+        yield "--tag names a checkpoint of --from_ckpt or --resume_ckpt: give one of them"
+    if config.init and config.from_ckpt:
+        yield "--init and --from_ckpt exclude each other: weights are either random or loaded"
+    if config.num_train_epochs > 0 and not config.train_data:
+        yield "--train_data is missing: a folder made by `python -m jllm.raw2ids`"
+    if config.num_train_epochs == 0 and not config.output_dir and not config.eval_data:
+        yield (
+            "--num_train_epochs 0 trains nothing: give --output_dir to write the model, "
+            "or --eval_data"
+        )
+    if config.only_ckpt_model and config.resume_ckpt and config.resume_ckpt == config.checkpoint:
+        yield (
+            "--only_ckpt_model would fill --resume_ckpt with checkpoints that cannot be resumed: "
+            "drop it"
+        )
+    for flag in (
+        "pipe_parallel_size",
+        "micro_batch_size",
+        "global_batch_size",
+        "steps_per_print",
+        "timeout",
+    ):
+        if getattr(config, flag) < 1:
+            yield f"--{flag} {getattr(config, flag)}: at least 1"
+    for flag in ("num_train_epochs", "checkpoint_grad_interval", "threads"):
+        if getattr(config, flag) < 0:
+            yield f"--{flag} {getattr(config, flag)}: 0 or more"
+    for flag in ("steps_per_checkpoint", "max_num_checkpoints", "steps_per_eval", "max_steps"):
+        value = getattr(config, flag)
+        if value < 1 and value != -1:
+            yield f"--{flag} {value}: at least 1, or -1 for none"
+    for flag in (
+        "learning_rate",
+        "num_warmup_steps",
+        "weight_decay",
+        "adam_epsilon",
+        "max_grad_norm",
+    ):
+        if not 0 <= getattr(config, flag) < float("inf"):
+            yield f"--{flag} {getattr(config, flag)}: 0 or more"
+    for flag in ("adam_beta1", "adam_beta2"):
+        if not 0 <= getattr(config, flag) < 1:
+            yield f"--{flag} {getattr(config, flag)}: at least 0, below 1"
+    if config.steps_per_checkpoint != -1 and not config.checkpoint:
+        yield "--steps_per_checkpoint needs --checkpoint, the folder to save to"
+    if config.steps_per_eval != -1 and not config.eval_data:
+        yield "--steps_per_eval needs --eval_data"
+    stages, batch, micro = (
+        config.pipe_parallel_size,
+        config.global_batch_size,
+        config.micro_batch_size,
+    )
+    if stages >= 1 and world_size % stages:
+        yield (
+            f"--pipe_parallel_size {stages} does not divide the {world_size} processes: "
+            f"start a multiple of {stages} (torchrun --nproc_per_node)"
+        )
+    elif stages >= 1 and micro >= 1 and batch >= 1:
+        unit = world_size // stages * micro
+        if batch % unit:
+            below, above = batch // unit * unit, -(-batch // unit) * unit
+            yield (
+                f"--global_batch_size {batch} does not divide into {world_size // stages} replicas × "
+                f"--micro_batch_size {micro}: take "
+                + (f"{below} or {above}" if below else f"{above}")
+            )
+
+
+def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
+    """Optimizer steps of the whole run.
+
+    Raises:
+        ValueError: the data have fewer rows than one global batch.
+    """
+    if config.num_train_epochs and not steps_per_epoch:
+        raise ValueError(
+            f"--global_batch_size {config.global_batch_size} is more than all rows of --train_data: "
+            "take less"
+        )
+    steps = config.num_train_epochs * steps_per_epoch
+    return steps if config.max_steps == -1 else min(steps, config.max_steps)
+
+
+def resume_problems(state: dict, current: dict) -> list[str]:
+    """Says what of a checkpoint's run this one must share and does not.
+
+    A run is a function of data, seed and step; the layout may differ, these may not.
+
+    Args:
+        state: the checkpoint's `state.json`.
+        current: the same keys of the run that resumes.
+    """
+    mend = {
+        "seed": "--seed",
+        "global_batch_size": "--global_batch_size",
+        "data_digest": "--train_data (its contents)",
+        "shuffled": "--no_shuf",
+    }
+    return [
+        f"{flag}: the checkpoint's run had {state.get(key)!r}, this one has {current[key]!r}; use the "
+        "same to continue it, or --from_ckpt to start a new run from its weights"
+        for key, flag in mend.items()
+        if state.get(key) != current[key]
+    ]

@@ -1,0 +1,180 @@
+"""What a training run is asked to do: one frozen value, its flags, and every check across them.
+
+Nothing heavy is imported here, so a wrong flag is reported in well under a second on every machine
+of a job, before any process group exists.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+import yaml
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Trains a language model with pipeline and data parallelism.
+
+    Start one process per device:
+    torchrun --nproc_per_node 2 -m jllm.train_pipe --model M --train_data D --pipe_parallel_size 2
+
+    The number of processes divided by --pipe_parallel_size is the number of data-parallel replicas.
+    The result depends on the data, --seed and the step, not on how the processes are laid out.
+    """
+
+    model: str
+    """Hugging Face model directory: config.json, and weights unless --init."""
+    train_data: str = ""
+    """Folder of token ids made by `python -m jllm.raw2ids` (or by Spark)."""
+    eval_data: str = ""
+    """Folder of held-out token ids; its loss is printed before, during and after the training."""
+    init: bool = False
+    """Start from random weights, a function of --seed and each tensor's name; only config.json is
+    read."""
+    from_ckpt: str = ""
+    """Take the weights, and nothing else, from this folder of checkpoints."""
+    resume_ckpt: str = ""
+    """Continue the run whose checkpoints lie in this folder, on this or any other layout."""
+    tag: str = ""
+    """Which checkpoint of --from_ckpt or --resume_ckpt: a step number. Default: the newest complete
+    one."""
+
+    pipe_parallel_size: int = 1
+    """Pipeline stages."""
+    partition_method: str = "fast"
+    """How sub-layers go to stages: fast (equal time), mem (equal memory), uniform, `a,b`
+    (sub-layers of the first and the last stage) or all boundaries `0,9,18,…`."""
+    schedule: Literal["1f1b", "gpipe"] = "1f1b"
+    """Order of forward and backward passes in a pipeline. The results are the same bits."""
+    micro_batch_size: int = 1
+    """Rows that go through the model at once."""
+    global_batch_size: int = 8
+    """Rows per optimizer step, over all replicas, whatever the layout."""
+
+    num_train_epochs: int = 1
+    """Passes over the data. 0: no training; with --output_dir, only write the model there."""
+    max_steps: int = -1
+    """Stop after this many optimizer steps, if the epochs have more. The learning rate ends
+    there."""
+    learning_rate: float = 3e-4
+    """Peak learning rate of AdamW."""
+    lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls to 0 after the warm-up."""
+    num_warmup_steps: float = 0.0
+    """Steps of linear warm-up; below 1, the fraction of all steps."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of matrices; norms and biases have none."""
+    adam_beta1: float = 0.9
+    """Decay of the first moment."""
+    adam_beta2: float = 0.95
+    """Decay of the second moment."""
+    adam_epsilon: float = 1e-8
+    """Added to the root of the second moment."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this global norm. 0: never."""
+    checkpoint_grad_interval: int = 0
+    """Recompute every k-th sub-layer's activations in the backward pass to save memory. 0: none, 1:
+    all."""
+    seed: int = 1234
+    """Seed of the data order and of --init."""
+    no_shuf: bool = False
+    """Take the rows in the order of the files."""
+
+    checkpoint: str = ""
+    """Folder for checkpoints, each an ordinary Hugging Face model directory named by its step."""
+    steps_per_checkpoint: int = -1
+    """Save every so many steps. The end of the training is always saved. -1: only then."""
+    max_num_checkpoints: int = -1
+    """Keep so many of the newest checkpoints. -1: all."""
+    only_ckpt_model: bool = False
+    """Save the model alone: smaller, but the run cannot be resumed from it."""
+    output_dir: str = ""
+    """Write the final model, without the optimizer's state, to this directory."""
+    steps_per_eval: int = -1
+    """Evaluate every so many steps, besides before and after the training. -1: only then."""
+    steps_per_print: int = 1
+    """Report every so many steps."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of weights and activations; sums, master weights and moments are float32. auto: float32
+    on CPU, bfloat16 elsewhere."""
+    device: Literal["auto", "cpu", "cuda", "npu"] = "auto"
+    """Kind of device. auto: cuda or npu where there is one."""
+    attention: str = "sdpa"
+    """Attention back end."""
+    threads: int = 0
+    """CPU threads a process computes with. 0: the machine's cores divided by its processes. On CPU
+    the last bits of a result depend on it."""
+    timeout: int = 3600
+    """Seconds after which a process that waits for another gives up."""
+    dry_run: bool = False
+    """Check everything that can be checked, print the plan and stop."""
+    config: str = ""
+    """A YAML file of these same keys; flags given here win."""
+
+
+def parse(arguments: Sequence[str] | None = None) -> TrainConfig:
+    """Reads flags and the --config file.
+
+    Raises:
+        ValueError: the file has an unknown key or a value of the wrong type.
+        SystemExit: a flag is unknown or malformed (the message suggests the nearest), or --help was
+            given.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    given: dict[str, Any] = {}
+    if path := _config_file(arguments):
+        given["default"] = _from_yaml(Path(path))
+    return tyro.cli(
+        TrainConfig,
+        prog="python -m jllm.train_pipe",
+        args=arguments,
+        use_underscores=True,
+        **given,
+    )
+
+
+def _config_file(arguments: Sequence[str]) -> str:
+    for i, argument in enumerate(arguments):
+        if argument.startswith("--config="):
+            return argument.partition("=")[2]
+        if argument == "--config" and i + 1 < len(arguments):
+            return arguments[i + 1]
+    return ""
+
+
+def _from_yaml(path: Path) -> TrainConfig:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as e:
+        raise ValueError(f"--config {path}: not valid YAML: {e}") from e
+    if not isinstance(values, Mapping):
+        raise ValueError(
+            f"--config {path}: expected `key: value` lines, found {type(values).__name__}"
+        )
+    fields = {f.name: f for f in dataclasses.fields(TrainConfig)}
+    checked = {}
+    for key, value in values.items():
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            raise ValueError(
+                f"--config {path}: unknown key {key!r}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+        kind = type(fields[key].default) if fields[key].default is not dataclasses.MISSING else str
+        if isinstance(value, int) and not isinstance(value, bool) and kind is float:
+            value = float(value)
+        if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-5 as text
+            with contextlib.suppress(ValueError):
+                value = float(value)
+        if type(value) is not kind:
+            raise ValueError(f"--config {path}: {key} wants a {kind.__name__}, found {value!r}")
+        checked[key] = value
+    if "model" not in checked:
+        checked["model"] = tyro.MISSING
+    return TrainConfig(**checked)

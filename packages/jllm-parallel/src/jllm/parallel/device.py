@@ -1,0 +1,126 @@
+"""The one place that knows the words cuda, npu, cpu, nccl, hccl and gloo."""
+
+import os
+import resource
+import time
+from types import ModuleType
+from typing import Any
+
+import torch
+
+_BACKENDS = {"cpu": "gloo", "cuda": "nccl", "npu": "hccl"}
+CONTROL_BACKEND = "gloo"
+"""Back end of the groups that carry host tensors: data, counts, agreement."""
+
+# Dense bfloat16 peak of one device in FLOP/s, from the vendors' data sheets.
+_PEAK_BFLOAT16 = {
+    "A100": 312e12,
+    "A800": 312e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "H800": 989e12,
+    "B200": 2250e12,
+    "910B": 376e12,
+}
+
+
+def select(kind: str, local_rank: int) -> torch.device:
+    """Chooses this process's device and makes it current.
+
+    Args:
+        kind: auto, cpu, cuda or npu.
+        local_rank: number of the process on its machine.
+
+    Raises:
+        ValueError: the device asked for is not there.
+    """
+    if kind == "auto":
+        kind = next((k for k in ("cuda", "npu") if _present(k)), "cpu")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if not _present(kind):
+        raise ValueError(f"--device {kind}: PyTorch finds none here; --device cpu runs anywhere")
+    module = _module(kind)
+    if local_rank >= module.device_count():
+        raise ValueError(
+            f"--device {kind}: process {local_rank} of this machine has none, there are "
+            f"{module.device_count()}; start that many processes"
+        )
+    device = torch.device(kind, local_rank)
+    module.set_device(device)
+    return device
+
+
+def _present(kind: str) -> bool:
+    if kind == "npu":
+        try:
+            import torch_npu  # noqa: F401  # registers torch.npu
+        except (ImportError, RuntimeError):
+            return False
+    module = getattr(torch, kind, None)
+    return module is not None and module.is_available()
+
+
+def _module(kind: str) -> Any:
+    module: ModuleType = getattr(torch, kind)
+    return module
+
+
+def backend(device: torch.device) -> str:
+    """Names the communication back end of a device's tensors."""
+    return _BACKENDS[device.type]
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """Gives the type that --dtype auto means."""
+    return torch.float32 if device.type == "cpu" else torch.bfloat16
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits for the device's queued work; nothing to do on CPU."""
+    if device.type != "cpu":
+        _module(device.type).synchronize(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Gives the most bytes this process has held: on the device, or resident on CPU."""
+    if device.type == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _module(device.type).max_memory_allocated(device)
+
+
+def set_threads(threads: int, processes_here: int) -> int:
+    """Sets the CPU threads of this process and returns them; 0 shares the cores evenly.
+
+    An OMP_NUM_THREADS other than the 1 that torchrun sets for itself is not touched by 0.
+    """
+    if not threads:
+        chosen = os.environ.get("OMP_NUM_THREADS", "1")
+        threads = (
+            int(chosen) if chosen != "1" else max(1, len(os.sched_getaffinity(0)) // processes_here)
+        )
+    torch.set_num_threads(threads)
+    return threads
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Gives the peak FLOP/s that MFU is measured against: the data sheet's, or a measured matrix
+    product.
+
+    Costs about 0.2 s where it must be measured (CPUs and unknown devices).
+    """
+    if device.type != "cpu" and dtype is torch.bfloat16:
+        name = _module(device.type).get_device_name(device)
+        for known, flops in _PEAK_BFLOAT16.items():
+            if known in name:
+                return flops
+    n = 768 if device.type == "cpu" else 8192
+    a = torch.ones(n, n, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(5):
+        synchronize(device)
+        start = time.perf_counter()
+        a @ a
+        synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * n**3 / best

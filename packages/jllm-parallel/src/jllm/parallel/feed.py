@@ -1,0 +1,212 @@
+"""One reader per pipeline: its first stage reads rows and tells the other stages what they need.
+
+Tokens stay on the first stage, targets go to the last, document bounds and the number of trained
+tokens of the global step go to all. A thread on every process does this a request ahead of the
+computation, on process groups of its own, so reading and sending hide behind the step before.
+
+All processes make the same requests in the same order; that is what keeps the threads matched.
+"""
+
+import dataclasses
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from jllm.data.reader import Batch, LaneReader
+from jllm.parallel.mesh import Mesh
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """T = micro_batch_size × (max_len − 1) positions in one row, on the host."""
+
+    bounds: tuple[int, ...]
+    """Document bounds, from 0 to T."""
+    tokens: torch.Tensor | None
+    """int32 [T] on the first stage."""
+    targets: torch.Tensor | None
+    """int32 [T] on the last stage; -100 where nothing is trained."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepShape:
+    """Sizes of one replica's part of a global batch."""
+
+    micro_batches: int
+    rows: int
+    """Rows of a micro-batch."""
+    length: int
+    """Positions of a row."""
+
+    @property
+    def tokens(self) -> int:
+        """Positions of a micro-batch."""
+        return self.rows * self.length
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepData:
+    """What one process needs of one global batch."""
+
+    trained_tokens: int
+    """Targets of the *global* batch, over all replicas."""
+    micro_batches: tuple[MicroBatch, ...]
+
+
+def lanes(global_batch_size: int, replicas: int, replica: int) -> range:
+    """Gives the lanes of a replica: a contiguous run, so that a layout only moves lanes."""
+    each = global_batch_size // replicas
+    return range(replica * each, (replica + 1) * each)
+
+
+def join_bounds(rows: Sequence[np.ndarray], length: int) -> tuple[int, ...]:
+    """Joins the bounds of rows of `length` positions laid end to end."""
+    joined = [0]
+    for i, row in enumerate(rows):
+        joined.extend(int(b) + i * length for b in row[1:])
+    return tuple(joined)
+
+
+class Feed:
+    """Serves the requested steps of named data sets to this process, in the order of the
+    requests."""
+
+    def __init__(
+        self,
+        readers: dict[str, LaneReader] | None,
+        mesh: Mesh,
+        *,
+        shapes: Mapping[str, StepShape],
+    ) -> None:
+        """Starts the thread.
+
+        Args:
+            readers: a reader of this replica's lanes for each data set, on the first stage; else
+                None.
+            mesh: this process's place.
+            shapes: of each data set's steps, by the readers' names.
+        """
+        assert (readers is not None) == mesh.first
+        self._readers, self._mesh, self._shapes = readers, mesh, shapes
+        self._requests: queue.Queue[tuple[str, int] | None] = queue.Queue()
+        self._served: queue.Queue[StepData | Exception] = queue.Queue()
+        self._thread = threading.Thread(target=self._serve, name="feed", daemon=True)
+        self._thread.start()
+
+    def request(self, name: str, step: int) -> None:
+        """Asks for a step; `get` hands it out later."""
+        self._requests.put((name, step))
+
+    def get(self) -> StepData:
+        """Waits for the oldest request.
+
+        Raises:
+            ValueError: the data are wrong, here or at another reader.
+        """
+        served = self._served.get()
+        if isinstance(served, Exception):
+            raise served
+        return served
+
+    def close(self) -> None:
+        """Ends the thread once all that was requested is served, and closes the readers."""
+        self._requests.put(None)
+        self._thread.join()
+        for reader in (self._readers or {}).values():
+            reader.close()
+
+    def _serve(self) -> None:
+        receive: Callable[[str, int], StepData] = self._read if self._mesh.first else self._receive
+        while (request := self._requests.get()) is not None:
+            try:
+                self._served.put(receive(*request))
+            except Exception as e:  # noqa: BLE001  # handed to the main thread, which raises it
+                self._served.put(e)
+                return
+
+    def _read(self, name: str, step: int) -> StepData:
+        assert self._readers is not None
+        failure, batch = None, None
+        try:
+            batch = self._readers[name].read(step)
+        except (ValueError, OSError) as e:
+            failure = e
+        trained = 0 if batch is None else int((batch.targets != -100).sum())
+        counts = torch.tensor([trained, int(failure is not None)], dtype=torch.int64)
+        if self._mesh.feed_readers is not None:
+            dist.all_reduce(counts, group=self._mesh.feed_readers)
+        total, failed = counts.tolist()
+        if failed:
+            self._to_others(torch.tensor([-1, 0, 0], dtype=torch.int64))
+            raise failure or ValueError(
+                "the reader of another replica failed; its message is above"
+            )
+        assert batch is not None
+        return self._distribute(batch, total, self._shapes[name])
+
+    def _distribute(self, batch: Batch, total: int, shape: StepShape) -> StepData:
+        """Sends a batch along the pipeline and keeps the first stage's part."""
+        count, rows = shape.micro_batches, shape.rows
+        assert batch.tokens.shape == (count * rows, shape.length), batch.tokens.shape
+        tokens = torch.from_numpy(np.ascontiguousarray(batch.tokens)).view(count, -1)
+        targets = torch.from_numpy(np.ascontiguousarray(batch.targets)).view(count, -1)
+        bounds = [
+            join_bounds(batch.bounds[m * rows : (m + 1) * rows], shape.length) for m in range(count)
+        ]
+        flat = torch.tensor([b for bound in bounds for b in bound], dtype=torch.int32)
+        self._to_others(torch.tensor([len(flat), total, 0], dtype=torch.int64))
+        self._to_others(flat)
+        pp = self._mesh.pp
+        if pp.size > 1:
+            dist.send(targets, pp.ranks[-1], group=self._mesh.feed_pipeline)
+        own_targets = targets if self._mesh.last else None
+        return _step_data(total, bounds, tokens, own_targets)
+
+    def _to_others(self, tensor: torch.Tensor) -> None:
+        for other in self._mesh.pp.ranks[1:]:
+            dist.send(tensor, other, group=self._mesh.feed_pipeline)
+
+    def _receive(self, name: str, step: int) -> StepData:
+        source, group = self._mesh.pp.ranks[0], self._mesh.feed_pipeline
+        header = torch.zeros(3, dtype=torch.int64)
+        dist.recv(header, source, group=group)
+        size, total, _ = header.tolist()
+        if size < 0:
+            raise ValueError("the reader of this pipeline failed; its message is above")
+        flat = torch.zeros(size, dtype=torch.int32)
+        dist.recv(flat, source, group=group)
+        targets = None
+        if self._mesh.last:
+            shape = self._shapes[name]
+            targets = torch.zeros(shape.micro_batches, shape.tokens, dtype=torch.int32)
+            dist.recv(targets, source, group=group)
+        return _step_data(total, split_bounds(flat.tolist()), None, targets)
+
+
+def split_bounds(flat: Sequence[int]) -> list[tuple[int, ...]]:
+    """Undoes the joining of several bounds: each starts at 0 and no other entry is 0."""
+    starts = [i for i, b in enumerate(flat) if b == 0] + [len(flat)]
+    return [tuple(flat[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+
+
+def _step_data(
+    total: int,
+    bounds: Sequence[tuple[int, ...]],
+    tokens: torch.Tensor | None,
+    targets: torch.Tensor | None,
+) -> StepData:
+    return StepData(
+        trained_tokens=total,
+        micro_batches=tuple(
+            MicroBatch(
+                bounds=bound,
+                tokens=None if tokens is None else tokens[m],
+                targets=None if targets is None else targets[m],
+            )
+            for m, bound in enumerate(bounds)
+        ),
+    )

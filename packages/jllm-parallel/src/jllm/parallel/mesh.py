@@ -1,0 +1,113 @@
+"""Where a process stands among the others: an immutable value with its process groups.
+
+Processes are numbered replica by replica: rank = replica · stages + stage, so the stages of one
+pipeline are neighbours. A group of one process is None and every operation on it is a no-op.
+"""
+
+import dataclasses
+import datetime
+
+import torch
+import torch.distributed as dist
+
+from jllm.parallel import device as devices
+from jllm.parallel.launch import Launch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One direction of the mesh, as this process sees it."""
+
+    rank: int = 0
+    """This process's coordinate."""
+    ranks: tuple[int, ...] = (0,)
+    """Global ranks along the axis, through this process."""
+    group: dist.ProcessGroup | None = None
+    """Group of the device's back end."""
+    control: dist.ProcessGroup | None = None
+    """Group of the same processes for host tensors on the main thread."""
+
+    @property
+    def size(self) -> int:
+        """Processes along the axis."""
+        return len(self.ranks)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mesh:
+    """All axes of a run. The groups named feed belong to the feed's thread alone."""
+
+    world: Axis = Axis()
+    pp: Axis = Axis()
+    dp: Axis = Axis()
+    ends: Axis = Axis()
+    """First and last stage of this pipeline; of size 1 on the stages between and where there is one
+    stage."""
+    feed_pipeline: dist.ProcessGroup | None = None
+    """The pipeline, for host tensors."""
+    feed_readers: dist.ProcessGroup | None = None
+    """The first stages of all pipelines, for host tensors."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this process holds the first stage."""
+        return self.pp.rank == 0
+
+    @property
+    def last(self) -> bool:
+        """Whether this process holds the last stage."""
+        return self.pp.rank == self.pp.size - 1
+
+
+def pipeline_ranks(replica: int, stages: int) -> tuple[int, ...]:
+    """Global ranks of one pipeline's stages."""
+    return tuple(range(replica * stages, (replica + 1) * stages))
+
+
+def replica_ranks(stage: int, stages: int, replicas: int) -> tuple[int, ...]:
+    """Global ranks that hold the same stage."""
+    return tuple(range(stage, stages * replicas, stages))
+
+
+def build(stages: int, replicas: int, device: torch.device) -> Mesh:
+    """Makes the groups. Every process calls it with the same sizes, after `start`."""
+    if stages * replicas == 1:
+        return Mesh()
+    rank, backend = dist.get_rank(), devices.backend(device)
+    replica, stage = divmod(rank, stages)
+
+    def groups(cuts: list[tuple[int, ...]], name: str) -> dist.ProcessGroup | None:
+        """Makes one group for each cut, in one order everywhere, and returns this process's."""
+        mine = None
+        for ranks in cuts:
+            if len(ranks) > 1:
+                made = dist.new_group(list(ranks), backend=name)
+                mine = made if rank in ranks else mine
+        return mine
+
+    control = devices.CONTROL_BACKEND
+    pipelines = [pipeline_ranks(r, stages) for r in range(replicas)]
+    copies = [replica_ranks(s, stages, replicas) for s in range(stages)]
+    ends = [(p[0], p[-1]) for p in pipelines] if stages > 1 else []
+    world = tuple(range(stages * replicas))
+    own_ends = next((e for e in ends if rank in e), (rank,))
+    return Mesh(
+        world=Axis(
+            rank=rank, ranks=world, group=groups([world], backend), control=groups([world], control)
+        ),
+        pp=Axis(rank=stage, ranks=pipelines[replica], group=groups(pipelines, backend)),
+        dp=Axis(rank=replica, ranks=copies[stage], group=groups(copies, backend)),
+        ends=Axis(rank=own_ends.index(rank), ranks=own_ends, group=groups(ends, backend)),
+        feed_pipeline=groups(pipelines, control),
+        feed_readers=groups(copies[:1], control),
+    )
+
+
+def start(launch: Launch, device: torch.device, timeout_s: int) -> None:
+    """Joins the job's processes; nothing to do for one."""
+    if launch.world_size > 1:
+        dist.init_process_group(
+            devices.backend(device),
+            timeout=datetime.timedelta(seconds=timeout_s),
+            device_id=None if device.type == "cpu" else device,
+        )

@@ -1,0 +1,128 @@
+"""What a run reports: one JSON line a step, TensorBoard where it is installed, a person's console.
+
+Only one process of a job makes these. A resumed run drops the lines of steps that it will repeat,
+so the file holds each step once.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class MetricsFile:
+    """`metrics.jsonl`: {"step": …, "loss": …, …} after each step, {"step": …, "eval_loss": …} after
+    each evaluation."""
+
+    def __init__(self, path: Path, first_step: int) -> None:
+        """Opens the file for appending, without lines of steps after `first_step` steps."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            kept = "".join(
+                line + "\n" for line in path.read_text().splitlines() if _step(line) <= first_step
+            )
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(kept if first_step else "")
+            os.replace(temporary, path)
+        self._file = path.open("a")
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Appends one line and hands it to the operating system."""
+        self._file.write(json.dumps(values) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _step(line: str) -> float:
+    """Reads a line's step; a line cut short by a crash belongs to no step."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def tensorboard_writer(folder: Path, first_step: int) -> Any | None:
+    """Opens TensorBoard's event file, or gives None where tensorboard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
+
+
+class Reporter:
+    """Tells a person and the files how the run goes."""
+
+    def __init__(
+        self, folder: Path, *, first_step: int, total_steps: int, console: Console | None = None
+    ) -> None:
+        """Starts the progress line.
+
+        Args:
+            folder: where `metrics.jsonl` and TensorBoard's `tensorboard/` go.
+            first_step: steps done before, for a run that resumes.
+            total_steps: steps of the whole run.
+            console: where to write; standard error if None.
+        """
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._file = MetricsFile(folder / "metrics.jsonl", first_step)
+        self._board = tensorboard_writer(folder / "tensorboard", first_step)
+        self._total, self._first, self._start = total_steps, first_step, time.monotonic()
+        self._progress = Progress(
+            TextColumn("[bold]step {task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=total_steps, completed=first_step, text="")
+        self._progress.start()
+
+    def say(self, text: str) -> None:
+        """Prints a line above the progress line."""
+        self.console.print(text, markup=False)
+
+    def step(self, values: Mapping[str, float], *, shown: bool) -> None:
+        """Records the figures of one optimizer step."""
+        self._record(values)
+        done = int(values["step"])
+        text = (
+            f"loss {values['loss']:.4f}  lr {values['learning_rate']:.2e}  "
+            f"norm {values['gradient_norm']:.3f}  {values['tokens_per_second']:,.0f} tokens/s  "
+            f"MFU {values['mfu']:.1%}  {values['memory_bytes'] / 2**30:.2f} GiB"
+        )
+        self._progress.update(self._task, completed=done, text=text)
+        if shown and not self.console.is_terminal:
+            left = (time.monotonic() - self._start) / (done - self._first) * (self._total - done)
+            clock = time.strftime("%H:%M:%S", time.gmtime(left))
+            self.say(f"step {done}/{self._total}  {text}  left {clock}")
+
+    def evaluation(self, step: int, loss: float, tokens: int) -> None:
+        """Records a held-out loss."""
+        self._record({"step": step, "eval_loss": loss, "eval_tokens": tokens})
+        self.say(f"held-out loss after {step} steps: {loss:.4f}  ({tokens:,} trained tokens)")
+
+    def _record(self, values: Mapping[str, float]) -> None:
+        self._file.write(values)
+        if self._board is not None:
+            for name, value in values.items():
+                if name != "step":
+                    self._board.add_scalar(name, value, values["step"])
+
+    def close(self) -> None:
+        """Ends the progress line and closes the files."""
+        self._progress.stop()
+        self._file.close()
+        if self._board is not None:
+            self._board.close()

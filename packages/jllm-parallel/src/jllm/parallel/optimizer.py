@@ -1,0 +1,181 @@
+"""AdamW on float32 shards: torch's own optimizer step, with only the sharding, the tie and the norm
+ours."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from jllm.parallel.gradients import GradientSums, Rows, all_gather, reduce_scatter, rows_of
+from jllm.parallel.mesh import Mesh
+
+STATES = ("exp_avg", "exp_avg_sq")
+"""Adam's moments, by the names torch gives them."""
+
+
+class ShardedAdamW:
+    """AdamW (arXiv:1711.05101) with ZeRO-1 shards, float32 master weights and clipping by global
+    norm.
+
+    Memory a process: 8 bytes a parameter of its stage divided by the replicas, and 4 more where
+    weights are not float32 on a single replica.
+
+    The norm is the root of the exactly rounded sum (`math.fsum`) of each parameter's float64 square
+    norm, so it does not depend on how parameters are dealt out to stages.
+    """
+
+    def __init__(
+        self,
+        named: Sequence[tuple[str, nn.Parameter]],
+        mesh: Mesh,
+        *,
+        tied: tuple[str, str] | None,
+        betas: tuple[float, float],
+        epsilon: float,
+        weight_decay: float,
+        max_norm: float,
+    ) -> None:
+        """Builds shards and zero moments. Collective: all processes call it.
+
+        Args:
+            named: this stage's parameters, by units and in each unit's order.
+            mesh: this process's place.
+            tied: names of the embedding and of the head where they are one parameter with two
+                holders.
+            betas: decay of the moments.
+            epsilon: added to the root of the second moment.
+            weight_decay: decoupled decay of parameters with two or more dimensions.
+            max_norm: gradients are scaled down to this global norm; 0: never.
+        """
+        self._mesh, self._max_norm = mesh, max_norm
+        self._tied = tied if tied and mesh.pp.size == 1 else None
+        self._remote = next(
+            (n for n in tied or () if mesh.ends.size > 1 and n in dict(named)), None
+        )
+        self._head = tied[1] if tied else None
+        self._shared_head = dict(named)[self._tied[1]] if self._tied else None
+        self._sums = GradientSums([p for _, p in named])
+        own = [(n, p) for n, p in named if not (self._tied and n == self._tied[1])]
+        self.names = tuple(n for n, _ in own)
+        self._parameters = [p for _, p in own]
+        self.rows = {n: rows_of(len(p), mesh.dp.size, mesh.dp.rank) for n, p in own}
+        self._in_place = mesh.dp.size == 1 and all(p.dtype == torch.float32 for _, p in own)
+        self.masters = {n: self._master(p, self.rows[n]) for n, p in own}
+        decayed = [m for n, m in self.masters.items() if m.dim() >= 2]
+        plain = [m for n, m in self.masters.items() if m.dim() < 2]
+        self._adam = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            betas=betas,
+            eps=epsilon,
+            fused=True,
+        )
+        self._set_states(0, {})
+        self._slot, self._slots = self._norm_slots()
+
+    def _master(self, parameter: nn.Parameter, rows: Rows) -> torch.Tensor:
+        if self._in_place:
+            return parameter
+        shard = parameter.new_zeros(rows.padded, *parameter.shape[1:], dtype=torch.float32)
+        shard[: rows.stop - rows.start] = parameter.detach()[rows.start : rows.stop]
+        return shard
+
+    def _norm_slots(self) -> tuple[int, int]:
+        """Where this stage's parameters stand among all stages', and how many there are."""
+        pp = self._mesh.pp
+        counts = torch.zeros(pp.size, dtype=torch.int64)
+        if self._mesh.dp.rank == 0:
+            counts[pp.rank] = len(self.names)
+        if self._mesh.world.control is not None:
+            dist.all_reduce(counts, group=self._mesh.world.control)
+        return int(counts[: pp.rank].sum()), int(counts.sum())
+
+    def step(self, learning_rate: float, sums: Sequence[float] = ()) -> tuple[float, list[float]]:
+        """Takes one optimizer step with the gradients of the backward passes before it.
+
+        Args:
+            learning_rate: of this step.
+            sums: numbers to be added up over all processes on the way.
+
+        Returns:
+            The global gradient norm before clipping, and the summed numbers.
+
+        Raises:
+            ValueError: the norm is not finite; nothing was changed.
+        """
+        gradients = self._reduced()
+        norm, totals = self._norm(gradients, sums)
+        if not math.isfinite(norm):
+            raise ValueError(
+                f"the gradient norm is {norm}: lower --learning_rate, warm up longer, or look at "
+                "the data of this step; no weight was changed, resume from the last checkpoint"
+            )
+        if self._max_norm and norm > self._max_norm:
+            torch._foreach_mul_(gradients, self._max_norm / norm)
+        for name, gradient in zip(self.names, gradients, strict=True):
+            self.masters[name].grad = gradient
+        for group in self._adam.param_groups:
+            group["lr"] = learning_rate
+        self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+        if not self._in_place:
+            all_gather([self.masters[n] for n in self.names], self._parameters, self._mesh.dp)
+        return norm, totals
+
+    def _reduced(self) -> list[torch.Tensor]:
+        gradients = reduce_scatter([self._sums.take(p) for p in self._parameters], self._mesh.dp)
+        if self._tied:
+            assert self._shared_head is not None
+            (head,) = reduce_scatter([self._sums.take(self._shared_head)], self._mesh.dp)
+            gradients[self.names.index(self._tied[0])].add_(head)
+        elif self._remote:
+            gradient = gradients[self.names.index(self._remote)]
+            dist.all_reduce(gradient, group=self._mesh.ends.group)
+        return gradients
+
+    def _norm(
+        self, gradients: Sequence[torch.Tensor], sums: Sequence[float]
+    ) -> tuple[float, list[float]]:
+        squares = torch.zeros(self._slots + len(sums), dtype=torch.float64)
+        norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
+        squares[self._slot : self._slot + len(norms)] = torch.stack(norms).cpu().square()
+        if self._remote and self._remote == self._head:
+            squares[self._slot + self.names.index(self._remote)] = 0.0
+        squares[self._slots :] = torch.tensor(sums, dtype=torch.float64)
+        if self._mesh.world.control is not None:
+            dist.all_reduce(squares, group=self._mesh.world.control)
+        values = squares.tolist()
+        return math.sqrt(math.fsum(values[: self._slots])), values[self._slots :]
+
+    def states(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Gives {"exp_avg": {parameter: float32 shard}, "exp_avg_sq": …}; padding rows included."""
+        return {
+            state: {n: self._adam.state[m][state] for n, m in self.masters.items()}
+            for state in STATES
+        }
+
+    def load(self, step: int) -> None:
+        """Tells the optimizer that masters and moments were filled with those after `step`
+        steps."""
+        self._set_states(step, self.states())
+        if not self._in_place:
+            all_gather([self.masters[n] for n in self.names], self._parameters, self._mesh.dp)
+
+    def refresh_masters(self) -> None:
+        """Takes the master weights from the parameters, after those were loaded."""
+        for name, parameter in zip(self.names, self._parameters, strict=True):
+            if not self._in_place:
+                self.masters[name].copy_(self._master(parameter, self.rows[name]))
+
+    def _set_states(self, step: int, states: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        for name, master in self.masters.items():
+            self._adam.state[master] = {
+                "step": torch.tensor(float(step), dtype=torch.float32, device=master.device)
+            } | {
+                state: states[state][name] if states else torch.zeros_like(master).detach()
+                for state in STATES
+            }

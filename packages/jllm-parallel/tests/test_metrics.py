@@ -1,0 +1,50 @@
+"""The metrics file and what a person reads."""
+
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from jllm.parallel.metrics import MetricsFile, Reporter
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_resumed_run_holds_each_step_once(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    file = MetricsFile(path, 0)
+    for step in (1, 2, 3):
+        file.write({"step": step, "loss": 1.0})
+    file.close()
+    path.write_text(path.read_text() + '{"step": 4, "lo')  # cut short by a crash
+    file = MetricsFile(path, 2)
+    file.write({"step": 3, "loss": 2.0})
+    file.close()
+    assert [(m["step"], m["loss"]) for m in lines(path)] == [(1, 1.0), (2, 1.0), (3, 2.0)]
+
+
+def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
+    text = io.StringIO()
+    reporter = Reporter(
+        tmp_path, first_step=0, total_steps=4, console=Console(file=text, width=200)
+    )
+    figures = {
+        "step": 1,
+        "loss": 2.5,
+        "learning_rate": 1e-4,
+        "gradient_norm": 3.0,
+        "tokens_per_second": 1234.0,
+        "mfu": 0.25,
+        "memory_bytes": 2**30,
+    }
+    reporter.step(figures, shown=True)
+    reporter.evaluation(1, 2.25, 100)
+    reporter.close()
+    assert "step 1/4  loss 2.5000  lr 1.00e-04" in text.getvalue()
+    assert "held-out loss after 1 steps: 2.2500" in text.getvalue()
+    recorded = lines(tmp_path / "metrics.jsonl")
+    assert recorded == [figures, {"step": 1, "eval_loss": 2.25, "eval_tokens": 100}]
+    assert list((tmp_path / "tensorboard").iterdir())
