@@ -1,0 +1,1 @@
+"""Which units of the model each pipeline stage holds: decided, and shown as a table."""

@@ -1,0 +1,1 @@
+"""Runs the plan of one pipeline rank: stages, the transport between them, and the executor."""

@@ -1,0 +1,56 @@
+"""What crosses a stage boundary: a tuple of tensors whose shapes and dtypes are fixed for the run.
+
+Receive buffers are made from this description, because a back end does not notice by itself that a
+message has another size than the buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jllm.parallel.schedule.communication import Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One tensor of a boundary."""
+
+    shape: tuple[int, ...]
+    """Its shape, the same for every micro-batch."""
+    dtype: torch.dtype
+    """Its dtype; only floating-point tensors have a gradient that goes back."""
+
+    def __str__(self) -> str:
+        return f"{str(self.dtype).removeprefix('torch.')}{list(self.shape)}"
+
+
+Boundary = tuple[TensorSpec, ...]
+"""The tensors between two stages. `boundaries[b]` lies between the stages b and b+1."""
+
+
+def specs(message: Message, boundaries: Sequence[Boundary]) -> Boundary:
+    """The tensors that `message` carries: all of them down, only floating-point ones up."""
+    boundary = boundaries[message.boundary]
+    if message.kind == "hidden":
+        return boundary
+    return tuple(spec for spec in boundary if spec.dtype.is_floating_point)
+
+
+def empty(message: Message, boundaries: Sequence[Boundary], device: torch.device) -> list[Tensor]:
+    """Buffers to receive `message` into."""
+    return [torch.empty(s.shape, dtype=s.dtype, device=device) for s in specs(message, boundaries)]
+
+
+def check(message: Message, boundaries: Sequence[Boundary], tensors: Sequence[Tensor]) -> None:
+    """Refuse `tensors` that are not what `message` has to carry, with a ValueError."""
+    wanted = specs(message, boundaries)
+    found = tuple(TensorSpec(shape=tuple(t.shape), dtype=t.dtype) for t in tensors)
+    if found != wanted:
+        raise ValueError(
+            f"{message}: the stage gave ({', '.join(map(str, found))}), the boundary carries "
+            f"({', '.join(map(str, wanted))})"
+        )

@@ -1,0 +1,109 @@
+"""Sends and receives the batches of a plan over a process group, with any back end.
+
+A batch goes out as one `batch_isend_irecv`. Receives are waited for before the computation that
+needs them. Sends are waited for later, before the first computation that waits for a later batch;
+until then their tensors are held here. That is what NCCL does by itself and what
+`jllm.parallel.schedule.rendezvous` assumes, so it cannot deadlock where `check` passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from jllm.parallel.pipeline import boundary
+from jllm.parallel.pipeline.boundary import Boundary
+from jllm.parallel.schedule.communication import Batch, Message
+
+
+class Exchange:
+    """A batch on its way."""
+
+    def __init__(
+        self, batch: Batch, group: dist.ProcessGroup, sent: list[Tensor], received: list[Tensor]
+    ) -> None:
+        """Post `batch`: send the tensors `sent`, receive into the buffers `received`."""
+        self._batch = batch
+        self._sent, self._received = sent, received
+        ops: list[dist.P2POp] = []
+        if batch.send is not None:
+            ops += [_op(dist.isend, tensor, batch.send.target, group) for tensor in sent]
+        if batch.receive is not None:
+            ops += [_op(dist.irecv, tensor, batch.receive.source, group) for tensor in received]
+        works = dist.batch_isend_irecv(ops) if ops else []
+        one_each = len(works) == len(ops)  # otherwise one handle for the whole grouped call
+        self._send_works = works[: len(sent)] if one_each else works
+        self._receive_works = works[len(sent) :] if one_each else works
+
+    def wait_receive(self) -> tuple[Tensor, ...]:
+        """Wait for the received tensors, and hand them over."""
+        for work in self._receive_works:
+            try:
+                work.wait()
+            except RuntimeError as error:
+                raise _failure("waiting for", self._batch.receive, "source", error) from error
+        received, self._received, self._receive_works = tuple(self._received), [], []
+        return received
+
+    def wait_send(self) -> None:
+        """Wait until the sent tensors are no longer needed, and let go of them."""
+        for work in self._send_works:
+            try:
+                work.wait()
+            except RuntimeError as error:
+                raise _failure("sending", self._batch.send, "target", error) from error
+        self._sent, self._send_works = [], []
+
+
+def _op(op: Callable, tensor: Tensor, peer: int, group: dist.ProcessGroup) -> dist.P2POp:
+    return dist.P2POp(op, tensor, group=group, group_peer=peer)
+
+
+def _failure(verb: str, message: Message | None, end: str, error: RuntimeError) -> RuntimeError:
+    return RuntimeError(
+        f"pipeline: {verb} {message} failed: {error}. When pipeline rank {getattr(message, end)} "
+        "printed an error of its own, that is the cause; otherwise it did not answer in time"
+    )
+
+
+class Transport:
+    """Point-to-point messages between the ranks of one pipeline."""
+
+    def __init__(
+        self, group: dist.ProcessGroup, boundaries: Sequence[Boundary], device: torch.device
+    ) -> None:
+        """`group` holds the ranks of the pipeline in order, `boundaries[b]` says what goes from stage
+        b to b+1, received tensors are made on `device`. All ranks of the group call this together.
+        """
+        self._group = group
+        self._boundaries = tuple(boundaries)
+        self._device = device
+        # A grouped call among some ranks only is defined once the group has met.
+        dist.all_reduce(torch.zeros(1, device=device), group=group)
+
+    def start(self, batch: Batch, tensors: Sequence[Tensor | None]) -> Exchange:
+        """Post `batch`; `tensors` is what it sends, None where a gradient has nobody to go to.
+
+        Refuses tensors of another shape or dtype than the boundary's with a ValueError.
+        """
+        sent: list[Tensor] = []
+        received: list[Tensor] = []
+        if batch.send is not None:
+            sent = [t.detach().contiguous() for t in tensors if t is not None]
+            boundary.check(batch.send, self._boundaries, sent)
+        if batch.receive is not None:
+            received = boundary.empty(batch.receive, self._boundaries, self._device)
+        return Exchange(batch, self._group, sent, received)
+
+    def received(self, message: Message, tensors: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
+        """What arrived, in the places of the boundary's tensors: None where a gradient has none."""
+        if message.kind == "hidden":
+            return tensors
+        arrived = iter(tensors)
+        return tuple(
+            next(arrived) if spec.dtype.is_floating_point else None
+            for spec in self._boundaries[message.boundary]
+        )

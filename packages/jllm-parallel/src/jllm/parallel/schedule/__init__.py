@@ -1,0 +1,1 @@
+"""Pipeline schedules as data: generated, checked, simulated, drawn; executed by `jllm.parallel.pipeline`."""
