@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from weights_helpers import DTYPES, MODEL_SHAPES, cut_model, fill, write_all
 
 from jllm.models.weights.format import build_header
 from jllm.models.weights.plan import plan_files
 from jllm.models.weights.read import extra_tensors, load_slices, open_weights
 from jllm.models.weights.slices import assert_cover, whole
+from weights_helpers import DTYPES, MODEL_SHAPES, cut_model, fill, write_all
 
 
 @settings(max_examples=60, deadline=None)

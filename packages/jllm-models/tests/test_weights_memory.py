@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
-from weights_helpers import write_all
 
 from jllm.models.weights.slices import whole
+from weights_helpers import write_all
 
 ROWS, WIDTH, STAGES = 4096, 1536, 4  # 24 MiB a stage in float32, 96 MiB in the file
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from weights_helpers import cut_boxes
 
 from jllm.models.weights.slices import Slice, assert_cover, rows, runs, shapes, span, split, whole
+from weights_helpers import cut_boxes
 
 SHAPES = st.lists(st.integers(0, 6), max_size=4).map(tuple)
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 
@@ -128,17 +129,25 @@ def read_header(path: Path) -> dict[str, Entry]:
     return entries
 
 
+def _is_sizes(value: object) -> TypeGuard[list[int]]:
+    """Say whether a JSON value is a list of integers that are not negative."""
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
 def _entry(path: Path, name: str, value: object, start: int) -> Entry:
     """Check one tensor's description and return it."""
-    match value:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(low), int(high)]}:
-            pass
-        case _:
-            raise ValueError(f"{path}: {name} is not described by dtype, shape and data_offsets")
+    fields = value if isinstance(value, dict) else {}
+    dtype, shape = fields.get("dtype"), fields.get("shape")
+    offsets = fields.get("data_offsets")
+    if not (isinstance(dtype, str) and _is_sizes(shape) and _is_sizes(offsets)):
+        raise ValueError(
+            f"{path}: {name} is not described by dtype, shape and data_offsets: {value}; {MEND}"
+        )
+    if len(offsets) != 2:
+        raise ValueError(f"{path}: {name} has data_offsets {offsets}, not two; {MEND}")
+    low, high = offsets
     if dtype not in _DTYPES:
         raise ValueError(f"{path}: {name} has dtype {dtype}; known are {', '.join(_DTYPES)}")
-    if not all(type(extent) is int and extent >= 0 for extent in shape):
-        raise ValueError(f"{path}: {name} has shape {shape}; {MEND}")
     entry = Entry(dtype=_DTYPES[dtype], shape=tuple(shape), offset=start + low)
     if high - low != entry.size:
         raise ValueError(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+
 from jllm.models.weights.format import Entry, build_header
 
 MAX_SHARD_BYTES = 5 * 2**30

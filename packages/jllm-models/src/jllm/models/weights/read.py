@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
+
 from jllm.models.weights.format import MEND, Entry, read_header
 from jllm.models.weights.plan import index_name
 from jllm.models.weights.slices import Slice, first_element, runs, span, split, strides
-from torch import Tensor
 
 BUFFER_BYTES = 4 * 2**20
 _MIN_RUN_BYTES = 32 * 1024  # shorter runs are read together with what lies between them
@@ -143,7 +144,7 @@ def _read(descriptor: int, path: Path, entry: Entry, part: Slice, buffer: Tensor
     """Read one part, whose span fits the buffer, and return a view of it in the part's shape."""
     item = entry.dtype.itemsize
     (run, *others) = runs(part)
-    memory = memoryview(buffer.numpy())
+    memory = buffer.numpy().data
     if not others and run.count > 1 and run.length * item >= _MIN_RUN_BYTES:
         size = run.length * item
         for number in range(run.count):

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
+
 from jllm.models.weights.format import Entry
 from jllm.models.weights.plan import FilePlan
 from jllm.models.weights.slices import Run, Slice, runs, split
-from torch import Tensor
 
 PIECE_BYTES = 8 * 2**20
 _NO_ALLOCATION = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
@@ -120,7 +121,7 @@ def write_slices(
 def _bytes(values: Tensor, dtype: torch.dtype) -> memoryview:
     """Return the row-major bytes of a small tensor after conversion."""
     flat = values.to(device="cpu", dtype=dtype).contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().data
 
 
 def _write(
