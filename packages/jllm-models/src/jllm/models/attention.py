@@ -1,0 +1,51 @@
+"""The attention unit: norm, fused query/key/value projection, rotation, attention, output.
+
+Letters: T tokens, D hidden_size, H query heads, G key/value heads, K head_dim, N any heads.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from jllm.models.attention_backends import Attend
+from jllm.models.config import DecoderConfig
+from jllm.models.documents import Documents
+from jllm.models.linear import Linear
+from jllm.models.norm import RMSNorm
+from jllm.models.rotary import Rotary, rotate
+
+
+class Attention(nn.Module):
+    """Grouped-query attention (arXiv:2305.13245) with its norm and residual."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        attend: Attend,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ):
+        super().__init__()
+        hidden, width = config.hidden_size, config.head_dim
+        heads, kv_heads = config.num_heads, config.num_kv_heads
+        place = {"dtype": dtype, "device": device}
+        self.attend = attend
+        self.head_dim = width
+        self.heads = (heads, kv_heads, kv_heads)
+        self.norm = RMSNorm(config.hidden_size, config.norm_eps, **place)
+        self.qkv = Linear(
+            config.hidden_size, sum(self.heads) * width, bias=config.qkv_bias, **place
+        )
+        self.q_norm = RMSNorm(width, config.norm_eps, **place) if config.qk_norm else None
+        self.k_norm = RMSNorm(width, config.norm_eps, **place) if config.qk_norm else None
+        self.output = Linear(heads * width, config.hidden_size, bias=config.output_bias, **place)
+
+    def forward(self, x_TD: Tensor, documents: Documents, rotary: Rotary) -> Tensor:
+        """Attend within documents; x [T, D] in and out."""
+        qkv_TNK = self.qkv(self.norm(x_TD)).unflatten(-1, (-1, self.head_dim))
+        q_THK, k_TGK, v_TGK = qkv_TNK.split(self.heads, dim=1)
+        if self.q_norm is not None and self.k_norm is not None:
+            q_THK, k_TGK = self.q_norm(q_THK), self.k_norm(k_TGK)
+        q_THK, k_TGK = rotate(q_THK, rotary), rotate(k_TGK, rotary)
+        mixed_THK = self.attend(q_THK, k_TGK, v_TGK, documents)
+        return x_TD + self.output(mixed_THK.flatten(1))

@@ -1,0 +1,26 @@
+"""Attention on flat tokens, by name; one file a back end, all equal to `sdpa` in result."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from jllm.models.attention_backends.sdpa import attend as sdpa
+from jllm.models.documents import Documents
+
+
+class Attend(Protocol):
+    """Causal attention within each document; H is a multiple of G; scaled by 1/sqrt(K)."""
+
+    def __call__(self, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor, documents: Documents) -> Tensor:
+        """Return [T, H, K] of the dtype given."""
+        ...
+
+
+BACKENDS: dict[str, Attend] = {"sdpa": sdpa}
+
+
+def attention_backend(name: str) -> Attend:
+    """Return the back end of that name; refuse a name that is none."""
+    if name not in BACKENDS:
+        raise ValueError(f"unknown attention back end {name!r}; known: {', '.join(BACKENDS)}")
+    return BACKENDS[name]

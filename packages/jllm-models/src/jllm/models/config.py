@@ -1,0 +1,75 @@
+"""What a decoder is: the values that its mathematics depends on, and nothing else.
+
+A family file turns a Hugging Face `config.json` into these; no module reads that file itself.
+"""
+
+from dataclasses import dataclass
+
+ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn")
+"""The rotary variants that `jllm.models.rotary` computes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RopeConfig:
+    """Rotary position embedding: the base and the stretching of its frequencies."""
+
+    type: str = "default"
+    """One of ROPE_TYPES."""
+    theta: float = 10_000.0
+    """Base of the geometric series of wavelengths."""
+    factor: float = 1.0
+    """How many times longer contexts become; every type but `default`."""
+    original_max_position_embeddings: int = 0
+    """Context length, in tokens, that the unstretched model knew; `dynamic`, `llama3`, `yarn`."""
+    low_freq_factor: float = 1.0
+    """`llama3`: wavelengths above original length / this are divided by `factor`."""
+    high_freq_factor: float = 4.0
+    """`llama3`: wavelengths below original length / this are kept."""
+    beta_fast: float = 32.0
+    """`yarn`: dimensions that turn more often than this in the original length are kept."""
+    beta_slow: float = 1.0
+    """`yarn`: dimensions that turn less often than this are divided by `factor`."""
+    truncate: bool = True
+    """`yarn`: round the bounds of the ramp to whole dimensions."""
+    attention_scaling: float = 1.0
+    """`yarn`: what cosine and sine are multiplied with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """A decoder-only transformer with pre-normalisation, rotary positions and SwiGLU."""
+
+    architecture: str
+    """Hugging Face class name, such as `LlamaForCausalLM`."""
+    vocab_size: int
+    """Rows of the embedding and of the head."""
+    hidden_size: int
+    """Width of the residual stream."""
+    intermediate_size: int
+    """Width inside the MLP."""
+    num_layers: int
+    """Decoder layers; each is two units, attention and MLP."""
+    num_heads: int
+    """Query heads."""
+    num_kv_heads: int
+    """Key and value heads; divides `num_heads`."""
+    head_dim: int
+    """Width of one head; even."""
+    norm_eps: float
+    """Added to the mean square in every RMS norm."""
+    max_position_embeddings: int
+    """Longest document, in tokens, that the model was made for."""
+    rope: RopeConfig
+    """Rotary position embedding."""
+    qkv_bias: bool = False
+    """Query, key and value projections have a bias."""
+    output_bias: bool = False
+    """The attention's output projection has a bias."""
+    qk_norm: bool = False
+    """Queries and keys are RMS-normalised per head before rotation."""
+    tie_word_embeddings: bool = False
+    """The head multiplies with the embedding."""
+    initializer_range: float = 0.02
+    """Standard deviation of freshly initialised matrices."""
+    dtype: str = "float32"
+    """Element type in which the directory's weights are kept; a name of torch."""

@@ -1,0 +1,85 @@
+"""Model families: one short file each turns a Hugging Face `config.json` into a DecoderConfig.
+
+The file is read as JSON and nothing else: code that lies in a model directory (`auto_map`) is
+never imported, with or without Transformers.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jllm.models.config import DecoderConfig
+from jllm.models.families import llama, mistral, qwen2, qwen3
+from jllm.models.families.fields import Fields
+
+FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
+    "LlamaForCausalLM": llama.decoder_config,
+    "MistralForCausalLM": mistral.decoder_config,
+    "Qwen2ForCausalLM": qwen2.decoder_config,
+    "Qwen3ForCausalLM": qwen3.decoder_config,
+}
+"""Hugging Face class name → how to read its configuration."""
+
+MODEL_TYPES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+"""What a configuration without `architectures` is taken for."""
+
+
+def read_config(model_dir: Path) -> DecoderConfig:
+    """Read `config.json` of a model directory.
+
+    Refuses (ValueError) what is no JSON object, an unknown architecture or rope type, head counts
+    that do not fit, quantised weights, and options that would change the mathematics.
+    """
+    path = Path(model_dir) / "config.json"
+    return decoder_config(read_json(path), str(path))
+
+
+def decoder_config(values: dict[str, Any], source: str) -> DecoderConfig:
+    """Turn the parsed `config.json` into a DecoderConfig; `source` names it in errors."""
+    fields = Fields(values, source)
+    architecture = _architecture(fields)
+    if architecture not in FAMILIES:
+        own_code = (
+            "; the directory's own code (auto_map) is never run" if "auto_map" in values else ""
+        )
+        raise fields.error(
+            f"unknown architecture {architecture!r}; known: {', '.join(FAMILIES)}{own_code}"
+        )
+    if values.get("quantization_config"):
+        raise fields.error("quantization_config: quantised weights are not supported; dequantise")
+    return FAMILIES[architecture](fields)
+
+
+def _architecture(fields: Fields) -> str:
+    """Return the class name that the configuration asks for."""
+    named = fields.values.get("architectures")
+    if isinstance(named, list) and named:
+        return str(named[0])
+    model_type = str(fields.values.get("model_type"))
+    return MODEL_TYPES.get(model_type, f"model_type {model_type}")
+
+
+def config_text(model_dir: Path, dtype: str) -> str:
+    """Return `config.json` for weights saved as `dtype` (a name of torch): all else as it was."""
+    values = read_json(Path(model_dir) / "config.json")
+    values.pop("torch_dtype", None)
+    return json.dumps({**values, "dtype": dtype}, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; a model directory holds config.json") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+        raise ValueError(f"{path}: not JSON: {problem}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected a JSON object, found {type(values).__name__}")
+    return values

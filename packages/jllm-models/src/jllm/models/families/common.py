@@ -1,0 +1,86 @@
+"""What the configurations of all families share."""
+
+from typing import Any
+
+from jllm.models.config import DecoderConfig
+from jllm.models.families.fields import Fields
+from jllm.models.families.rope import rope_config
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def decoder(
+    fields: Fields,
+    architecture: str,
+    *,
+    head_dim: int | None = None,
+    num_kv_heads: int | None = None,
+    max_position_embeddings: int,
+    **options: Any,
+) -> DecoderConfig:
+    """Make a DecoderConfig from the keys that all families share; refuse sizes that do not fit.
+
+    head_dim, num_kv_heads, max_position_embeddings: the family's values for absent keys; None
+    stands for hidden_size / heads and for as many as query heads. options: further fields of
+    DecoderConfig.
+    """
+    fields.require("hidden_act", "silu", "silu")
+    fields.require("attention_dropout", 0, 0)
+    hidden, heads = fields.size("hidden_size"), fields.size("num_attention_heads")
+    kv_heads = fields.size("num_key_value_heads", num_kv_heads or heads)
+    if heads % kv_heads:
+        raise fields.error(
+            f"num_attention_heads = {heads} is no multiple of num_key_value_heads = {kv_heads}"
+        )
+    if head_dim is None and fields.values.get("head_dim") is None and hidden % heads:
+        raise fields.error(
+            f"hidden_size = {hidden} is no multiple of num_attention_heads = {heads}, "
+            "and no head_dim is given"
+        )
+    width = fields.size("head_dim", head_dim or hidden // heads)
+    if width % 2:
+        raise fields.error(f"head_dim = {width} is odd: rotation turns pairs")
+    positions = fields.size("max_position_embeddings", max_position_embeddings)
+    return DecoderConfig(
+        architecture=architecture,
+        vocab_size=fields.size("vocab_size"),
+        hidden_size=hidden,
+        intermediate_size=fields.size("intermediate_size"),
+        num_layers=fields.size("num_hidden_layers"),
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=width,
+        norm_eps=fields.number("rms_norm_eps", 1e-6),
+        max_position_embeddings=positions,
+        rope=rope_config(fields, positions),
+        tie_word_embeddings=fields.flag("tie_word_embeddings"),
+        initializer_range=fields.number("initializer_range", 0.02),
+        dtype=_dtype(fields),
+        **options,
+    )
+
+
+def _dtype(fields: Fields) -> str:
+    """Return the element type of the directory's weights."""
+    name = fields.values.get("dtype") or fields.values.get("torch_dtype") or "float32"
+    if name not in DTYPES:
+        raise fields.error(f"dtype = {name!r} is not supported; known: {', '.join(DTYPES)}")
+    return name
+
+
+def refuse_sliding_window(fields: Fields, window: int | None, first_layer: int = 0) -> None:
+    """Refuse a configuration in which some layer sees less than the whole document.
+
+    window: the window in tokens, None when off. first_layer: the first layer that has it, where
+    `layer_types` does not say.
+    """
+    kinds = fields.values.get("layer_types")
+    if kinds:
+        others = sorted({str(kind) for kind in kinds} - {"full_attention"})
+        if others:
+            raise fields.error(f"layer_types holds {others}; only full_attention is supported")
+    elif window is not None and first_layer < fields.size("num_hidden_layers"):
+        raise fields.error(
+            f"sliding_window = {window} is in use and not supported; "
+            "set it to null if your documents are not longer"
+        )

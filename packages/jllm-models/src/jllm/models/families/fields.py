@@ -1,0 +1,53 @@
+"""Reading of configuration values, with errors that name the file, the key and the mend."""
+
+from typing import Any
+
+
+class Fields:
+    """The values of one `config.json`."""
+
+    def __init__(self, values: dict[str, Any], source: str):
+        self.values = values
+        self.source = source
+
+    def error(self, message: str) -> ValueError:
+        """Return the error to raise, naming the file."""
+        return ValueError(f"{self.source}: {message}")
+
+    def size(self, key: str, default: int | None = None) -> int:
+        """Return a positive whole number; without a default the key must be there."""
+        value = self.values.get(key)
+        value = default if value is None else value
+        if value is None:
+            raise self.error(f"{key} is missing")
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise self.error(f"{key} must be a positive whole number, found {value!r}")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """Return a number that is not negative."""
+        return self.checked_number(key, self.values.get(key), default)
+
+    def checked_number(self, key: str, value: Any, default: float | None = None) -> float:
+        """Return a value, or its default, as a number that is not negative."""
+        value = default if value is None else value
+        if value is None:
+            raise self.error(f"{key} is missing")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e30:
+            raise self.error(f"{key} must be a number that is not negative, found {value!r}")
+        return float(value)
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """Return true or false."""
+        value = self.values.get(key)
+        value = default if value is None else value
+        if not isinstance(value, bool):
+            raise self.error(f"{key} must be true or false, found {value!r}")
+        return value
+
+    def require(self, key: str, expected: Any, default: Any) -> None:
+        """Refuse an option that is not implemented: the key must be absent or as expected."""
+        value = self.values.get(key)
+        value = default if value is None else value
+        if value != expected:
+            raise self.error(f"{key} = {value!r} is not supported; only {expected!r} is")

@@ -1,0 +1,87 @@
+"""Rotary parameters of a configuration: `rope_parameters`, or the older `rope_scaling`.
+
+Priorities and defaults are those of Transformers 5, so that both read the same file alike.
+"""
+
+import math
+from typing import Any
+
+from jllm.models.config import ROPE_TYPES, RopeConfig
+from jllm.models.families.fields import Fields
+
+
+def rope_config(fields: Fields, max_position_embeddings: int) -> RopeConfig:
+    """Read the rotary parameters; refuse an unknown type and missing or impossible numbers."""
+    given = fields.values.get("rope_scaling") or fields.values.get("rope_parameters") or {}
+    if not isinstance(given, dict):
+        raise fields.error(f"rope_parameters must be an object, found {given!r}")
+    kind = given.get("rope_type") or given.get("type") or "default"
+    if kind not in ROPE_TYPES:
+        raise fields.error(f"unknown rope type {kind!r}; known: {', '.join(ROPE_TYPES)}")
+    for partial in (given.get("partial_rotary_factor"), fields.values.get("partial_rotary_factor")):
+        if partial not in (None, 1):
+            raise fields.error(f"partial_rotary_factor = {partial!r} is not supported; only 1 is")
+
+    def number(key: str, default: float | None = None) -> float:
+        """Return one positive number of the rotary parameters."""
+        value = fields.checked_number(f"rope {key}", given.get(key), default)
+        if value <= 0:
+            raise fields.error(f"rope {key} must be positive, found {value}")
+        return value
+
+    base = {"type": kind, "theta": number("rope_theta", fields.number("rope_theta", 10_000.0))}
+    outer = fields.values.get("original_max_position_embeddings")
+    known = given.get("original_max_position_embeddings") if outer is None else outer
+    known = max_position_embeddings if known is None else known
+    if isinstance(known, bool) or not isinstance(known, int) or known < 1:
+        raise fields.error(
+            f"rope original_max_position_embeddings must be a positive whole number, found {known!r}"
+        )
+    match kind:
+        case "linear":
+            return RopeConfig(**base, factor=number("factor"))
+        case "dynamic":
+            return RopeConfig(
+                **base,
+                factor=number("factor"),
+                original_max_position_embeddings=max_position_embeddings,
+            )
+        case "llama3":
+            low, high = number("low_freq_factor"), number("high_freq_factor")
+            if low >= high:
+                raise fields.error(
+                    f"rope low_freq_factor = {low} must be less than high_freq_factor = {high}"
+                )
+            return RopeConfig(
+                **base,
+                factor=number("factor"),
+                original_max_position_embeddings=known,
+                low_freq_factor=low,
+                high_freq_factor=high,
+            )
+        case "yarn":
+            factor = number("factor", max_position_embeddings / known)
+            return RopeConfig(
+                **base,
+                factor=factor,
+                original_max_position_embeddings=known,
+                beta_fast=number("beta_fast", 32.0),
+                beta_slow=number("beta_slow", 1.0),
+                truncate=bool(given.get("truncate", True)),
+                attention_scaling=_yarn_scaling(given, factor, number),
+            )
+    return RopeConfig(**base)
+
+
+def _yarn_scaling(given: dict[str, Any], factor: float, number: Any) -> float:
+    """Return what YaRN multiplies cosine and sine with."""
+    if given.get("attention_factor") is not None:
+        return number("attention_factor")
+    if given.get("mscale") and given.get("mscale_all_dim"):
+        return _mscale(factor, number("mscale")) / _mscale(factor, number("mscale_all_dim"))
+    return _mscale(factor, 1.0)
+
+
+def _mscale(factor: float, weight: float) -> float:
+    """Return the temperature of YaRN's paper for a stretching."""
+    return 1.0 if factor <= 1 else 0.1 * weight * math.log(factor) + 1.0

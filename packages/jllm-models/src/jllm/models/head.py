@@ -1,0 +1,54 @@
+"""The first and the last unit: embedding, and final norm with output matrix and loss.
+
+Letters: T tokens, D hidden_size, V vocabulary.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jllm.models.config import DecoderConfig
+from jllm.models.loss import linear_cross_entropy
+from jllm.models.norm import RMSNorm
+
+
+class Embedding(nn.Module):
+    """One row of the weight for each token."""
+
+    def __init__(self, config: DecoderConfig, *, dtype: torch.dtype, device: torch.device | str):
+        super().__init__()
+        shape = (config.vocab_size, config.hidden_size)
+        self.weight = nn.Parameter(torch.empty(shape, dtype=dtype, device=device))
+
+    def forward(self, tokens_T: Tensor) -> Tensor:
+        """Look up int64 tokens [T]; hidden [T, D]."""
+        return functional.embedding(tokens_T, self.weight)
+
+
+class Head(nn.Module):
+    """Final norm and output matrix; `weight` given means that storage is shared with it."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        weight: Tensor | None = None,
+        *,
+        chunk_tokens: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ):
+        super().__init__()
+        self.norm = RMSNorm(config.hidden_size, config.norm_eps, dtype=dtype, device=device)
+        if weight is None:
+            shape = (config.vocab_size, config.hidden_size)
+            weight = torch.empty(shape, dtype=dtype, device=device)
+        self.weight = nn.Parameter(weight)
+        self.chunk_tokens = chunk_tokens
+
+    def forward(self, x_TD: Tensor, targets_T: Tensor) -> Tensor:
+        """Return the sum of token losses, an fp32 scalar."""
+        return linear_cross_entropy(self.norm(x_TD), self.weight, targets_T, self.chunk_tokens)
+
+    def logits(self, x_TD: Tensor) -> Tensor:
+        """Return the whole logits [T, V] in the dtype of x: T·V numbers, so for few tokens."""
+        return functional.linear(self.norm(x_TD), self.weight)

@@ -1,0 +1,34 @@
+"""Fresh weights: each Hugging Face tensor is a function of its name and the seed alone.
+
+So a model cut into any stages, shards or slices starts from the same numbers. Costs one whole
+tensor of host memory at a time.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from jllm.models.config import DecoderConfig
+from jllm.models.stage import Stage
+from jllm.models.table import weight_table
+
+
+@torch.no_grad()
+def initialize_(stage: Stage, config: DecoderConfig, seed: int) -> None:
+    """Fill a stage: matrices normal(0, initializer_range), norms 1, biases 0, drawn in fp32."""
+    parameters = dict(stage.named_parameters())
+    for piece in weight_table(config, stage.unit_range):
+        values = initial_tensor(piece.tensor, piece.shape, config.initializer_range, seed)
+        parameters[piece.parameter][piece.here_index].copy_(values[piece.there_index])
+
+
+def initial_tensor(name: str, shape: tuple[int, ...], deviation: float, seed: int) -> Tensor:
+    """Return the fresh fp32 tensor of a Hugging Face name."""
+    if name.endswith(".bias"):
+        return torch.zeros(shape)
+    if len(shape) == 1:
+        return torch.ones(shape)
+    digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    return torch.empty(shape).normal_(0.0, deviation, generator=generator)

@@ -1,0 +1,133 @@
+"""Rotary position embedding (arXiv:2104.09864) and its stretchings.
+
+`linear` divides every frequency; `dynamic` raises the base for documents that are longer than the
+model knew; `llama3` divides only long wavelengths; `yarn` (arXiv:2309.00071) ramps between the two
+and scales the attention. The numbers are those of Transformers, which is the reference in tests.
+
+Letters: T tokens, N heads, K head_dim, R = K/2 rotated pairs.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from jllm.models.config import RopeConfig
+from jllm.models.documents import Documents
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rotary:
+    """Cosine and sine of every token's angles, [T, 1, R] each, to be broadcast over heads."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def rotary_tables(
+    rope: RopeConfig, head_dim: int, documents: Documents, dtype: torch.dtype
+) -> Rotary:
+    """Compute the angles of a micro-batch once for all layers; fp32, then rounded to `dtype`."""
+    device = documents.positions.device
+    positions_T1 = documents.positions[:, None].float()
+    known = rope.original_max_position_embeddings
+    if rope.type == "dynamic" and documents.max_length > known:
+        frequencies = torch.cat(
+            [
+                inverse_frequencies(rope, head_dim, max(length, known)).expand(length, -1)
+                for length in documents.lengths
+            ]
+        )
+    else:
+        frequencies = inverse_frequencies(rope, head_dim, known)[None]
+    angles_TR = positions_T1 * frequencies.to(device)
+    cos, sin = (
+        (values * rope.attention_scaling).to(dtype)[:, None, :]
+        for values in (angles_TR.cos(), angles_TR.sin())
+    )
+    return Rotary(cos=cos, sin=sin)
+
+
+@lru_cache(maxsize=256)
+def inverse_frequencies(rope: RopeConfig, head_dim: int, length: int = 0) -> Tensor:
+    """Return the angle per position of each pair, fp32 [R]; `length` (tokens) counts for `dynamic`.
+
+    Do not write into the result: it is kept.
+    """
+    theta = rope.theta
+    if rope.type == "dynamic":
+        known = rope.original_max_position_embeddings
+        stretch = rope.factor * max(length, known) / known - (rope.factor - 1)
+        theta *= stretch ** (head_dim / (head_dim - 2))
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
+    powers = theta**exponents
+    plain = 1.0 / powers
+    match rope.type:
+        case "default" | "dynamic":
+            return plain
+        case "linear":
+            return plain / rope.factor
+        case "llama3":
+            return _llama3(rope, plain)
+        case "yarn":
+            return _yarn(rope, powers, head_dim)
+    raise AssertionError(f"family files let no rope type {rope.type!r} through")
+
+
+def _llama3(rope: RopeConfig, plain: Tensor) -> Tensor:
+    """Keep short wavelengths, divide long ones, interpolate between."""
+    known = rope.original_max_position_embeddings
+    wavelengths = 2 * math.pi / plain
+    low, high = rope.low_freq_factor, rope.high_freq_factor
+    smooth = ((known / wavelengths - low) / (high - low)).clamp(0, 1)
+    return (1 - smooth) * plain / rope.factor + smooth * plain
+
+
+def _yarn(rope: RopeConfig, powers: Tensor, head_dim: int) -> Tensor:
+    """Keep the dimensions that turn fast, divide those that turn slowly, ramp between."""
+
+    def dimension(turns: float) -> float:
+        """Return the (fractional) dimension that turns so often in the original length."""
+        known = rope.original_max_position_embeddings
+        return head_dim * math.log(known / (turns * 2 * math.pi)) / (2 * math.log(rope.theta))
+
+    low, high = dimension(rope.beta_fast), dimension(rope.beta_slow)
+    if rope.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, head_dim - 1)
+    width = high - low if high != low else 0.001
+    ramp = ((torch.arange(head_dim // 2, dtype=torch.float32) - low) / width).clamp(0, 1)
+    return ramp / (rope.factor * powers) + (1 - ramp) / powers
+
+
+def rotate(x_TNK: Tensor, rotary: Rotary) -> Tensor:
+    """Rotate pairs (r, r + R) of every head by the token's angles; [T, N, K] in and out."""
+    return _Rotate.apply(x_TNK, rotary.cos, rotary.sin)
+
+
+class _Rotate(torch.autograd.Function):
+    """The gradient of a rotation is the rotation backwards: nothing but the angles is kept."""
+
+    @staticmethod
+    def forward(ctx, x_TNK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _rotated(x_TNK, cos, sin, 1.0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_TNK: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _rotated(grad_TNK, cos, sin, -1.0), None, None
+
+
+def _rotated(x_TNK: Tensor, cos: Tensor, sin: Tensor, direction: float) -> Tensor:
+    """Rotate forwards (1.0) or backwards (−1.0); one new tensor, no temporary."""
+    out_TNK = torch.empty(x_TNK.shape, dtype=x_TNK.dtype, device=x_TNK.device)
+    first, second = x_TNK.chunk(2, dim=-1)
+    out_first, out_second = out_TNK.chunk(2, dim=-1)
+    torch.mul(first, cos, out=out_first).addcmul_(second, sin, value=-direction)
+    torch.mul(second, cos, out=out_second).addcmul_(first, sin, value=direction)
+    return out_TNK

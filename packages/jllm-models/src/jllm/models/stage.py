@@ -1,0 +1,113 @@
+"""A stage: a contiguous run of a model's units as one module. It knows nothing of ranks.
+
+The whole model is the stage that holds all units. Parameters are called `units.<global index>.…`
+however the model is cut, and a cut changes no bit of any result.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from jllm.models.attention import Attention
+from jllm.models.attention_backends import attention_backend
+from jllm.models.config import DecoderConfig
+from jllm.models.documents import Documents
+from jllm.models.head import Embedding, Head
+from jllm.models.mlp import MLP
+from jllm.models.rotary import Rotary, rotary_tables
+from jllm.models.units import unit_count, unit_kind
+
+LOGITS_PER_CHUNK = 2**25
+"""Logits that the loss holds at once unless told otherwise: 128 MiB of fp32."""
+
+
+class Stage(nn.Module):
+    """The units [units.start, units.stop) of a decoder, with uninitialised parameters.
+
+    attention: name of the attention back end.
+    recompute_interval: k > 0 drops the activations inside every k-th attention or MLP unit (by
+        global index) and computes them again in backward; the results are the same bits.
+    loss_chunk_tokens: trained tokens whose logits are held at once; None takes LOGITS_PER_CHUNK.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        units: range,
+        *,
+        attention: str = "sdpa",
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        recompute_interval: int = 0,
+        loss_chunk_tokens: int | None = None,
+    ):
+        super().__init__()
+        if units.step != 1 or not 0 <= units.start < units.stop <= unit_count(config):
+            raise ValueError(f"units must be a run within 0…{unit_count(config)}, found {units}")
+        self.config = config
+        self.unit_range = units
+        self.recompute_interval = recompute_interval
+        self.has_embedding = units.start == 0
+        self.has_head = units.stop == unit_count(config)
+        chunk = loss_chunk_tokens or max(LOGITS_PER_CHUNK // config.vocab_size, 1)
+        place = {"dtype": dtype, "device": device}
+        self.units = nn.ModuleDict()
+        for unit in units:
+            match unit_kind(config, unit):
+                case "embed":
+                    module = Embedding(config, **place)
+                case "attention":
+                    module = Attention(config, attention_backend(attention), **place)
+                case "mlp":
+                    module = MLP(config, **place)
+                case _:
+                    tied = config.tie_word_embeddings and self.has_embedding
+                    shared = self.units["0"].weight.detach() if tied else None
+                    module = Head(config, shared, chunk_tokens=chunk, **place)
+            self.units[str(unit)] = module
+
+    def forward(self, x: Tensor, documents: Documents, targets: Tensor | None = None) -> Tensor:
+        """Run the units over T flat tokens.
+
+        x: int64 tokens [T] when the embedding is held, else hidden states [T, D].
+        targets: int64 [T] with −100 where there is nothing to learn; wanted with the head.
+        Returns hidden states [T, D], or with the head the fp32 sum of token losses.
+        """
+        if not self.has_head:
+            return self._body(x, documents)
+        if targets is None:
+            raise ValueError("the stage with the head needs targets; for logits call logits()")
+        return self._head(self._body(x, documents), targets)
+
+    def logits(self, x: Tensor, documents: Documents) -> Tensor:
+        """Return logits [T, V] of a stage that holds the head; x as in forward."""
+        return self._head.logits(self._body(x, documents))
+
+    @property
+    def _head(self) -> Head:
+        """The last unit, of a stage that holds the head."""
+        head = self.units[str(unit_count(self.config) - 1)]
+        assert isinstance(head, Head)
+        return head
+
+    def _body(self, x: Tensor, documents: Documents) -> Tensor:
+        """Run every unit but the head."""
+        rotary = None
+        for name, unit in self.units.items():
+            if isinstance(unit, Attention) and rotary is None:
+                rotary = rotary_tables(self.config.rope, self.config.head_dim, documents, x.dtype)
+            if isinstance(unit, Head):
+                break
+            x = self._run(int(name), unit, x, documents, rotary)
+        return x
+
+    def _run(
+        self, index: int, unit: nn.Module, x: Tensor, documents: Documents, rotary: Rotary | None
+    ) -> Tensor:
+        """Run one unit, keeping its activations or not."""
+        arguments = (x, documents, rotary) if isinstance(unit, Attention) else (x,)
+        interval = self.recompute_interval
+        recompute = interval > 0 and index % interval == 0 and not isinstance(unit, Embedding)
+        if not (recompute and torch.is_grad_enabled()):
+            return unit(*arguments)
+        return checkpoint(unit, *arguments, use_reentrant=False, preserve_rng_state=False)

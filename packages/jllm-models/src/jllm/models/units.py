@@ -1,0 +1,45 @@
+"""Units: the pieces that a pipeline stage is a contiguous run of.
+
+    0        1                   2              …  2·layers+1
+    embed    layers.0.attention  layers.0.mlp   …  head
+
+The head is the last norm together with the output matrix and the loss. Parameters are named
+`units.<index>.…` with the unit's global index, so that names never depend on how a model is cut.
+"""
+
+from jllm.models.config import DecoderConfig
+
+_LAYER_KINDS = ("attention", "mlp")
+
+
+def unit_count(config: DecoderConfig) -> int:
+    """Return the number of units: two a layer, the embedding and the head."""
+    return 2 * config.num_layers + 2
+
+
+def unit_names(config: DecoderConfig) -> tuple[str, ...]:
+    """Return the name of every unit, in order."""
+    layers = (
+        f"layers.{layer}.{kind}" for layer in range(config.num_layers) for kind in _LAYER_KINDS
+    )
+    return ("embed", *layers, "head")
+
+
+def unit_kind(config: DecoderConfig, unit: int) -> str:
+    """Return "embed", "attention", "mlp" or "head"."""
+    assert 0 <= unit < unit_count(config), unit
+    if unit == 0:
+        return "embed"
+    return "head" if unit == unit_count(config) - 1 else _LAYER_KINDS[(unit - 1) % 2]
+
+
+def unit_layer(unit: int) -> int:
+    """Return the decoder layer that an attention or MLP unit belongs to."""
+    return (unit - 1) // 2
+
+
+def tied_parameters(config: DecoderConfig) -> tuple[str, str] | None:
+    """Return the parameter names of embedding and head when they are tied, whatever is held."""
+    if not config.tie_word_embeddings:
+        return None
+    return "units.0.weight", f"units.{unit_count(config) - 1}.weight"
