@@ -32,13 +32,11 @@ class Attention(nn.Module):
         self.attend = attend
         self.head_dim = width
         self.heads = (heads, kv_heads, kv_heads)
-        self.norm = RMSNorm(config.hidden_size, config.norm_eps, **place)
-        self.qkv = Linear(
-            config.hidden_size, sum(self.heads) * width, bias=config.qkv_bias, **place
-        )
+        self.norm = RMSNorm(hidden, config.norm_eps, **place)
+        self.qkv = Linear(hidden, sum(self.heads) * width, bias=config.qkv_bias, **place)
         self.q_norm = RMSNorm(width, config.norm_eps, **place) if config.qk_norm else None
         self.k_norm = RMSNorm(width, config.norm_eps, **place) if config.qk_norm else None
-        self.output = Linear(heads * width, config.hidden_size, bias=config.output_bias, **place)
+        self.output = Linear(heads * width, hidden, bias=config.output_bias, **place)
 
     def forward(self, x_TD: Tensor, documents: Documents, rotary: Rotary) -> Tensor:
         """Attend within documents; x [T, D] in and out."""

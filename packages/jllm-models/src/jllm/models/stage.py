@@ -21,6 +21,11 @@ LOGITS_PER_CHUNK = 2**25
 """Logits that the loss holds at once unless told otherwise: 128 MiB of fp32."""
 
 
+def loss_chunk(config: DecoderConfig) -> int:
+    """Return the trained tokens whose logits fit LOGITS_PER_CHUNK, at least one."""
+    return max(LOGITS_PER_CHUNK // config.vocab_size, 1)
+
+
 class Stage(nn.Module):
     """The units [units.start, units.stop) of a decoder, with uninitialised parameters.
 
@@ -49,7 +54,7 @@ class Stage(nn.Module):
         self.recompute_interval = recompute_interval
         self.has_embedding = units.start == 0
         self.has_head = units.stop == unit_count(config)
-        chunk = loss_chunk_tokens or max(LOGITS_PER_CHUNK // config.vocab_size, 1)
+        chunk = loss_chunk_tokens or loss_chunk(config)
         place = {"dtype": dtype, "device": device}
         self.units = nn.ModuleDict()
         for unit in units:

@@ -35,7 +35,7 @@ def rope_config(fields: Fields, max_position_embeddings: int) -> RopeConfig:
     known = max_position_embeddings if known is None else known
     if isinstance(known, bool) or not isinstance(known, int) or known < 1:
         raise fields.error(
-            f"rope original_max_position_embeddings must be a positive whole number, found {known!r}"
+            f"original_max_position_embeddings must be a positive whole number, found {known!r}"
         )
     match kind:
         case "linear":

@@ -1,0 +1,125 @@
+"""What a unit costs: parameters, floating-point operations, bytes.
+
+Convention, stated wherever a utilisation (MFU) is printed: a multiplication with its addition is
+two operations; the backward pass costs twice the forward; recomputation, norms, rotation,
+softmax and the embedding's look-up count nothing. A matrix of n parameters so costs 6n a token
+(arXiv:2001.08361; the head counts, the embedding does not). Attention to s tokens adds 12·N·K·s a
+layer (N query heads of width K) as in PaLM's MFU (arXiv:2204.02311, appendix B); the causal
+half of that, 6·N·K·s, is what is really computed and is the default here.
+"""
+
+import math
+from dataclasses import dataclass
+
+from jllm.models.config import DecoderConfig
+from jllm.models.stage import loss_chunk
+from jllm.models.table import weight_table
+from jllm.models.units import unit_count, unit_kind, unit_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitCost:
+    """The cost of one unit."""
+
+    name: str
+    """Name of the unit."""
+    parameters: int
+    """Trained numbers; a tied head counts its matrix again, for it is held and multiplied."""
+    forward_flops: float
+    """Operations of the forward pass per token."""
+    activation_bytes: float
+    """Bytes per token kept from forward to backward."""
+    recomputed_bytes: float
+    """The same when the unit is recomputed: its input alone."""
+
+
+def unit_costs(
+    config: DecoderConfig,
+    tokens: int,
+    mean_document_length: float,
+    *,
+    value_bytes: int = 4,
+    causal: bool = True,
+) -> tuple[UnitCost, ...]:
+    """Return the cost of every unit.
+
+    tokens: tokens of a micro-batch, over which the head's fixed memory is spread.
+    mean_document_length: Σ length² / Σ length, the length of the document of a mean token.
+    value_bytes: bytes of an activation. causal: count the causal half of attention.
+    """
+    parameters = _parameters(config)
+    costs = []
+    for unit, name in enumerate(unit_names(config)):
+        kind = unit_kind(config, unit)
+        kept = _activation_bytes(config, kind, tokens, value_bytes)
+        layer = kind in ("attention", "mlp")
+        costs.append(
+            UnitCost(
+                name=name,
+                parameters=parameters[unit],
+                forward_flops=_forward_flops(config, kind, mean_document_length, causal),
+                activation_bytes=kept,
+                recomputed_bytes=config.hidden_size * value_bytes if layer else kept,
+            )
+        )
+    return tuple(costs)
+
+
+def flops_per_token(
+    config: DecoderConfig, mean_document_length: float, *, causal: bool = True
+) -> float:
+    """Return the operations of forward and backward per token, by the convention above.
+
+    causal=False counts the whole square of attention, as Megatron-LM and PaLM do.
+    """
+    costs = unit_costs(config, 1, mean_document_length, causal=causal)
+    return 3 * sum(cost.forward_flops for cost in costs)
+
+
+def parameter_count(config: DecoderConfig) -> int:
+    """Return the numbers in the model's files: a tied matrix counts once."""
+    slices = weight_table(config, range(unit_count(config)), for_saving=True)
+    return sum(math.prod(piece.extents) for piece in slices)
+
+
+def _parameters(config: DecoderConfig) -> list[int]:
+    """Return the parameters held by each unit."""
+    return [
+        sum(math.prod(piece.extents) for piece in weight_table(config, range(unit, unit + 1)))
+        for unit in range(unit_count(config))
+    ]
+
+
+def _forward_flops(config: DecoderConfig, kind: str, length: float, causal: bool) -> float:
+    """Return the operations of one unit's forward pass per token."""
+    hidden, queries = config.hidden_size, config.num_heads * config.head_dim
+    keys = config.num_kv_heads * config.head_dim
+    match kind:
+        case "embed":
+            return 0
+        case "attention":
+            matrices = 2 * hidden * (queries + 2 * keys) + 2 * queries * hidden
+            return matrices + (2 if causal else 4) * queries * length
+        case "mlp":
+            return 6 * hidden * config.intermediate_size
+    return 2 * hidden * config.vocab_size
+
+
+def _activation_bytes(config: DecoderConfig, kind: str, tokens: int, value_bytes: int) -> float:
+    """Return the bytes per token that one unit keeps, with the `sdpa` back end."""
+    hidden, queries = config.hidden_size, config.num_heads * config.head_dim
+    keys = config.num_kv_heads * config.head_dim
+    normed = 2 * hidden * value_bytes + 4  # the norm's input and output, one fp32 scale
+    match kind:
+        case "embed":
+            return 8
+        case "attention":
+            projected = queries + 2 * keys
+            rotated = queries + keys
+            mixed = 2 * queries  # a document's own, and all of them in one tensor
+            return normed + (projected + rotated + mixed) * value_bytes + 4 * config.num_heads
+        case "mlp":
+            return normed + 3 * config.intermediate_size * value_bytes
+    gradient = 4 * config.vocab_size * config.hidden_size
+    logits = 4 * config.vocab_size * min(loss_chunk(config), tokens)
+    return normed + hidden * value_bytes + (gradient + logits) / tokens
