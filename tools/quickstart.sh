@@ -19,7 +19,6 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PYTHON=${PYTHON:-python3.11}
 VENV=$ROOT/.venv
 LOCKS=$ROOT/third_party/python
-TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 MODEL=
 OUT=$ROOT/quickstart_out
 MINUTES=10
@@ -104,8 +103,7 @@ has_gpu() {
 }
 
 checksum() { # FILES: of their names and contents
-    (cd "$ROOT" && find "$@" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum) |
-        sha256sum
+    find "$@" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum | sha256sum
 }
 
 pip_install() {
@@ -113,11 +111,30 @@ pip_install() {
         --no-compile "$@"
 }
 
-install_torch() { # LOCK: the CPU wheel lies on an index of its own
-    local block=$VENV/torch_lock.txt
-    sed -n '/^torch==/,/[^\\]$/p' "$1" >"$block"
-    pip_install --require-hashes -r "$block" 2>/dev/null ||
-        pip_install --require-hashes -r "$block" --extra-index-url "$TORCH_CPU_INDEX"
+install_torch() { # LOCK
+    sed -n '/^torch==/,/[^\\]$/p' "$1" >"$VENV/torch_lock.txt"
+    pip_install --require-hashes -r "$VENV/torch_lock.txt"
+}
+
+install_dependencies() {
+    local lock=$LOCKS/cpu_lock.txt
+    echo "installing hash-locked packages, torch first; this takes one or two minutes"
+    if has_gpu || ! install_torch "$lock"; then
+        lock=$LOCKS/cuda_lock.txt
+        has_gpu || echo "pip finds no CPU build of torch: taking the default one, 2 GB larger" \
+            "(PIP_EXTRA_INDEX_URL may name the CPU index of PyTorch's installation page)"
+        install_torch "$lock"
+    fi
+    pip_install --require-hashes -r "$lock"
+    pip_install --require-hashes -r "$LOCKS/build_lock.txt"
+}
+
+unchanged() { # NAME FILES: whether the stamp of that name was made from these very files
+    [[ $(checksum "${@:2}") == "$(cat "$VENV/$1.stamp" 2>/dev/null)" ]]
+}
+
+stamp() { # NAME FILES
+    checksum "${@:2}" >"$VENV/$1.stamp"
 }
 
 make_environment() {
@@ -126,22 +143,15 @@ make_environment() {
     if [[ ! -x $VENV/bin/pip ]]; then
         "$PYTHON" -m venv "$VENV" || fail "no venv in $PYTHON (Debian: apt-get install python3-venv)"
     fi
-    local lock=$LOCKS/cpu_lock.txt stamp
-    ! has_gpu || lock=$LOCKS/cuda_lock.txt
-    stamp=$(checksum "$lock" "$LOCKS/build_lock.txt")
-    if [[ $stamp != "$(cat "$VENV/dependencies.stamp" 2>/dev/null)" ]]; then
-        echo "installing $(grep -c '==' "$lock") hash-locked packages of ${lock#"$ROOT/"}"
-        install_torch "$lock"
-        pip_install --require-hashes -r "$lock"
-        pip_install --require-hashes -r "$LOCKS/build_lock.txt"
-        echo "$stamp" >"$VENV/dependencies.stamp"
+    if ! unchanged dependencies "$LOCKS"/*_lock.txt; then
+        install_dependencies
+        stamp dependencies "$LOCKS"/*_lock.txt
     fi
-    stamp=$(checksum packages/*/src packages/*/pyproject.toml)
-    if [[ $stamp != "$(cat "$VENV/packages.stamp" 2>/dev/null)" ]]; then
+    if ! unchanged packages "$ROOT"/packages/*/{src,pyproject.toml}; then
         echo "installing jllm-data, jllm-models and jllm-parallel"
         pip_install --no-build-isolation --force-reinstall \
             "$ROOT/packages/jllm-data" "$ROOT/packages/jllm-models" "$ROOT/packages/jllm-parallel"
-        echo "$stamp" >"$VENV/packages.stamp"
+        stamp packages "$ROOT"/packages/*/{src,pyproject.toml}
     fi
 }
 
