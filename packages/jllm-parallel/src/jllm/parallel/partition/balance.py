@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 Cost = Callable[[int], np.ndarray]
-"""stage → float64 [units + 1, units + 1]; entry [i, j] is what the units i … j−1 cost on that stage."""
+"""stage → float64 [units + 1, units + 1]; [i, j] is what the units i … j−1 cost on that stage."""
 
 
 def balance(cost: Cost, units: int, stages: int) -> tuple[int, ...]:

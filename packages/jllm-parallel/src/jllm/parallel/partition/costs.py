@@ -26,8 +26,8 @@ class Memory:
     """How the bytes of a stage follow from its units."""
 
     bytes_per_parameter: float = 20.0
-    """Bytes of a rank for one parameter: weight and gradient in fp32 (8), and the rank's share of the
-    fp32 master weight and the two moments (12 / dp)."""
+    """Bytes of a rank for one parameter: weight and gradient in fp32 (8), and the rank's share of
+    the fp32 master weight and the two moments (12 / dp)."""
     live: tuple[int, ...]
     """For each stage the number of micro-batches whose activations it holds at once."""
 

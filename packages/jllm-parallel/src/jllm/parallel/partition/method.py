@@ -28,7 +28,7 @@ NAMED_METHODS = ("fast", "mem", "uniform")
 def partition(
     method: str, costs: Sequence[UnitCost], stages: int, *, memory: Memory | None = None
 ) -> tuple[int, ...]:
-    """The unit indices 0 = b_0 < … < b_stages = len(costs); stage s holds the units b_s … b_{s+1}−1.
+    """The unit indices 0 = b_0 < … < b_stages = len(costs); stage s holds units b_s … b_{s+1}−1.
 
     `memory` is needed by `mem` only. Pure. Raises ValueError that names the flag and the mend.
     """

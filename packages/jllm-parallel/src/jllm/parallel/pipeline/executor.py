@@ -60,8 +60,8 @@ def run_step(
 ) -> StepResult:
     """Run all actions of `plan` on `stages`, this rank's stages by chunk.
 
-    `transport` may be None when the plan holds no messages. `clock` gives seconds; for true spans on
-    an accelerator it has to wait for the device. All sends have completed on return.
+    `transport` may be None when the plan holds no messages. `clock` gives seconds; for true spans
+    on an accelerator it has to wait for the device. All sends have completed on return.
 
     An error of a stage is raised here with the action in its notes. The other ranks then fail when
     their process group times out or sees the connection close, and name the message they miss.
@@ -78,7 +78,7 @@ def run_step(
             if clock:
                 spans.append(Span(action=action, start=start, end=clock()))
             if action.kind == FORWARD and plan.batches[i + 1].send is None:
-                outputs.append(produced)  # the last stage's: nobody else needs it
+                outputs.append(tuple(t for t in produced if t is not None))
         _communicate(plan, len(plan.actions), produced, transport, sending)
         _complete_sends(sending, keep=0)
     return StepResult(outputs=tuple(outputs), spans=tuple(spans))

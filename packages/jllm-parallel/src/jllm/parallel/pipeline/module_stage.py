@@ -1,4 +1,4 @@
-"""A pipeline stage out of any differentiable callable: keeps what the backward needs, then frees it."""
+"""A pipeline stage out of any differentiable callable: keeps what the backward needs, no longer."""
 
 from __future__ import annotations
 

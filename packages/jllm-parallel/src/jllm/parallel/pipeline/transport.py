@@ -75,8 +75,10 @@ class Transport:
     def __init__(
         self, group: dist.ProcessGroup, boundaries: Sequence[Boundary], device: torch.device
     ) -> None:
-        """`group` holds the ranks of the pipeline in order, `boundaries[b]` says what goes from stage
-        b to b+1, received tensors are made on `device`. All ranks of the group call this together.
+        """Join the pipeline's ranks; all ranks of `group` call this together.
+
+        `group` holds them in order, `boundaries[b]` says what goes from stage b to b+1, received
+        tensors are made on `device`.
         """
         self._group = group
         self._boundaries = tuple(boundaries)

@@ -1,1 +1,1 @@
-"""Pipeline schedules as data: generated, checked, simulated, drawn; executed by `jllm.parallel.pipeline`."""
+"""Pipeline schedules as data: generated, checked, simulated, drawn; `pipeline` executes them."""

@@ -1,8 +1,9 @@
 """What a schedule makes the ranks send and receive, as one batch between any two actions.
 
-Before action i a rank posts one batch: it sends what action i−1 produced and receives what action i
-needs. Both go out in one grouped call, so the exchange of neighbours (a hidden state down, a gradient
-up) cannot deadlock even where a send completes only when it is received, as with NCCL and HCCL.
+Before action i a rank posts one batch: it sends what action i−1 produced and receives what action
+i needs. Both go out in one grouped call, so the exchange of neighbours (a hidden state down, a
+gradient up) cannot deadlock even where a send completes only when it is received, as with NCCL and
+HCCL.
 
 Receives are not posted earlier than that. The grouped calls of a rank are executed one after the
 other, so a receive that is posted early would hold up the sends behind it: the pipeline would fill
@@ -20,7 +21,7 @@ from jllm.parallel.schedule.actions import FORWARD, Action, Schedule
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """The tuple of tensors that crosses one stage boundary for one micro-batch, in one direction."""
+    """The tuple of tensors that crosses one boundary for one micro-batch, in one direction."""
 
     source: int
     """Rank that sends."""

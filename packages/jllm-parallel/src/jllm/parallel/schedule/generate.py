@@ -1,7 +1,7 @@
 """Generators of schedules: GPipe, 1F1B and the forward-only schedule of evaluation.
 
 In all of them every rank takes the micro-batches in the order 0 … M−1, forward and backward, so
-that every layout adds the gradients of a parameter in the same order and therefore to the same bits.
+that every layout adds the gradients of a parameter in the same order, to the same bits.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def forward_only(stages: int, micro_batches: int) -> Schedule:
 
 
 GENERATORS: dict[str, Callable[[int, int], Schedule]] = {"gpipe": gpipe, "1f1b": one_f_one_b}
-"""The training schedules by the name that `--pipe_schedule` takes: (stages, micro_batches) → Schedule."""
+"""The training schedules by the name that users give: (stages, micro_batches) → Schedule."""
 
 
 def _one_f_one_b_rank(ahead: int, micro_batches: int) -> tuple[Action, ...]:

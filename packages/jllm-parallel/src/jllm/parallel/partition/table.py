@@ -1,0 +1,93 @@
+"""The partition as people look at it before a run: a row a stage, and the predicted bubble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from jllm.parallel.partition.costs import Memory, UnitCost
+from jllm.parallel.partition.method import sub_layer_list
+from jllm.parallel.schedule.communication import Plan
+from jllm.parallel.schedule.simulate import simulate, stage_durations
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageRow:
+    """One stage."""
+
+    stage: int
+    """Its number."""
+    first_unit: str
+    """Name of its first unit."""
+    last_unit: str
+    """Name of its last unit."""
+    units: int
+    """Number of its units."""
+    parameters: int
+    """Parameters that it holds."""
+    flops: float
+    """FLOPs of the forward of one micro-batch."""
+    bytes: float
+    """Predicted bytes of weights, gradients, optimizer state and live activations."""
+    share: float
+    """Its part of the whole model's FLOPs, 0 … 1."""
+    bubble: float
+    """Predicted part of the step, 0 … 1, in which it waits; transfers are taken to be free."""
+
+
+def stage_rows(
+    boundaries: Sequence[int], costs: Sequence[UnitCost], plan: Plan, memory: Memory
+) -> tuple[StageRow, ...]:
+    """One row a stage for the partition `boundaries` of the units `costs`, run by `plan`.
+
+    The bubble is simulated with times proportional to FLOPs, a backward taken as two forwards.
+    """
+    stages = [costs[i:j] for i, j in zip(boundaries, boundaries[1:], strict=False)]
+    flops = tuple(sum(cost.flops for cost in units) for units in stages)
+    timeline = simulate(plan, stage_durations(flops, tuple(2 * f for f in flops)))
+    return tuple(
+        StageRow(
+            stage=s,
+            first_unit=units[0].name,
+            last_unit=units[-1].name,
+            units=len(units),
+            parameters=sum(cost.parameters for cost in units),
+            flops=flops[s],
+            bytes=_bytes(units, memory, s),
+            share=flops[s] / sum(flops),
+            bubble=timeline.idle[s] / timeline.step_time,
+        )
+        for s, units in enumerate(stages)
+    )
+
+
+def partition_table(method: str, boundaries: Sequence[int], rows: Sequence[StageRow]) -> Table:
+    """The rows for a rich Console. Its title has the list that gives the same partition again."""
+    bubble = sum(row.bubble for row in rows) / len(rows)
+    table = Table(
+        title=f"--partition_method {method}: {sub_layer_list(boundaries)}",
+        caption=f"predicted bubble of the step: {bubble:.1%}",
+    )
+    table.add_column("stage", justify="right")
+    table.add_column("units")
+    for name in ("parameters", "FLOPs", "bytes", "share", "bubble"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        units = row.first_unit if row.units == 1 else f"{row.first_unit} … {row.last_unit}"
+        table.add_row(
+            str(row.stage),
+            f"{units} ({row.units})",
+            f"{row.parameters:,}",
+            f"{row.flops:.3e}",
+            f"{row.bytes / 2**20:,.0f} MiB",
+            f"{row.share:.1%}",
+            f"{row.bubble:.1%}",
+        )
+    return table
+
+
+def _bytes(units: Sequence[UnitCost], memory: Memory, stage: int) -> float:
+    states = memory.bytes_per_parameter * sum(cost.parameters for cost in units)
+    return states + memory.live[stage] * sum(cost.activation_bytes for cost in units)
