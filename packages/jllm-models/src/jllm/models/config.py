@@ -8,6 +8,9 @@ from dataclasses import dataclass
 ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn")
 """The rotary variants that `jllm.models.rotary` computes."""
 
+LOGITS_PER_CHUNK = 2**25
+"""Logits that the loss holds at once unless told otherwise: 128 MiB of fp32."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RopeConfig:
@@ -73,3 +76,8 @@ class DecoderConfig:
     """Standard deviation of freshly initialised matrices."""
     dtype: str = "float32"
     """Element type in which the directory's weights are kept; a name of torch."""
+
+
+def loss_chunk(config: DecoderConfig) -> int:
+    """Return the trained tokens whose logits fit LOGITS_PER_CHUNK, at least one."""
+    return max(LOGITS_PER_CHUNK // config.vocab_size, 1)

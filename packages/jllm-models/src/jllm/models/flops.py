@@ -11,8 +11,7 @@ half of that, 6·N·K·s, is what is really computed and is the default here.
 import math
 from dataclasses import dataclass
 
-from jllm.models.config import DecoderConfig
-from jllm.models.stage import loss_chunk
+from jllm.models.config import DecoderConfig, loss_chunk
 from jllm.models.table import weight_table
 from jllm.models.units import unit_count, unit_kind, unit_names
 

@@ -9,6 +9,7 @@ Letters: T tokens, R trained tokens, C tokens of a chunk, D hidden_size, V vocab
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ def linear_cross_entropy(
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx,
+        ctx: Any,
         hidden_TD: Tensor,
         weight_VD: Tensor,
         targets_T: Tensor,
@@ -72,7 +73,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        (grad,) = grads
         rows_R, grad_RD, grad_VD = ctx.saved_tensors
         grad_hidden = grad_weight = None
         if grad_RD is not None:

@@ -3,6 +3,8 @@
 Letters: T tokens, D hidden_size, F intermediate_size.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -37,14 +39,15 @@ class _SwiGLU(torch.autograd.Function):
     """Keeps its input alone; silu(gate) is computed again for the gradient."""
 
     @staticmethod
-    def forward(ctx, gate_up_T2F: Tensor) -> Tensor:
+    def forward(ctx: Any, gate_up_T2F: Tensor) -> Tensor:
         ctx.save_for_backward(gate_up_T2F)
         gate_TF, up_TF = gate_up_T2F.chunk(2, dim=-1)
         return functional.silu(gate_TF).mul_(up_TF)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_TF: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (grad_TF,) = grads
         (gate_up_T2F,) = ctx.saved_tensors
         gate_TF, up_TF = gate_up_T2F.chunk(2, dim=-1)
         out_T2F = torch.empty_like(gate_up_T2F)

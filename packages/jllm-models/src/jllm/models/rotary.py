@@ -10,6 +10,7 @@ Letters: T tokens, N heads, K head_dim, R = K/2 rotated pairs.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -112,13 +113,14 @@ class _Rotate(torch.autograd.Function):
     """The gradient of a rotation is the rotation backwards: nothing but the angles is kept."""
 
     @staticmethod
-    def forward(ctx, x_TNK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(ctx: Any, x_TNK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
         return _rotated(x_TNK, cos, sin, 1.0)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_TNK: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (grad_TNK,) = grads
         cos, sin = ctx.saved_tensors
         return _rotated(grad_TNK, cos, sin, -1.0), None, None
 

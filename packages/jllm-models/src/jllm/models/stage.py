@@ -10,20 +10,12 @@ from torch.utils.checkpoint import checkpoint
 
 from jllm.models.attention import Attention
 from jllm.models.attention_backends import attention_backend
-from jllm.models.config import DecoderConfig
+from jllm.models.config import DecoderConfig, loss_chunk
 from jllm.models.documents import Documents
 from jllm.models.head import Embedding, Head
 from jllm.models.mlp import MLP
 from jllm.models.rotary import Rotary, rotary_tables
 from jllm.models.units import unit_count, unit_kind
-
-LOGITS_PER_CHUNK = 2**25
-"""Logits that the loss holds at once unless told otherwise: 128 MiB of fp32."""
-
-
-def loss_chunk(config: DecoderConfig) -> int:
-    """Return the trained tokens whose logits fit LOGITS_PER_CHUNK, at least one."""
-    return max(LOGITS_PER_CHUNK // config.vocab_size, 1)
 
 
 class Stage(nn.Module):
@@ -57,17 +49,17 @@ class Stage(nn.Module):
         chunk = loss_chunk_tokens or loss_chunk(config)
         place = {"dtype": dtype, "device": device}
         self.units = nn.ModuleDict()
+        shared: Tensor | None = None
         for unit in units:
             match unit_kind(config, unit):
                 case "embed":
                     module = Embedding(config, **place)
+                    shared = module.weight.detach() if config.tie_word_embeddings else None
                 case "attention":
                     module = Attention(config, attention_backend(attention), **place)
                 case "mlp":
                     module = MLP(config, **place)
                 case _:
-                    tied = config.tie_word_embeddings and self.has_embedding
-                    shared = self.units["0"].weight.detach() if tied else None
                     module = Head(config, shared, chunk_tokens=chunk, **place)
             self.units[str(unit)] = module
 
