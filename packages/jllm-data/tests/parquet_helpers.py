@@ -1,4 +1,4 @@
-"""Small data folders for tests, written by pyarrow alone, and a plain second reading of their rows."""
+"""Small data folders for tests, and a plain second reading of their rows."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ with a worked example, enough for a second implementation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import overload
 
 import numpy as np
 
@@ -22,10 +22,12 @@ _GROUPS_SALT = 0
 _ROWS_SALT = 1
 _UINT64 = (1 << 64) - 1
 
-Words = TypeVar("Words", int, np.ndarray)
 
-
-def splitmix64(x: Words) -> Words:
+@overload
+def splitmix64(x: int) -> int: ...
+@overload
+def splitmix64(x: np.ndarray) -> np.ndarray: ...
+def splitmix64(x: int | np.ndarray) -> int | np.ndarray:
     """Hash 64-bit words one to one (Steele, Lea and Flood 2014); an int, or uint64 of any shape.
 
     z = x + 0x9E3779B97F4A7C15
