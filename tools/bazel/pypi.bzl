@@ -1,5 +1,8 @@
 """Third-party Python distributions from a hash-locked requirements file."""
 
+# Where torch publishes its wheels without CUDA.
+_TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+
 _PIP = [
     "-m",
     "pip",
@@ -18,13 +21,17 @@ _PIP = [
 def _pypi_repository_impl(ctx):
     python = ctx.read(ctx.attr._interpreter)
     ctx.report_progress("pip install")
-    for command in [
-        [python] + _PIP + ["--requirement=%s" % ctx.path(ctx.attr.requirements)],
-        [python, ctx.path(ctx.attr._split), "all", "."],
-    ]:
-        result = ctx.execute(command, timeout = ctx.attr.timeout, quiet = True)
-        if result.return_code:
-            fail(result.stderr + result.stdout)
+    command = [python] + _PIP + ["--requirement=%s" % ctx.path(ctx.attr.requirements)]
+    result = ctx.execute(command, timeout = ctx.attr.timeout)
+    if "No matching distribution found for torch" in result.stderr:
+        # The user's own indexes and folders do not have it.
+        command.append("--extra-index-url=" + _TORCH_CPU_INDEX)
+        result = ctx.execute(command, timeout = ctx.attr.timeout)
+    if not result.return_code:
+        command = [python, ctx.path(ctx.attr._split), "all", "."]
+        result = ctx.execute(command, timeout = ctx.attr.timeout)
+    if result.return_code:
+        fail(result.stderr + result.stdout)
 
 pypi_repository = repository_rule(
     implementation = _pypi_repository_impl,

@@ -26,7 +26,8 @@ assert names and all(name.startswith("jllm/") for name in names), names
 assert "jllm/__init__.py" not in names
 for name in names:
     if not name.endswith("__main__.py"):
-        importlib.import_module(name.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+        module = name.removesuffix(".py").removesuffix("/__init__")
+        importlib.import_module(module.replace("/", "."))
 for script in dist.entry_points.select(group="console_scripts"):
     assert callable(script.load()), script
 """
@@ -46,9 +47,12 @@ def needed(dist: Distribution, ours: dict[str, Distribution], seen: dict[str, Pa
         name = canonical(requirement.name)
         if name in seen:
             continue
-        assert name in ours or not name.startswith("jllm-"), f"{line}: its wheel was not handed over"
+        assert name in ours or not name.startswith("jllm-"), f"{line}: no such wheel here"
         found = ours.get(name) or distribution(name)
-        assert requirement.specifier.contains(found.version, prereleases=True), (line, found.version)
+        assert requirement.specifier.contains(found.version, prereleases=True), (
+            line,
+            found.version,
+        )
         seen[name] = None if name in ours else Path(str(found.locate_file(""))).resolve()
         needed(found, ours, seen)
 
@@ -60,7 +64,7 @@ def main(folders: list[str]) -> None:
     venv.create(env, with_pip=False, symlinks=True)
     python = str(env / "bin/python")
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    pip = [getattr(sys, "_base_executable"), "-m", "pip", "--python", python, "install", "--quiet"]
+    pip = [sys._base_executable, "-m", "pip", "--python", python, "install", "--quiet"]
     subprocess.run([*pip, "--no-index", "--no-deps", *wheels], check=True, env=clean)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(env), "platbase": str(env)}))
     ours = {canonical(d.metadata["Name"]): d for d in Distribution.discover(path=[str(site)])}

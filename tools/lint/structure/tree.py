@@ -1,0 +1,64 @@
+"""The files of this tree, and a file with its text as the rules take it.
+
+Works in a checkout and in a Bazel test's runfiles, where every file is a link.
+"""
+
+import ast
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(os.path.abspath(__file__)).parents[3]
+"""Not resolved: in runfiles the link's folder is the tree, not its target's."""
+FOLDERS = ("packages", "integration_tests", "tools", "third_party", "docs", ".ci")
+SKIPPED = frozenset({"__pycache__", ".hypothesis", ".pytest_cache", ".ruff_cache"})
+BINARY = frozenset({".png", ".gz", ".parquet", ".safetensors", ".gguf", ".pyc"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A text file: its path from the root of the tree, with slashes, and its text."""
+
+    path: str
+    text: str
+
+    @property
+    def is_python(self) -> bool:
+        """Whether it is a Python module."""
+        return self.path.endswith(".py")
+
+    @property
+    def package(self) -> str | None:
+        """jllm-data for packages/jllm-data/src/…; None for what no wheel holds."""
+        parts = PurePosixPath(self.path).parts
+        return parts[1] if len(parts) > 3 and parts[0] == "packages" and parts[2] == "src" else None
+
+    @cached_property
+    def syntax(self) -> ast.Module:
+        """The module's syntax tree."""
+        return ast.parse(self.text, self.path)
+
+    def at(self, node: ast.AST, what: str) -> str:
+        """A finding: path:line: what."""
+        return f"{self.path}:{getattr(node, 'lineno', 1)}: {what}"
+
+
+def walk() -> Iterator[str]:
+    """Paths of all files of the tree, from its root, sorted."""
+    paths = [path.name for path in ROOT.iterdir() if path.is_file()]
+    for folder in FOLDERS:
+        for parent, folders, names in os.walk(ROOT / folder):
+            folders[:] = [f for f in folders if f not in SKIPPED and not f.endswith(".egg-info")]
+            paths += [Path(parent, name).relative_to(ROOT).as_posix() for name in names]
+    yield from sorted(paths)
+
+
+def read_files() -> list[File]:
+    """All text files of the tree."""
+    return [
+        File(path=path, text=(ROOT / path).read_text(encoding="utf-8"))
+        for path in walk()
+        if PurePosixPath(path).suffix not in BINARY
+    ]
