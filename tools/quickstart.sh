@@ -18,6 +18,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PYTHON=${PYTHON:-python3.11}
 VENV=$ROOT/.venv
+TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 LOCKS=$ROOT/third_party/python
 MODEL=
 OUT=$ROOT/quickstart_out
@@ -111,18 +112,20 @@ pip_install() {
         --no-compile "$@"
 }
 
-install_torch() { # LOCK
+install_torch() { # LOCK PIP_FLAGS
     sed -n '/^torch==/,/[^\\]$/p' "$1" >"$VENV/torch_lock.txt"
-    pip_install --require-hashes -r "$VENV/torch_lock.txt"
+    pip_install --require-hashes -r "$VENV/torch_lock.txt" "${@:2}"
 }
 
 install_dependencies() {
     local lock=$LOCKS/cpu_lock.txt
     echo "installing hash-locked packages, torch first; this takes one or two minutes"
-    if has_gpu || ! install_torch "$lock"; then
+    if has_gpu; then
         lock=$LOCKS/cuda_lock.txt
-        has_gpu || echo "pip finds no CPU build of torch: taking the default one, 2 GB larger" \
-            "(PIP_EXTRA_INDEX_URL may name the CPU index of PyTorch's installation page)"
+        install_torch "$lock"
+    elif ! install_torch "$lock" && ! install_torch "$lock" --extra-index-url "$TORCH_CPU_INDEX"; then
+        echo "pip finds no CPU build of torch: taking the default one, 2 GB larger"
+        lock=$LOCKS/cuda_lock.txt
         install_torch "$lock"
     fi
     pip_install --require-hashes -r "$lock"
