@@ -101,9 +101,9 @@ def _communicate(
     if batch.receive is not None:
         received = transport.received(batch.receive, exchange.wait_receive())
         _complete_sends(sending, keep=0)
-    elif plan.forward_only:
-        _complete_sends(sending, keep=SENDS_KEPT_IN_EVALUATION)
     sending.append(exchange)
+    if plan.forward_only:
+        _complete_sends(sending, keep=SENDS_KEPT_IN_EVALUATION)
     return received
 
 

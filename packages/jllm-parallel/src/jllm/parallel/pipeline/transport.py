@@ -8,7 +8,8 @@ until then their tensors are held here. That is what NCCL does by itself and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -33,28 +34,25 @@ class Exchange:
             ops += [_op(dist.isend, tensor, batch.send.target, group) for tensor in sent]
         if batch.receive is not None:
             ops += [_op(dist.irecv, tensor, batch.receive.source, group) for tensor in received]
-        works = dist.batch_isend_irecv(ops) if ops else []
+        with _named(batch):
+            works = dist.batch_isend_irecv(ops) if ops else []
         one_each = len(works) == len(ops)  # otherwise one handle for the whole grouped call
         self._send_works = works[: len(sent)] if one_each else works
         self._receive_works = works[len(sent) :] if one_each else works
 
     def wait_receive(self) -> tuple[Tensor, ...]:
         """Wait for the received tensors, and hand them over."""
-        for work in self._receive_works:
-            try:
+        with _named(self._batch):
+            for work in self._receive_works:
                 work.wait()
-            except RuntimeError as error:
-                raise _failure("waiting for", self._batch.receive, "source", error) from error
         received, self._received, self._receive_works = tuple(self._received), [], []
         return received
 
     def wait_send(self) -> None:
         """Wait until the sent tensors are no longer needed, and let go of them."""
-        for work in self._send_works:
-            try:
+        with _named(self._batch):
+            for work in self._send_works:
                 work.wait()
-            except RuntimeError as error:
-                raise _failure("sending", self._batch.send, "target", error) from error
         self._sent, self._send_works = [], []
 
 
@@ -62,11 +60,17 @@ def _op(op: Callable, tensor: Tensor, peer: int, group: dist.ProcessGroup) -> di
     return dist.P2POp(op, tensor, group=group, group_peer=peer)
 
 
-def _failure(verb: str, message: Message | None, end: str, error: RuntimeError) -> RuntimeError:
-    return RuntimeError(
-        f"pipeline: {verb} {message} failed: {error}. When pipeline rank {getattr(message, end)} "
-        "printed an error of its own, that is the cause; otherwise it did not answer in time"
-    )
+@contextmanager
+def _named(batch: Batch) -> Iterator[None]:
+    """Say with a failure of the back end which messages are missing, and where to look."""
+    try:
+        yield
+    except RuntimeError as error:
+        missing = " and ".join(map(str, batch.messages))
+        raise RuntimeError(
+            f"pipeline: failed to exchange {missing}: {error}. If the other rank printed an error "
+            "of its own, that is the cause; otherwise it did not answer in time"
+        ) from error
 
 
 class Transport:
