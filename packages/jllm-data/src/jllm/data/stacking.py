@@ -1,0 +1,89 @@
+"""Stacking: documents one after another, cut into rows of exactly max_len ids.
+
+Rows overlap by one id (the last target of a row is the first input of the next), so no target is
+lost: except where a document ends exactly at a row's last id: nothing is predicted from a
+document's end, and the next row starts with the next document. The last row is completed by a
+closing segment of document-end ids. `cu_seqlens` goes from 0 to max_len − 1, strictly increasing.
+
+Pure numpy but for one step of Python a row; memory is one work unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from jllm.data.row_block import DocumentBatch, RowBlock
+
+
+class Stacker:
+    """Documents (each ending in `document_end_id`) in, rows of exactly `max_len` ids out."""
+
+    def __init__(self, max_len: int, document_end_id: int) -> None:
+        assert max_len >= 2
+        self._max_len = max_len
+        self._document_end_id = document_end_id
+        self._ids = np.zeros(0, np.int32)
+        self._starts = np.zeros(0, bool)
+        """Whether a document starts at this id (its first id may be the overlap of two rows)."""
+
+    def add(self, documents: DocumentBatch) -> Iterator[RowBlock]:
+        """Take documents; yields the rows that are complete, if any."""
+        starts = np.zeros(len(documents.ids), bool)
+        starts[np.cumsum(documents.lengths) - documents.lengths] = True
+        self._ids = np.concatenate((self._ids, documents.ids))
+        self._starts = np.concatenate((self._starts, starts))
+        yield from self._cut(len(self._ids))
+
+    def finish(self) -> Iterator[RowBlock]:
+        """The last row, completed; nothing when no id is left."""
+        left = len(self._ids)
+        if not left:
+            return
+        missing = self._max_len - left
+        assert left >= 2 and missing > 0
+        end = np.full(missing, self._document_end_id, np.int32)
+        self._ids = np.concatenate((self._ids, end))
+        self._starts = np.concatenate((self._starts, np.zeros(missing, bool)))
+        self._starts[left] = True
+        yield from self._cut(left)
+
+    def _cut(self, available: int) -> Iterator[RowBlock]:
+        """Rows while one is complete; a row that ends with a document does not overlap the next.
+
+        Whether it does is known from the next id alone, so a row waits for it, unless the ids end
+        with a document end (they always do between two calls of `add`).
+        """
+        row_starts, at, total = [], 0, len(self._ids)
+        while at + self._max_len <= total:
+            row_starts.append(at)
+            next_at = at + self._max_len
+            at = next_at if next_at >= available or self._starts[next_at] else next_at - 1
+        if row_starts:
+            yield self._rows(np.array(row_starts))
+        self._ids, self._starts = self._ids[at:], self._starts[at:]
+
+    def _rows(self, row_starts: np.ndarray) -> RowBlock:
+        positions = self._max_len - 1
+        document_starts = np.flatnonzero(self._starts)
+        first = np.searchsorted(document_starts, row_starts, "right")
+        stop = np.searchsorted(document_starts, row_starts + positions, "left")
+        interior = stop - first
+        counts = interior + 2
+        row_ends = np.cumsum(counts)
+        bounds = np.zeros(int(row_ends[-1]), np.int64)
+        inner = np.ones(len(bounds), bool)
+        inner[row_ends - counts] = False
+        inner[row_ends - 1] = False
+        bounds[row_ends - 1] = positions
+        which = np.arange(int(interior.sum())) + np.repeat(
+            first - (np.cumsum(interior) - interior), interior
+        )
+        bounds[inner] = document_starts[which] - np.repeat(row_starts, interior)
+        return RowBlock(
+            ids=np.concatenate([self._ids[at : at + self._max_len] for at in row_starts.tolist()]),
+            row_lengths=np.full(len(row_starts), self._max_len, np.int64),
+            bounds=bounds.astype(np.int32),
+            bound_counts=counts,
+        )
