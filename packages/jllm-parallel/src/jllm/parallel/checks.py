@@ -2,7 +2,8 @@
 starts."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from jllm.parallel.config import TrainConfig
 
@@ -104,8 +105,8 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
         if batch % unit:
             below, above = batch // unit * unit, -(-batch // unit) * unit
             yield (
-                f"--global_batch_size {batch} does not divide into {world_size // stages} replicas × "
-                f"--micro_batch_size {micro}: take "
+                f"--global_batch_size {batch} does not divide into {world_size // stages} replicas "
+                f"× --micro_batch_size {micro}: take "
                 + (f"{below} or {above}" if below else f"{above}")
             )
 
@@ -118,31 +119,31 @@ def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
     """
     if config.num_train_epochs and not steps_per_epoch:
         raise ValueError(
-            f"--global_batch_size {config.global_batch_size} is more than all rows of --train_data: "
-            "take less"
+            f"--global_batch_size {config.global_batch_size} is more than all rows of "
+            "--train_data: take less"
         )
     steps = config.num_train_epochs * steps_per_epoch
     return steps if config.max_steps == -1 else min(steps, config.max_steps)
 
 
-def resume_problems(state: dict, current: dict) -> list[str]:
+def resume_problems(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Says what of a checkpoint's run this one must share and does not.
 
     A run is a function of data, seed and step; the layout may differ, these may not.
 
     Args:
-        state: the checkpoint's `state.json`.
-        current: the same keys of the run that resumes.
+        before: the checkpoint's state.
+        now: the state that this run would begin with.
     """
-    mend = {
+    flags = {
         "seed": "--seed",
         "global_batch_size": "--global_batch_size",
-        "data_digest": "--train_data (its contents)",
         "shuffled": "--no_shuf",
+        "data_digest": "--train_data (its contents)",
     }
     return [
-        f"{flag}: the checkpoint's run had {state.get(key)!r}, this one has {current[key]!r}; use the "
+        f"{flag}: the checkpoint's run had {before.get(key)!r}, this one has {now[key]!r}; use the "
         "same to continue it, or --from_ckpt to start a new run from its weights"
-        for key, flag in mend.items()
-        if state.get(key) != current[key]
+        for key, flag in flags.items()
+        if before.get(key) != now[key]
     ]

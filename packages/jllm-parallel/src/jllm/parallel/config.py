@@ -95,6 +95,9 @@ class TrainConfig:
     """Save the model alone: smaller, but the run cannot be resumed from it."""
     output_dir: str = ""
     """Write the final model, without the optimizer's state, to this directory."""
+    log_dir: str = ""
+    """Folder of metrics.jsonl and of TensorBoard's files. Default: that of --checkpoint, else
+    --output_dir with _log added, else jllm_log."""
     steps_per_eval: int = -1
     """Evaluate every so many steps, besides before and after the training. -1: only then."""
     steps_per_print: int = 1

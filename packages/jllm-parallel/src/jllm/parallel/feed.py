@@ -140,7 +140,9 @@ class Feed:
         if self._mesh.feed_readers is not None:
             dist.all_reduce(counts, group=self._mesh.feed_readers)
         total, failed = counts.tolist()
-        if failed:
+        if not (failed or total) and name == "train":
+            failure = ValueError(f"step {step + 1} of {name} data has no trained token")
+        if failed or failure:
             self._to_others(torch.tensor([-1, 0, 0], dtype=torch.int64))
             raise failure or ValueError(
                 "the reader of another replica failed; its message is above"

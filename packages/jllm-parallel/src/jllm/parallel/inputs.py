@@ -5,7 +5,6 @@ A pure value comes out, the same on every process. Costs the footers of the data
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from jllm.data.dataset import Dataset, open_dataset
 from jllm.data.order import steps_per_epoch
 from jllm.models.config import DecoderConfig
 from jllm.models.families import read_config
-from jllm.parallel import checkpoint
+from jllm.parallel.checkpoint.folder import find, survey
+from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.checks import Layout, layout, resume_problems, total_steps
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.feed import StepShape
@@ -29,6 +29,8 @@ class Inputs:
     """Source of config.json, tokenizer files and the rest of the model directory."""
     weights_dir: Path | None
     """Where the weights come from; None for random ones."""
+    checkpoints: tuple[Path, ...]
+    """Checkpoints that are read, whose digests are checked first."""
     resume_dir: Path | None
     """Checkpoint whose optimizer state and step are continued."""
     datasets: dict[str, Dataset]
@@ -39,8 +41,8 @@ class Inputs:
     """Optimizer steps done before."""
     total_steps: int
     """Optimizer steps of the whole run."""
-    state: dict[str, Any]
-    """What a checkpoint of this run says beside its step."""
+    state: dict[str, Any] | None
+    """Where the run stands before its first step; None where nothing is trained."""
 
 
 def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
@@ -57,35 +59,49 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
         if path
     }
     shapes = {name: step_shape(config, sizes, name, data) for name, data in datasets.items()}
-    steps, state = 0, {"seed": config.seed, "flags": dataclasses.asdict(config)}
+    steps, state = 0, None
     if train := datasets.get("train"):
         per_epoch = steps_per_epoch(train.num_rows, config.global_batch_size)
         steps = total_steps(config, per_epoch)
-        state |= {
+        state = {
+            "step": 0,
+            "seed": config.seed,
             "global_batch_size": config.global_batch_size,
             "shuffled": not config.no_shuf,
             "data_digest": train.digest,
             "tokenizer_digest": train.tokenizer_digest,
-            "chat_template_digest": train.chat_template_digest,
+            "flags": dataclasses.asdict(config),
         }
-    found = _checkpoint(config)
-    resume_dir = found if config.resume_ckpt else None
-    first = _first_step(resume_dir, state) if resume_dir and train else 0
+    root = config.resume_ckpt or config.from_ckpt
+    found = find(Path(root), config.tag or None).path if root else None
+    resume_dir, first = None, 0
+    if config.resume_ckpt and found and state:
+        before = read_state(found)
+        if problems := resume_problems(before, state):
+            raise ValueError("\n".join(problems))
+        resume_dir, first = found, before["step"]
     if resume_dir and first > steps:
         raise ValueError(
             f"--resume_ckpt: {resume_dir} is {first} steps on, this run has {steps}: "
             "raise --num_train_epochs or --max_steps"
         )
-    if config.checkpoint and not config.resume_ckpt and checkpoint.steps(Path(config.checkpoint)):
+    if config.checkpoint and not config.resume_ckpt and survey(Path(config.checkpoint))[0]:
         raise ValueError(
             f"--checkpoint {config.checkpoint} holds the checkpoints of an earlier run: continue it "
             f"with --resume_ckpt {config.checkpoint}, or name another folder"
         )
+    if (
+        config.output_dir
+        and Path(config.output_dir).is_dir()
+        and any(Path(config.output_dir).iterdir())
+    ):
+        raise ValueError(f"--output_dir {config.output_dir}: is not empty; name a new directory")
     return Inputs(
         layout=sizes,
         model=model,
         model_dir=Path(config.model),
         weights_dir=found or (None if config.init else Path(config.model)),
+        checkpoints=(found,) if found else (),
         resume_dir=resume_dir,
         datasets=datasets,
         shapes=shapes,
@@ -109,22 +125,3 @@ def step_shape(config: TrainConfig, sizes: Layout, name: str, data: Dataset) -> 
 def rows_per_step(shape: StepShape, sizes: Layout) -> int:
     """Rows of a global batch."""
     return shape.micro_batches * shape.rows * sizes.replicas
-
-
-def _checkpoint(config: TrainConfig) -> Path | None:
-    root = config.resume_ckpt or config.from_ckpt
-    return checkpoint.find(Path(root), config.tag or None) if root else None
-
-
-def _first_step(found: Path, state: dict[str, Any]) -> int:
-    before = checkpoint.read_state(found)
-    if problems := resume_problems(before, state):
-        raise ValueError("\n".join(problems))
-    return before["step"]
-
-
-def saved_config(model_dir: Path, dtype: str) -> dict[str, Any]:
-    """Reads config.json and sets the type of the saved weights."""
-    values = json.loads((model_dir / "config.json").read_text())
-    values.pop("torch_dtype", None)
-    return values | {"dtype": dtype}

@@ -61,7 +61,7 @@ class ShardedAdamW:
         self.names = tuple(n for n, _ in own)
         self._parameters = [p for _, p in own]
         self.rows = {n: rows_of(len(p), mesh.dp.size, mesh.dp.rank) for n, p in own}
-        self._in_place = mesh.dp.size == 1 and all(p.dtype == torch.float32 for _, p in own)
+        self.in_place = mesh.dp.size == 1 and all(p.dtype == torch.float32 for _, p in own)
         self.masters = {n: self._master(p, self.rows[n]) for n, p in own}
         decayed = [m for n, m in self.masters.items() if m.dim() >= 2]
         plain = [m for n, m in self.masters.items() if m.dim() < 2]
@@ -78,7 +78,7 @@ class ShardedAdamW:
         self._slot, self._slots = self._norm_slots()
 
     def _master(self, parameter: nn.Parameter, rows: Rows) -> torch.Tensor:
-        if self._in_place:
+        if self.in_place:
             return parameter
         shard = parameter.new_zeros(rows.padded, *parameter.shape[1:], dtype=torch.float32)
         shard[: rows.stop - rows.start] = parameter.detach()[rows.start : rows.stop]
@@ -122,7 +122,7 @@ class ShardedAdamW:
             group["lr"] = learning_rate
         self._adam.step()
         self._adam.zero_grad(set_to_none=True)
-        if not self._in_place:
+        if not self.in_place:
             all_gather([self.masters[n] for n in self.names], self._parameters, self._mesh.dp)
         return norm, totals
 
@@ -162,13 +162,13 @@ class ShardedAdamW:
         """Tells the optimizer that masters and moments were filled with those after `step`
         steps."""
         self._set_states(step, self.states())
-        if not self._in_place:
+        if not self.in_place:
             all_gather([self.masters[n] for n in self.names], self._parameters, self._mesh.dp)
 
     def refresh_masters(self) -> None:
         """Takes the master weights from the parameters, after those were loaded."""
         for name, parameter in zip(self.names, self._parameters, strict=True):
-            if not self._in_place:
+            if not self.in_place:
                 self.masters[name].copy_(self._master(parameter, self.rows[name]))
 
     def _set_states(self, step: int, states: Mapping[str, Mapping[str, torch.Tensor]]) -> None:

@@ -24,7 +24,7 @@ class TrainingStage:
 
     def load(self, data: StepData) -> None:
         """Takes the micro-batches of the next step."""
-        self._micro_batches, self._scale = data.micro_batches, 1.0 / data.trained_tokens
+        self._micro_batches, self._scale = data.micro_batches, 1.0 / max(1, data.trained_tokens)
         self.losses = []
 
     def __call__(self, inputs: tuple[Tensor, ...], micro_batch: int) -> tuple[Tensor, ...]:

@@ -1,0 +1,52 @@
+"""The command `jllm.train_pipe`: checks, sets up, trains, and reports mistakes in one line."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from jllm.parallel.checks import layout
+from jllm.parallel.config import TrainConfig, parse
+from jllm.parallel.launch import Launch
+
+STOPPED = 143
+"""Exit code after a signal, as of a process that SIGTERM ended."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        The exit code: 0, 2 for a mistake the user can mend, 143 after SIGTERM or SIGINT.
+    """
+    launch = Launch.from_environment()
+    checked = False
+    try:
+        config = parse(arguments)
+        layout(config, launch.world_size)
+        checked = True
+        return 0 if train(config) else STOPPED
+    except (ValueError, OSError) as error:
+        # Every process finds the same wrong flag; one of them says so.
+        if checked or launch.rank == 0:
+            where = f" (process {launch.rank})" if launch.world_size > 1 and checked else ""
+            console = Console(stderr=True, highlight=False, soft_wrap=True)
+            for line in str(error).splitlines():
+                console.print(f"error{where}: {line}", markup=False)
+        sys.stderr.flush()
+        return 2
+
+
+def train(config: TrainConfig) -> bool:
+    """Runs a configuration in this process, one of those that the launcher started.
+
+    Returns:
+        Whether it came to the end; a signal stops it after a step.
+
+    Raises:
+        ValueError: an input is wrong.
+        OSError: a file cannot be read or written.
+    """
+    from jllm.parallel.job import run_job  # imports torch, after the flags were checked
+
+    return run_job(config, Launch.from_environment())

@@ -1,0 +1,202 @@
+"""A whole job of one process: inputs, mesh, weights, the events in order, the end."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+
+from jllm.models.flops import flops_per_token
+from jllm.models.stage import Stage
+from jllm.parallel import device as devices
+from jllm.parallel import mesh as meshes
+from jllm.parallel.checkpoint.folder import open_checkpoint
+from jllm.parallel.checkpoint.group import Alone, Group, ProcessGroup
+from jllm.parallel.checkpoint.verify import verify
+from jllm.parallel.config import TrainConfig
+from jllm.parallel.events import events
+from jllm.parallel.inputs import Inputs, read_inputs
+from jllm.parallel.launch import Launch
+from jllm.parallel.metrics import Reporter
+from jllm.parallel.overview import boundaries, print_overview
+from jllm.parallel.run import Run
+from jllm.parallel.saving import Saver, fill, load_optimizer
+
+
+def run_job(config: TrainConfig, launch: Launch) -> bool:
+    """Does everything that `config` asks for, or as much as there is time for before SIGTERM.
+
+    Returns:
+        Whether it came to the end.
+
+    Raises:
+        ValueError: an input is wrong.
+        OSError: a file cannot be read or written.
+    """
+    inputs = read_inputs(config, launch.world_size)
+    cuts = boundaries(config, inputs)
+    if launch.rank == 0:
+        print_overview(config, inputs, cuts)
+    if config.dry_run:
+        return True
+    device = devices.select(config.device, launch.local_rank)
+    devices.set_threads(config.threads, launch.local_world_size)
+    meshes.start(launch, device, config.timeout)
+    try:
+        mesh = meshes.build(inputs.layout.stages, inputs.layout.replicas, device)
+        return Job(config, inputs, mesh, cuts, device).run()
+    finally:
+        if launch.world_size > 1:
+            dist.destroy_process_group()
+
+
+class Job:
+    """The parts of a running job that belong together."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        inputs: Inputs,
+        mesh: meshes.Mesh,
+        cuts: tuple[int, ...],
+        device: torch.device,
+    ) -> None:
+        """Builds this process's stage and loads it. Collective."""
+        self._config, self._inputs, self._mesh, self._device = config, inputs, mesh, device
+        group: Group = ProcessGroup(mesh.world.control) if mesh.world.control else Alone()
+        dtype = devices.default_dtype(device)
+        if config.dtype != "auto":
+            dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
+        stage = Stage(
+            inputs.model,
+            range(cuts[mesh.pp.rank], cuts[mesh.pp.rank + 1]),
+            attention=config.attention,
+            dtype=dtype,
+            device=device,
+            recompute_interval=config.checkpoint_grad_interval,
+        )
+        for checkpoint in inputs.checkpoints:
+            verify(open_checkpoint(checkpoint), group.rank, group.size)
+        fill(stage, inputs.model, inputs.weights_dir, config.seed)
+        self._run = Run(config, inputs, mesh, stage, device)
+        if inputs.resume_dir:
+            load_optimizer(
+                self._run.optimizer, stage, inputs.model, inputs.resume_dir, inputs.first_step
+            )
+        self._saver = Saver(config, inputs, stage, self._run.optimizer, mesh, group)
+        self._reporter = None
+        if mesh.world.rank == 0:
+            self._reporter = Reporter(
+                log_folder(config), first_step=inputs.first_step, total_steps=inputs.total_steps
+            )
+        self._peak = devices.peak_flops(device, dtype) * mesh.world.size
+        self._stopping = False
+
+    def run(self) -> bool:
+        """Walks the events; a signal to stop lets the current step end and saves.
+
+        Returns:
+            Whether it came to the end.
+        """
+        config, inputs = self._config, self._inputs
+        plan = list(
+            events(
+                first=inputs.first_step,
+                total=inputs.total_steps,
+                evaluate_every=config.steps_per_eval,
+                save_every=config.steps_per_checkpoint,
+                evaluate=bool(config.eval_data),
+                save=bool(config.checkpoint),
+            )
+        )
+        self._run.follow(plan)
+        restore = _on_signals(self._ask_to_stop)
+        try:
+            for event in plan:
+                if event.kind == "evaluate":
+                    self._evaluate(event.step)
+                elif event.kind == "save":
+                    self._save(event.step)
+                elif self._train(event.step):
+                    self._save_early(event.step + 1)
+                    return False
+            if config.output_dir:
+                self._say(f"writing the model to {config.output_dir}")
+                self._saver.write_model(Path(config.output_dir), inputs.total_steps)
+            self._run.close()
+            return True
+        finally:
+            restore()
+            if self._reporter:
+                self._reporter.close()
+
+    def _train(self, step: int) -> bool:
+        start = time.perf_counter()
+        figures = self._run.train_step(step, self._stopping)
+        devices.synchronize(self._device)
+        rate = figures.tokens / (time.perf_counter() - start)
+        if self._reporter:
+            self._reporter.step(
+                {
+                    "step": step + 1,
+                    "loss": figures.loss,
+                    "learning_rate": figures.learning_rate,
+                    "gradient_norm": figures.gradient_norm,
+                    "tokens_per_second": rate,
+                    "mfu": rate * self._flops(figures.mean_document_length) / self._peak,
+                    "memory_bytes": devices.peak_memory(self._device),
+                },
+                shown=(step + 1) % self._config.steps_per_print == 0,
+            )
+        return figures.stop
+
+    def _flops(self, mean_document_length: float) -> float:
+        return flops_per_token(self._inputs.model, mean_document_length)
+
+    def _evaluate(self, step: int) -> None:
+        loss, tokens = self._run.evaluate()
+        if self._reporter:
+            self._reporter.evaluation(step, loss, tokens)
+
+    def _save(self, step: int) -> None:
+        start = time.perf_counter()
+        path = self._saver.save(step)
+        self._say(f"saved {path} ({time.perf_counter() - start:.1f} s)")
+
+    def _save_early(self, step: int) -> None:
+        """Ends a run that was asked to stop."""
+        config = self._config
+        if not config.checkpoint or config.only_ckpt_model:
+            self._say(f"stopped after step {step}, nothing saved that could be resumed")
+            return
+        self._save(step)
+        self._say(f"stopped after step {step}: continue with --resume_ckpt {config.checkpoint}")
+
+    def _say(self, text: str) -> None:
+        if self._reporter:
+            self._reporter.say(text)
+
+    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
+    """Handles SIGTERM and SIGINT; returns what puts the old handlers back."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    old = {number: signal.signal(number, handler) for number in numbers}
+
+    def restore() -> None:
+        for number, before in old.items():
+            signal.signal(number, before)
+
+    return restore
+
+
+def log_folder(config: TrainConfig) -> Path:
+    """Gives the folder of metrics.jsonl and tensorboard/."""
+    if config.log_dir or config.checkpoint:
+        return Path(config.log_dir or config.checkpoint)
+    return Path(f"{config.output_dir}_log" if config.output_dir else "jllm_log")

@@ -1,0 +1,70 @@
+"""What a run is going to do, shown before it starts: how the model is cut, how long it takes."""
+
+from rich.console import Console
+
+from jllm.models.flops import parameter_count, unit_costs
+from jllm.parallel.config import TrainConfig
+from jllm.parallel.inputs import Inputs
+from jllm.parallel.partition.costs import UnitCost, one_f_one_b_memory
+from jllm.parallel.partition.method import partition
+from jllm.parallel.partition.table import partition_table, stage_rows
+from jllm.parallel.schedule.check import check
+from jllm.parallel.schedule.generate import GENERATORS
+
+
+def costs(inputs: Inputs, recompute_interval: int) -> tuple[UnitCost, ...]:
+    """Gives each unit's costs for one micro-batch; documents are taken to fill their rows."""
+    shape = next(iter(inputs.shapes.values()), None)
+    tokens, length = (shape.tokens, shape.length) if shape else (1, 1)
+    return tuple(
+        UnitCost(
+            name=cost.name,
+            parameters=cost.parameters,
+            flops=cost.forward_flops * tokens,
+            activation_bytes=tokens
+            * (
+                cost.recomputed_bytes
+                if recompute_interval and unit % recompute_interval == 0
+                else cost.activation_bytes
+            ),
+        )
+        for unit, cost in enumerate(unit_costs(inputs.model, tokens, length))
+    )
+
+
+def boundaries(config: TrainConfig, inputs: Inputs) -> tuple[int, ...]:
+    """Cuts the model's units into stages.
+
+    Raises:
+        ValueError: --partition_method or --pipe_parallel_size does not fit the model.
+    """
+    sizes = inputs.layout
+    return partition(
+        config.partition_method,
+        costs(inputs, config.checkpoint_grad_interval),
+        sizes.stages,
+        memory=one_f_one_b_memory(sizes.stages, sizes.micro_batches),
+    )
+
+
+def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -> None:
+    """Prints the layout, the partition and the length of the run to standard error."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    sizes = inputs.layout
+    console.print(
+        f"model      {config.model}: {parameter_count(inputs.model):,} parameters, "
+        f"{inputs.model.num_layers} layers"
+    )
+    for name, data in inputs.datasets.items():
+        console.print(f"{name:10} {data.num_rows:,} rows of {data.max_len:,} ids")
+    console.print(
+        f"layout     {sizes.stages} pipeline stages × {sizes.replicas} replicas, "
+        f"{sizes.micro_batches} micro-batches of {config.micro_batch_size} rows a step"
+    )
+    left = inputs.total_steps - inputs.first_step
+    console.print(f"steps      {left:,} of {inputs.total_steps:,}")
+    if sizes.stages > 1:
+        plan = check(GENERATORS[config.schedule](sizes.stages, sizes.micro_batches))
+        memory = one_f_one_b_memory(sizes.stages, sizes.micro_batches)
+        rows = stage_rows(cuts, costs(inputs, config.checkpoint_grad_interval), plan, memory)
+        console.print(partition_table(config.partition_method, cuts, rows))

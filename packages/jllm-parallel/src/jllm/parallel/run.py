@@ -1,0 +1,197 @@
+"""One process's part of a run: its stage, optimizer, feed and pipeline, put together and stepped.
+
+Everything collective happens in the order of `jllm.parallel.events`, the same on all processes.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+
+from jllm.data.reader import LaneReader
+from jllm.models.stage import Stage
+from jllm.models.units import tied_parameters
+from jllm.parallel.config import TrainConfig
+from jllm.parallel.events import Event
+from jllm.parallel.feed import Feed, StepData, StepShape, lanes
+from jllm.parallel.inputs import Inputs, rows_per_step
+from jllm.parallel.learning_rate import learning_rate
+from jllm.parallel.mesh import Mesh
+from jllm.parallel.optimizer import ShardedAdamW
+from jllm.parallel.pipeline.boundary import TensorSpec
+from jllm.parallel.pipeline.executor import StepResult, run_step
+from jllm.parallel.pipeline.module_stage import ModuleStage
+from jllm.parallel.pipeline.transport import Transport
+from jllm.parallel.pipeline_stage import TrainingStage
+from jllm.parallel.schedule.check import check
+from jllm.parallel.schedule.communication import RankPlan
+from jllm.parallel.schedule.generate import GENERATORS, forward_only
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepFigures:
+    """What a training step gave."""
+
+    loss: float
+    """Mean token loss of the global batch, before the update."""
+    gradient_norm: float
+    learning_rate: float
+    tokens: int
+    """Positions of the global batch."""
+    mean_document_length: float
+    """Positions of the document that a mean position of this replica lies in: Σ length² ÷ Σ
+    length."""
+    stop: bool
+    """Some process was asked to stop after this step."""
+
+
+class Run:
+    """A process's share of training and evaluation."""
+
+    def __init__(
+        self, config: TrainConfig, inputs: Inputs, mesh: Mesh, stage: Stage, device: torch.device
+    ) -> None:
+        """Builds optimizer, schedules and feed around a stage whose weights are there.
+        Collective."""
+        self.config, self.inputs, self.mesh, self.stage = config, inputs, mesh, stage
+        self.device = device
+        self.optimizer = ShardedAdamW(
+            list(stage.named_parameters()),
+            mesh,
+            tied=tied_parameters(inputs.model),
+            betas=(config.adam_beta1, config.adam_beta2),
+            epsilon=config.adam_epsilon,
+            weight_decay=config.weight_decay,
+            max_norm=config.max_grad_norm,
+        )
+        self._compute = TrainingStage(stage, device)
+        self._executed = ModuleStage(self._compute)
+        self._plans = self._make_plans()
+        self._transports = {n: self._transport(s) for n, s in inputs.shapes.items()}
+        self._feed = Feed(self._readers(), mesh, shapes=inputs.shapes)
+        self._requests: Iterator[tuple[str, int]] = iter(())
+
+    def _make_plans(self) -> dict[str, RankPlan]:
+        sizes, makers = self.inputs.layout, {"train": GENERATORS[self.config.schedule]}
+        return {
+            name: check(makers.get(name, forward_only)(sizes.stages, shape.micro_batches)).ranks[
+                self.mesh.pp.rank
+            ]
+            for name, shape in self.inputs.shapes.items()
+        }
+
+    def _transport(self, shape: StepShape) -> Transport | None:
+        if self.mesh.pp.group is None:
+            return None
+        dtype = next(self.stage.parameters()).dtype
+        hidden = TensorSpec(shape=(shape.tokens, self.inputs.model.hidden_size), dtype=dtype)
+        boundaries = [(hidden,)] * (self.mesh.pp.size - 1)
+        return Transport(self.mesh.pp.group, boundaries, self.device)
+
+    def _readers(self) -> dict[str, LaneReader] | None:
+        if not self.mesh.first:
+            return None
+        sizes, readers = self.inputs.layout, {}
+        for name, data in self.inputs.datasets.items():
+            batch = rows_per_step(self.inputs.shapes[name], sizes)
+            readers[name] = LaneReader(
+                data,
+                seed=self.config.seed,
+                global_batch_size=batch,
+                lanes=lanes(batch, sizes.replicas, self.mesh.dp.rank),
+                shuffle=name == "train" and not self.config.no_shuf,
+                keep_last=name == "eval",
+            )
+        return readers
+
+    def follow(self, events: list[Event]) -> None:
+        """Tells which steps will be asked for, in order, so that the feed can be one ahead."""
+        self._requests = itertools.chain.from_iterable(map(self._data_of, events))
+        self._request_next()
+
+    def _data_of(self, event: Event) -> Iterator[tuple[str, int]]:
+        if event.kind == "train":
+            yield "train", event.step
+        elif event.kind == "evaluate":
+            yield from (("eval", step) for step in range(self._evaluation_steps()))
+
+    def _evaluation_steps(self) -> int:
+        rows = rows_per_step(self.inputs.shapes["eval"], self.inputs.layout)
+        return -(-self.inputs.datasets["eval"].num_rows // rows)
+
+    def _request_next(self) -> None:
+        if request := next(self._requests, None):
+            self._feed.request(*request)
+
+    def _compute_next(self, name: str) -> StepData:
+        """Runs the next step's forward passes, and the backward passes when training."""
+        data = self._feed.get()
+        self._request_next()
+        self._compute.load(data)
+        self._run_plan(name)
+        return data
+
+    def _run_plan(self, name: str) -> StepResult:
+        return run_step(self._plans[name], [self._executed], self._transports[name])
+
+    def train_step(self, step: int, stop: bool = False) -> StepFigures:
+        """Takes optimizer step `step`, counted from 0.
+
+        Args:
+            step: what the events list says.
+            stop: this process was asked to stop; all learn of it.
+
+        Raises:
+            ValueError: the data are wrong, or the gradient is not finite.
+        """
+        data = self._compute_next("train")
+        rate = learning_rate(
+            step,
+            peak=self.config.learning_rate,
+            total_steps=self.inputs.total_steps,
+            warmup=self.config.num_warmup_steps,
+            schedule=self.config.lr_scheduler_type,
+        )
+        sums = [self._loss(), float(stop)]
+        norm, (loss, stops) = self.optimizer.step(rate, sums)
+        shape = self.inputs.shapes["train"]
+        return StepFigures(
+            loss=loss / data.trained_tokens,
+            gradient_norm=norm,
+            learning_rate=rate,
+            tokens=self.config.global_batch_size * shape.length,
+            mean_document_length=mean_document_length(data),
+            stop=stops > 0,
+        )
+
+    def _loss(self) -> float:
+        """Sums the micro-batches' losses in float64, in their order; 0 but on the last stage."""
+        return float(sum(loss.item() for loss in self._compute.losses))
+
+    def evaluate(self) -> tuple[float, int]:
+        """Gives the mean token loss over all rows of the held-out data, and their trained
+        tokens."""
+        loss, tokens = 0.0, 0
+        for _ in range(self._evaluation_steps()):
+            tokens += self._compute_next("eval").trained_tokens
+            loss += self._loss()
+        total = torch.tensor([loss], dtype=torch.float64)
+        if self.mesh.world.control is not None:
+            dist.all_reduce(total, group=self.mesh.world.control)
+        return total.item() / tokens, tokens
+
+    def close(self) -> None:
+        """Ends the feed; for a run that ended well."""
+        self._feed.close()
+
+
+def mean_document_length(data: StepData) -> float:
+    """Gives Σ length² ÷ Σ length over the documents of a step's micro-batches."""
+    lengths = [
+        b - a
+        for micro in data.micro_batches
+        for a, b in zip(micro.bounds, micro.bounds[1:], strict=False)
+    ]
+    return sum(n * n for n in lengths) / sum(lengths)

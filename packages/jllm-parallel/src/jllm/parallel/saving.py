@@ -1,0 +1,174 @@
+"""A run's tensors as a checkpoint describes them, and back.
+
+Each replica saves and loads its own rows of every parameter, of weights and moments alike, so all
+processes share the work and no tensor is ever whole anywhere.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jllm.models.config import DecoderConfig
+from jllm.models.initialize import initialize_
+from jllm.models.load import load_stage
+from jllm.models.stage import Stage
+from jllm.models.table import weight_table
+from jllm.models.units import unit_count
+from jllm.models.weights.slices import Slice, rows, shapes
+from jllm.parallel.checkpoint.contents import CheckpointContents, Held, model_files
+from jllm.parallel.checkpoint.group import Group, on_first
+from jllm.parallel.checkpoint.load import load_states
+from jllm.parallel.checkpoint.save import save_checkpoint
+from jllm.parallel.config import TrainConfig
+from jllm.parallel.gradients import Rows, rows_of
+from jllm.parallel.inputs import Inputs
+from jllm.parallel.mesh import Mesh
+from jllm.parallel.optimizer import ShardedAdamW
+
+
+def fill(stage: Stage, config: DecoderConfig, weights_dir: Path | None, seed: int) -> None:
+    """Gives a stage its weights: from a model directory, or random ones where it is None."""
+    if weights_dir is None:
+        initialize_(stage, config, seed)
+    else:
+        load_stage(stage, config, weights_dir)
+
+
+def load_optimizer(
+    optimizer: ShardedAdamW, stage: Stage, config: DecoderConfig, checkpoint: Path, step: int
+) -> None:
+    """Takes moments and master weights from a checkpoint made on any layout."""
+    table = weight_table(config, stage.unit_range)
+    slices = tuple(_own_rows(table, optimizer.rows))
+    wanted: dict[str, Mapping[str, Tensor]] = {
+        name: _valid(tensors, optimizer.rows) for name, tensors in optimizer.states().items()
+    }
+    if not optimizer.in_place:
+        wanted["master"] = _valid(optimizer.masters, optimizer.rows)
+    load_states(checkpoint, {name: (slices, tensors) for name, tensors in wanted.items()})
+    optimizer.load(step)
+
+
+def checkpoint_contents(
+    stage: Stage,
+    optimizer: ShardedAdamW | None,
+    config: DecoderConfig,
+    *,
+    step: int,
+    state: Mapping[str, Any] | None,
+    source: Path,
+    share: Mapping[str, Rows],
+) -> CheckpointContents:
+    """Describes what this process has to save.
+
+    Args:
+        stage: its weights.
+        optimizer: its moments; None saves the model alone.
+        config: of the whole model.
+        step: optimizer steps done.
+        state: where the run stands; None saves the model alone.
+        source: the model directory whose config.json and tokenizer files go along.
+        share: the rows of each parameter that this replica saves.
+    """
+    table = weight_table(config, stage.unit_range, for_saving=True)
+    slices = tuple(_own_rows(table, share))
+    parameters = dict(stage.named_parameters())
+    dtype = next(iter(parameters.values())).dtype
+    weights = {n: parameters[n].detach()[r.start : r.stop] for n, r in share.items()}
+    states: dict[str, Mapping[str, Tensor]] = {}
+    if optimizer is not None:
+        states |= {n: _valid(tensors, share) for n, tensors in optimizer.states().items()}
+        if dtype != torch.float32:
+            states["master"] = _valid(optimizer.masters, share)
+    return CheckpointContents(
+        step=step,
+        shapes=shapes(weight_table(config, range(unit_count(config)), for_saving=True)),
+        weights=Held(slices=slices, tensors=weights, dtype=dtype),
+        optimizer={
+            name: Held(slices=slices, tensors=tensors, dtype=torch.float32)
+            for name, tensors in states.items()
+        },
+        state=state,
+        files=model_files(source, dtype),
+    )
+
+
+def _own_rows(table: tuple[Slice, ...], share: Mapping[str, Rows]) -> Iterator[Slice]:
+    for name, part in share.items():
+        yield from rows(table, name, part.start, part.stop)
+
+
+def _valid(tensors: Mapping[str, Tensor], share: Mapping[str, Rows]) -> dict[str, Tensor]:
+    """Picks the parameters of `share`, without the padding rows of their shards."""
+    return {n: tensors[n].detach()[: part.stop - part.start] for n, part in share.items()}
+
+
+class Saver:
+    """Writes this run's checkpoints and its final model, together with the other processes."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        inputs: Inputs,
+        stage: Stage,
+        optimizer: ShardedAdamW,
+        mesh: Mesh,
+        group: Group,
+    ) -> None:
+        """Remembers what to save; `group` is of all processes."""
+        self._config, self._inputs, self._group = config, inputs, group
+        self._stage, self._optimizer = stage, optimizer
+        saved = {s.parameter for s in weight_table(inputs.model, stage.unit_range, for_saving=True)}
+        self._share = {
+            name: rows_of(len(parameter), mesh.dp.size, mesh.dp.rank)
+            for name, parameter in stage.named_parameters()
+            if name in saved
+        }
+
+    def save(self, step: int) -> Path:
+        """Saves `<--checkpoint>/<step>` and returns it.
+
+        Raises:
+            ValueError: the same on every process, if any of them cannot write.
+        """
+        keep = self._config.max_num_checkpoints
+        only_model = self._config.only_ckpt_model
+        return save_checkpoint(
+            Path(self._config.checkpoint),
+            self._contents(step, only_model=only_model),
+            self._group,
+            keep=None if keep == -1 else keep,
+        )
+
+    def write_model(self, directory: Path, step: int) -> None:
+        """Writes the model alone to `directory`, which appears at once when it is complete.
+
+        Raises:
+            ValueError: the same on every process, if any of them cannot write.
+        """
+        beside = directory.parent / f".tmp-{directory.name}"
+        made = save_checkpoint(beside, self._contents(step, only_model=True), self._group)
+        on_first(self._group, lambda: _move(made, directory))
+
+    def _contents(self, step: int, *, only_model: bool) -> CheckpointContents:
+        state = self._inputs.state
+        with_state = state is not None and not only_model
+        return checkpoint_contents(
+            self._stage,
+            self._optimizer if with_state else None,
+            self._inputs.model,
+            step=step,
+            state={**state, "step": step} if state and with_state else None,
+            source=self._inputs.model_dir,
+            share=self._share,
+        )
+
+
+def _move(made: Path, directory: Path) -> None:
+    """Gives a complete model directory its name and removes the folder it was made in."""
+    made.rename(directory)
+    shutil.rmtree(made.parent)

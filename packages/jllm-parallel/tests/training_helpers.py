@@ -1,0 +1,73 @@
+"""Tiny models and random data for tests of whole runs, and ways to run them in one process or
+several."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from jllm.parallel import command
+from jllm.parallel.config import TrainConfig
+from spawn_helpers import launch
+
+MAX_LEN = 17
+VOCABULARY = 61
+
+
+def write_model(folder: Path, *, tied: bool = True, layers: int = 3) -> Path:
+    """Makes a random Llama with Transformers and saves it as a Hugging Face directory."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(7)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+        tie_word_embeddings=tied,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def write_data(folder: Path, rows: int, *, seed: int = 0, row_group_size: int = 5) -> Path:
+    """Writes packed rows with labels whose documents have random lengths."""
+    random = np.random.default_rng(seed)
+    columns: dict[str, list[list[int]]] = {"input_ids": [], "cu_seqlens": [], "labels": []}
+    for _ in range(rows):
+        ids = random.integers(1, VOCABULARY, MAX_LEN)
+        cuts = sorted(set(random.integers(2, MAX_LEN - 2, 2).tolist()))
+        cuts = [c for i, c in enumerate(cuts) if i == 0 or c - cuts[i - 1] > 1]
+        labels = np.where(random.random(MAX_LEN) < 0.7, ids, -100)
+        labels[[0, *cuts]] = -100
+        columns["input_ids"].append(ids.tolist())
+        columns["cu_seqlens"].append([0, *cuts, MAX_LEN - 1])
+        columns["labels"].append(labels.tolist())
+    folder.mkdir(parents=True)
+    table = pa.table({n: pa.array(v, pa.list_(pa.int32())) for n, v in columns.items()})
+    pq.write_table(table, folder / "part-0.parquet", row_group_size=row_group_size)
+    info = {"num_samples": rows, "max_len": MAX_LEN, "max_num_blocks": 4, "fields": list(columns)}
+    (folder / "data_info.json").write_text(json.dumps(info))
+    return folder
+
+
+def metrics(folder: Path) -> list[dict]:
+    """Reads the metrics of a run."""
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(folder: Path) -> list[float]:
+    """Training losses of a run, step by step, to the last bit."""
+    return [m["loss"] for m in metrics(folder) if "loss" in m]
+
+
+def train(world: int, config: TrainConfig) -> None:
+    """Runs a configuration on `world` processes."""
+    launch(world, command.train, config)
