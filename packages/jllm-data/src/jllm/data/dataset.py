@@ -1,7 +1,8 @@
 """A folder of parquet files as one data set: what it holds, checked before a row is read.
 
 Reads every footer (16 threads) and every info file, but no data: about 6 µs a row group, so 0.1 s
-for 200 files of 100 row groups. The footers are the truth for rows; an info file that disagrees with them is an error.
+for 200 files of 100 row groups. The footers are the truth for rows; an info file that disagrees
+with them is an error.
 """
 
 from __future__ import annotations
