@@ -1,0 +1,1 @@
+"""Checkpoints: ordinary Hugging Face model directories that a run continues from on any layout."""

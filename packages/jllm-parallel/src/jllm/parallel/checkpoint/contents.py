@@ -1,0 +1,61 @@
+"""What a checkpoint is made of, as values: tensors by slices, small files, the state of the run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jllm.models.families import config_text
+from jllm.models.weights.slices import Slice
+
+STATE_NAMES = ("exp_avg", "exp_avg_sq", "master")
+"""Stems of the files in `trainer/`: Adam's first and second moment, float32 master weights."""
+
+_COPIED = (
+    "generation_config.json",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "qwen.tiktoken",
+    "chat_template.jinja", "chat_template.json",
+    "preprocessor_config.json", "processor_config.json",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What this rank holds of one set of tensors: `slices` of its `tensors`, stored as `dtype`."""
+
+    slices: tuple[Slice, ...]
+    tensors: Mapping[str, Tensor]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointContents:
+    """Everything that one rank has to save. Nothing in it may change until the save returns."""
+
+    step: int
+    """Optimizer steps done."""
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shape of every tensor of the whole model, the same on every rank."""
+    weights: Held
+    """This rank's share of the model. The shares of all ranks hold each element exactly once."""
+    optimizer: Mapping[str, Held] = field(default_factory=dict)
+    """This rank's share of the states, by STATE_NAMES; "master" only if weights are not float32."""
+    state: Mapping[str, Any] | None = None
+    """For state.json (`state.REQUIRED`); None, with no `optimizer`, saves the model alone."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """config.json and the tokenizer's files (`model_files`), wanted from rank 0 only."""
+
+
+def model_files(source: Path, dtype: torch.dtype) -> dict[str, bytes]:
+    """Return what a model directory needs beside weights: config, tokenizer, generation config.
+
+    `config.json` is that of `source` with its dtype set to what is saved; the rest is copied as it
+    is. Raises ValueError where config.json is missing or no JSON object.
+    """
+    config = config_text(source, str(dtype).removeprefix("torch."))
+    copied = {name: source / name for name in _COPIED if (source / name).is_file()}
+    return {"config.json": config.encode(), **{n: path.read_bytes() for n, path in copied.items()}}
