@@ -26,13 +26,13 @@ SENDS_KEPT_IN_EVALUATION = 2
 class PipelineStage(Protocol):
     """What a rank computes. `ModuleStage` makes one from a callable."""
 
-    def forward(self, micro_batch: int, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def forward(self, micro_batch: int, inputs: tuple[Tensor, ...], /) -> tuple[Tensor, ...]:
         """The stage's outputs for `inputs`, which are () on the first stage. What the last stage
         returns is the step's output. Runs under `torch.no_grad` when no backward follows."""
         ...
 
     def backward(
-        self, micro_batch: int, output_gradients: tuple[Tensor | None, ...]
+        self, micro_batch: int, output_gradients: tuple[Tensor | None, ...], /
     ) -> tuple[Tensor | None, ...]:
         """Accumulate the parameters' gradients and return those of the inputs, None for integers.
 
