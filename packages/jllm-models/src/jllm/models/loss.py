@@ -1,7 +1,7 @@
 """The head's matrix multiplication and cross-entropy, chunk by chunk.
 
 Logits are never kept whole: for each chunk of trained tokens they are computed, turned into
-probabilities in place, and multiplied into both gradients at once, so backward only scales.
+probabilities in place, and multiplied into both gradients at once, so backward only scales (in place: autograd refuses to run it a second time).
 Memory: one chunk of fp32 logits and one fp32 gradient of the weight. Time: three matrix products
 over the trained tokens alone. (The idea: arXiv:2411.09009, Liger-Kernel arXiv:2410.10989.)
 
@@ -73,17 +73,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        (grad,) = grads
+    # pyrefly: ignore [bad-override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         rows_R, grad_RD, grad_VD = ctx.saved_tensors
         grad_hidden = grad_weight = None
         if grad_RD is not None:
-            grad_hidden = grad_RD * grad
+            grad_hidden = grad_RD.mul_(grad)
             if len(rows_R) != ctx.tokens:
                 whole = grad_hidden.new_zeros(ctx.tokens, grad_RD.shape[1])
                 grad_hidden = whole.index_copy_(0, rows_R, grad_hidden)
         if grad_VD is not None:
-            grad_weight = (grad_VD * grad).to(ctx.weight_dtype)
+            grad_weight = grad_VD.mul_(grad).to(ctx.weight_dtype)
         return grad_hidden, grad_weight, None, None, None
 
 

@@ -46,8 +46,8 @@ class _SwiGLU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (grad_TF,) = grads
+    # pyrefly: ignore [bad-override]
+    def backward(ctx: Any, grad_TF: Tensor) -> Tensor:
         (gate_up_T2F,) = ctx.saved_tensors
         gate_TF, up_TF = gate_up_T2F.chunk(2, dim=-1)
         out_T2F = torch.empty_like(gate_up_T2F)

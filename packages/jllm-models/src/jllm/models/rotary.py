@@ -119,8 +119,8 @@ class _Rotate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (grad_TNK,) = grads
+    # pyrefly: ignore [bad-override]
+    def backward(ctx: Any, grad_TNK: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         return _rotated(grad_TNK, cos, sin, -1.0), None, None
 

@@ -1,0 +1,65 @@
+"""Configurations are read as Transformers reads them."""
+
+import json
+
+import pytest
+from tiny_model_helpers import LLAMA3, MODELS, SIZES, YARN, reference_model, saved
+from transformers import AutoConfig
+
+from jllm.models.families import config_text, decoder_config, read_config
+
+BASE = {"architectures": ["LlamaForCausalLM"], **SIZES}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sizes_equal_those_of_transformers(name, tmp_path):
+    config = saved(reference_model(name), tmp_path)
+    theirs = AutoConfig.from_pretrained(tmp_path)
+    assert config.architecture == theirs.architectures[0]
+    assert config.num_layers == theirs.num_hidden_layers
+    assert config.num_heads == theirs.num_attention_heads
+    assert config.num_kv_heads == theirs.num_key_value_heads
+    assert config.norm_eps == theirs.rms_norm_eps
+    assert config.tie_word_embeddings == theirs.tie_word_embeddings
+    assert config.max_position_embeddings == theirs.max_position_embeddings
+    assert config.rope.type == theirs.rope_parameters["rope_type"]
+    assert config.rope.theta == theirs.rope_parameters["rope_theta"]
+    assert config.dtype == "float32"
+
+
+@pytest.mark.parametrize("rope", [LLAMA3, YARN, {"rope_type": "linear", "factor": 2.0}])
+def test_old_and_new_rope_keys_are_read_alike(rope):
+    rope = {"rope_theta": 5000.0, **rope}
+    new = {**BASE, "rope_parameters": rope}
+    old_scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+    old_scaling["type"] = old_scaling.pop("rope_type")
+    old = {**BASE, "rope_theta": rope["rope_theta"], "rope_scaling": old_scaling}
+    assert decoder_config(old, "old") == decoder_config(new, "new")
+
+
+def test_an_explicit_null_is_the_default():
+    given = {**BASE, "rope_scaling": None, "head_dim": None, "num_key_value_heads": None}
+    config = decoder_config(given, "config.json")
+    assert (config.rope.type, config.rope.theta) == ("default", 10_000.0)
+    assert (config.head_dim, config.num_kv_heads) == (8, 6)
+
+
+def test_a_configuration_without_architectures_goes_by_its_model_type():
+    config = decoder_config({**SIZES, "model_type": "qwen3"}, "config.json")
+    assert (config.architecture, config.head_dim, config.qk_norm) == ("Qwen3ForCausalLM", 128, True)
+
+
+def test_a_window_that_is_off_is_no_window():
+    given = {**BASE, "architectures": ["Qwen2ForCausalLM"], "sliding_window": 8}
+    full = {**given, "use_sliding_window": True, "layer_types": ["full_attention"] * 3}
+    late = {**given, "use_sliding_window": True, "max_window_layers": 3}
+    for values in ({**given, "use_sliding_window": False}, full, late):
+        assert decoder_config(values, "config.json").qkv_bias
+
+
+def test_config_text_changes_the_dtype_alone(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**BASE, "torch_dtype": "float16", "x": "é"}))
+    values = json.loads(config_text(tmp_path, "bfloat16"))
+    assert values == {**BASE, "x": "é", "dtype": "bfloat16"}
+    (tmp_path / "config.json").write_text(config_text(tmp_path, "bfloat16"))
+    assert read_config(tmp_path).dtype == "bfloat16"

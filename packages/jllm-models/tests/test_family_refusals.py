@@ -1,0 +1,100 @@
+"""What is not implemented is refused with the file, what was found, and what is known."""
+
+import json
+
+import pytest
+from tiny_model_helpers import SIZES
+
+from jllm.models.families import FAMILIES, decoder_config, read_config
+
+BASE = {"architectures": ["LlamaForCausalLM"], **SIZES}
+QWEN = {**BASE, "architectures": ["Qwen2ForCausalLM"]}
+MISTRAL = {**BASE, "architectures": ["MistralForCausalLM"]}
+
+
+def rope(**values):
+    """Return a configuration with rotary parameters."""
+    return {**BASE, "rope_parameters": {"rope_theta": 100.0, **values}}
+
+
+REFUSED = {
+    "architecture": ({**BASE, "architectures": ["MambaForCausalLM"]}, "'MambaForCausalLM'"),
+    "model type": ({**SIZES, "model_type": "mamba"}, "'model_type mamba'; known: Llama"),
+    "nothing": ({}, "unknown architecture"),
+    "classifier": ({**BASE, "architectures": ["LlamaForSequenceClassification"]}, "unknown archit"),
+    "rope type": (rope(rope_type="longrope"), "unknown rope type 'longrope'; known: default, lin"),
+    "rope factor": (rope(rope_type="linear"), "rope factor is missing"),
+    "rope number": (rope(rope_type="linear", factor="2"), "must be a number .* found '2'"),
+    "rope zero": (rope(rope_type="yarn", factor=0), "factor must be positive, found 0"),
+    "rope object": ({**BASE, "rope_parameters": "yarn"}, "must be an object, found 'yarn'"),
+    "rope bands": (
+        rope(rope_type="llama3", factor=2, low_freq_factor=4, high_freq_factor=4),
+        "low_freq_factor = 4.0 must be less than high_freq_factor = 4.0",
+    ),
+    "rope length": (
+        rope(rope_type="yarn", factor=2, original_max_position_embeddings=1.5),
+        "original_max_position_embeddings must be a positive whole number, found 1.5",
+    ),
+    "partial rotary": (rope(partial_rotary_factor=0.5), "partial_rotary_factor = 0.5"),
+    "kv heads": ({**BASE, "num_key_value_heads": 4}, "= 6 is no multiple of .* = 4"),
+    "hidden size": ({**BASE, "hidden_size": 50}, "hidden_size = 50 is no multiple of"),
+    "odd head": ({**BASE, "head_dim": 7}, "head_dim = 7 is odd"),
+    "no layers": ({**BASE, "num_hidden_layers": 0}, "positive whole number, found 0"),
+    "missing": ({k: v for k, v in BASE.items() if k != "vocab_size"}, "vocab_size is missing"),
+    "text": ({**BASE, "hidden_size": "48"}, "hidden_size must be .* found '48'"),
+    "flag": ({**BASE, "tie_word_embeddings": "yes"}, "must be true or false, found 'yes'"),
+    "activation": ({**BASE, "hidden_act": "gelu"}, "hidden_act = 'gelu' .* only 'silu'"),
+    "mlp bias": ({**BASE, "mlp_bias": True}, "mlp_bias = True is not supported"),
+    "dropout": ({**BASE, "attention_dropout": 0.1}, "attention_dropout = 0.1 is not supported"),
+    "quantised": ({**BASE, "quantization_config": {"bits": 4}}, "dequantise"),
+    "dtype": ({**BASE, "dtype": "float8_e4m3fn"}, "dtype = 'float8_e4m3fn' is not supported"),
+    "window": (
+        {**QWEN, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2},
+        "sliding_window = 8 is in use",
+    ),
+    "layer types": ({**QWEN, "layer_types": ["sliding_attention"] * 3}, "only full_attention"),
+    "mistral": (MISTRAL, "sliding_window = 4096 is in use"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_the_reason(case):
+    values, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message) as caught:
+        decoder_config(values, "some/config.json")
+    assert str(caught.value).startswith("some/config.json: ")
+
+
+def test_an_unknown_architecture_lists_all_known():
+    with pytest.raises(ValueError) as caught:
+        decoder_config({"architectures": ["GPT2LMHeadModel"]}, "config.json")
+    assert all(name in str(caught.value) for name in FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "not JSON"), ("[]", "expected a JSON object"), (None, "no such file")],
+)
+def test_a_broken_file_is_named(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_config(tmp_path)
+    assert str(tmp_path / "config.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "OwnForCausalLM"])
+def test_code_in_a_model_directory_never_runs(tmp_path, architecture, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mark = tmp_path / "mark"
+    for module in ("configuration_own", "modeling_own"):
+        (tmp_path / f"{module}.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
+    auto_map = {"AutoConfig": "configuration_own.C", "AutoModelForCausalLM": "modeling_own.M"}
+    values = {**BASE, "architectures": [architecture], "auto_map": auto_map}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    if architecture == "LlamaForCausalLM":
+        assert read_config(tmp_path).architecture == architecture
+    else:
+        with pytest.raises(ValueError, match="own code .auto_map. is never run"):
+            read_config(tmp_path)
+    assert not mark.exists()

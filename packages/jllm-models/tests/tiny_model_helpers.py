@@ -1,0 +1,153 @@
+"""Tiny random Transformers models, and the same weights in our stages."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from jllm.models.config import DecoderConfig
+from jllm.models.documents import Documents
+from jllm.models.families import read_config
+from jllm.models.load import load_stage
+from jllm.models.stage import Stage
+from jllm.models.table import weight_table
+from jllm.models.units import unit_count
+
+SIZES = {
+    "vocab_size": 97,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 32,
+}
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 100.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 100.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 8,
+}
+
+MODELS: dict[str, tuple[type, type, dict[str, Any]]] = {
+    "llama": (LlamaConfig, LlamaForCausalLM, {}),
+    "llama-tied": (LlamaConfig, LlamaForCausalLM, {"tie_word_embeddings": True}),
+    "llama-bias": (LlamaConfig, LlamaForCausalLM, {"attention_bias": True, "head_dim": 12}),
+    "llama-linear": (
+        LlamaConfig,
+        LlamaForCausalLM,
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0}},
+    ),
+    "llama-dynamic": (
+        LlamaConfig,
+        LlamaForCausalLM,
+        {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 100.0, "factor": 2.0}},
+    ),
+    "llama-llama3": (LlamaConfig, LlamaForCausalLM, {"rope_parameters": LLAMA3}),
+    "llama-yarn": (LlamaConfig, LlamaForCausalLM, {"rope_parameters": YARN}),
+    "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
+    "qwen2-tied-yarn": (
+        Qwen2Config,
+        Qwen2ForCausalLM,
+        {"tie_word_embeddings": True, "rope_parameters": YARN},
+    ),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 12}),
+    "qwen3-tied-bias": (
+        Qwen3Config,
+        Qwen3ForCausalLM,
+        {"head_dim": 16, "tie_word_embeddings": True, "attention_bias": True},
+    ),
+}
+
+
+def reference_model(name: str, **changes: Any) -> PreTrainedModel:
+    """Return the tiny Transformers model of that name, every parameter random."""
+    config_class, model_class, options = MODELS[name]
+    config = config_class(**{**SIZES, **options, **changes})
+    model = model_class._from_config(config, attn_implementation="eager")
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.empty(parameter.shape).normal_(0, 0.2, generator=generator)
+            parameter.copy_(noise if parameter.dim() > 1 else parameter + noise)
+    return model
+
+
+def saved(model: PreTrainedModel, directory: Path) -> DecoderConfig:
+    """Save a Transformers model and read its configuration back as ours."""
+    model.save_pretrained(directory)
+    return read_config(directory)
+
+
+def loaded_stage(directory: Path, units: range | None = None, **options: Any) -> Stage:
+    """Load a stage, by default the whole model, from a directory."""
+    config = read_config(directory)
+    stage = Stage(config, units or range(unit_count(config)), **options)
+    load_stage(stage, config, directory)
+    return stage
+
+
+def random_tokens(count: int, seed: int = 0) -> Tensor:
+    """Return int64 tokens of the tiny vocabulary."""
+    return torch.randint(
+        SIZES["vocab_size"], (count,), generator=torch.Generator().manual_seed(seed)
+    )
+
+
+def random_targets(count: int, seed: int = 1) -> Tensor:
+    """Return targets of which about a third are −100."""
+    targets = random_tokens(count, seed)
+    untrained = random_tokens(count, seed + 1) < SIZES["vocab_size"] // 3
+    return targets.masked_fill(untrained, -100)
+
+
+def reference_loss(model: PreTrainedModel, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Return the sum of token losses of one document by Transformers."""
+    logits = model(input_ids=tokens[None], use_cache=False).logits[0]
+    return functional.cross_entropy(logits.float(), targets, ignore_index=-100, reduction="sum")
+
+
+def gradients(stage: Stage) -> dict[str, Tensor]:
+    """Return the gradient of every Hugging Face tensor; the two of a tied one are added."""
+    parameters = dict(stage.named_parameters())
+    found: dict[str, Tensor] = {}
+    for piece in weight_table(stage.config, stage.unit_range):
+        gradient = parameters[piece.parameter].grad
+        assert gradient is not None, piece.parameter
+        whole = found.setdefault(piece.tensor, torch.zeros(piece.shape))
+        whole[piece.there_index] += gradient[piece.here_index]
+    return found
+
+
+def relative_error(ours: Tensor, theirs: Tensor) -> float:
+    """Return ‖ours − theirs‖ / ‖theirs‖ in float64."""
+    difference = (ours.double() - theirs.double()).norm()
+    return float(difference / theirs.double().norm())
+
+
+def one_document(length: int) -> Documents:
+    """Return the bounds of one document."""
+    return Documents.from_bounds([0, length])
