@@ -8,7 +8,9 @@ from structure.imports import ARROWS
 from structure.tree import File
 
 MODULE = re.compile(r"(?<=-m )jllm(?:\.\w+)+")
-PATH = re.compile(r"(?<![\w./:-])(?:tools|docs|third_party|integration_tests|packages)/[\w./-]*\w")
+PATH = re.compile(
+    r"(?<![\w./:-])(?:tools|docs|third_party|integration_tests|packages)/[\w./-]*+(?![<*])"
+)
 LABEL = re.compile(r"(?<![\w:/])//([a-z][\w/-]*)")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 COMMAND = re.compile(r"(?<![\w./-])jllm-[a-z0-9-]*[a-z0-9]")
@@ -20,7 +22,7 @@ def named(file: File, scripts: set[str]) -> Iterator[tuple[str, list[str]]]:
         path = name.replace(".", "/")
         yield f"-m {name}", [f"src/{path}.py", f"src/{path}/__main__.py"]
     for path in PATH.findall(file.text):
-        yield path, [path]
+        yield path, [path.rstrip("./-")]
     for path in LABEL.findall(file.text):
         yield f"//{path}", [path.rstrip("/")]
     for path in LINK.findall(file.text):

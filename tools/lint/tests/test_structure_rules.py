@@ -140,6 +140,7 @@ def test_words_are_found(text, right):
     [
         ("`python -m jllm.models.x --a`, tools/x.sh, //tools/lint and [x](x.md)", True),
         ("jllm-models, `jllm-raw2ids`, jllm-models-v0.1.0, jllm-rl", True),
+        ("packages/jllm-*/README.md, tools/lint/.", True),
         ("`python -m jllm.gone`", False),
         ("`tools/gone.sh`", False),
         ("`bazel test //gone/...`", False),
