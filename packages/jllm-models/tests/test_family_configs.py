@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tiny_model_helpers import LLAMA3, MODELS, SIZES, YARN, reference_model, saved
 from transformers import AutoConfig
 
 from jllm.models.families import config_text, decoder_config, read_config
+from tiny_model_helpers import LLAMA3, MODELS, SIZES, YARN, reference_model, saved
 
 BASE = {"architectures": ["LlamaForCausalLM"], **SIZES}
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from tiny_model_helpers import SIZES
 
 from jllm.models.families import FAMILIES, decoder_config, read_config
+from tiny_model_helpers import SIZES
 
 BASE = {"architectures": ["LlamaForCausalLM"], **SIZES}
 QWEN = {**BASE, "architectures": ["Qwen2ForCausalLM"]}

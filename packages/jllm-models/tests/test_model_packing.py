@@ -4,6 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from jllm.models.documents import Documents
 from tiny_model_helpers import (
     MODELS,
     gradients,
@@ -16,8 +18,6 @@ from tiny_model_helpers import (
     relative_error,
     saved,
 )
-
-from jllm.models.documents import Documents
 
 BOUND = 1e-5
 

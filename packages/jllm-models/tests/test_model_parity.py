@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from tiny_model_helpers import (
     MODELS,
     gradients,

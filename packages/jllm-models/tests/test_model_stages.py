@@ -4,6 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from jllm.models.documents import Documents
+from jllm.models.families import read_config
+from jllm.models.stage import Stage
+from jllm.models.units import tied_parameters, unit_count, unit_names
 from tiny_model_helpers import (
     loaded_stage,
     random_targets,
@@ -11,11 +16,6 @@ from tiny_model_helpers import (
     reference_model,
     saved,
 )
-
-from jllm.models.documents import Documents
-from jllm.models.families import read_config
-from jllm.models.stage import Stage
-from jllm.models.units import tied_parameters, unit_count, unit_names
 
 NAMES = ("llama-tied", "qwen2", "qwen3", "llama-dynamic")
 BOUNDS = [0, 7, 40, 49, 58]

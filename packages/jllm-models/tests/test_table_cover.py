@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
-from tiny_model_helpers import MODELS, loaded_stage, reference_model, saved
 
 from jllm.models.families import read_config
 from jllm.models.stage import Stage
 from jllm.models.table import weight_table
 from jllm.models.units import unit_count
 from jllm.models.weights.slices import assert_cover, shapes
+from tiny_model_helpers import MODELS, loaded_stage, reference_model, saved
 
 
 @pytest.fixture(scope="module", params=MODELS)

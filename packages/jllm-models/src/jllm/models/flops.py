@@ -27,7 +27,7 @@ class UnitCost:
     forward_flops: float
     """Operations of the forward pass per token."""
     activation_bytes: float
-    """Bytes per token kept from forward to backward."""
+    """Bytes per token kept from forward to backward; the head's are its peak while it runs."""
     recomputed_bytes: float
     """The same when the unit is recomputed: its input alone."""
 
@@ -108,17 +108,19 @@ def _activation_bytes(config: DecoderConfig, kind: str, tokens: int, value_bytes
     """Return the bytes per token that one unit keeps, with the `sdpa` back end."""
     hidden, queries = config.hidden_size, config.num_heads * config.head_dim
     keys = config.num_kv_heads * config.head_dim
-    normed = 2 * hidden * value_bytes + 4  # the norm's input and output, one fp32 scale
+    normed = 2 * hidden * value_bytes + 4  # a norm's input and output, its fp32 scale
+    qk_heads = config.num_heads + config.num_kv_heads if config.qk_norm else 0
     match kind:
         case "embed":
             return 8
         case "attention":
             projected = queries + 2 * keys
             rotated = queries + keys
-            mixed = 2 * queries  # a document's own, and all of them in one tensor
-            return normed + (projected + rotated + mixed) * value_bytes + 4 * config.num_heads
+            mixed = 2 * queries  # by document, and all of them in one tensor
+            scales = 4 * (qk_heads + config.num_heads)  # of the norms and of each softmax
+            return normed + (projected + rotated + mixed) * value_bytes + scales
         case "mlp":
             return normed + 3 * config.intermediate_size * value_bytes
     gradient = 4 * config.vocab_size * config.hidden_size
     logits = 4 * config.vocab_size * min(loss_chunk(config), tokens)
-    return normed + hidden * value_bytes + (gradient + logits) / tokens
+    return normed + hidden * value_bytes + 8 + (gradient + logits) / tokens

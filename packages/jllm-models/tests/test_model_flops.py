@@ -1,0 +1,75 @@
+"""Costs are those that torch counts and keeps."""
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from jllm.models.documents import Documents
+from jllm.models.flops import flops_per_token, parameter_count, unit_costs
+from jllm.models.units import unit_count, unit_kind
+from tiny_model_helpers import MODELS, loaded_stage, random_tokens, reference_model, saved
+
+TOKENS = 64
+
+
+@pytest.fixture(scope="module", params=["llama-tied", "qwen2", "qwen3"])
+def model(request, tmp_path_factory):
+    directory = tmp_path_factory.mktemp(request.param)
+    return directory, saved(reference_model(request.param), directory)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parameters_equal_those_of_transformers(name, tmp_path):
+    reference = reference_model(name)
+    config = saved(reference, tmp_path)
+    assert parameter_count(config) == reference.num_parameters()
+    tied = config.vocab_size * config.hidden_size if config.tie_word_embeddings else 0
+    costs = unit_costs(config, TOKENS, TOKENS)
+    assert sum(cost.parameters for cost in costs) == reference.num_parameters() + tied
+
+
+def test_training_flops_equal_the_count_of_torch(model):
+    directory, config = model
+    stage = loaded_stage(directory)
+    tokens = torch.arange(TOKENS) % config.vocab_size
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        stage.logits(tokens, Documents.from_bounds([0, TOKENS])).sum().backward()
+    whole_square = flops_per_token(config, TOKENS, causal=False)
+    assert counter.get_total_flops() == whole_square * TOKENS
+    matrices = flops_per_token(config, 0)
+    assert flops_per_token(config, TOKENS) - matrices == (whole_square - matrices) / 2
+    embedding = config.vocab_size * config.hidden_size * (not config.tie_word_embeddings)
+    vectors = sum(p.numel() for p in stage.parameters() if p.dim() == 1)
+    assert matrices == 6 * (parameter_count(config) - embedding - vectors)
+
+
+def kept_bytes(stage, *arguments):
+    """Return the bytes that a stage keeps for backward, its parameters aside."""
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = stage(*arguments)
+    assert result.requires_grad
+    weights = {p.untyped_storage().data_ptr() for p in stage.parameters()}
+    return sum(size for pointer, size in kept.items() if pointer not in weights)
+
+
+@pytest.mark.parametrize("kind", ["attention", "mlp", "head"])
+def test_activation_bytes_equal_what_is_kept(model, kind):
+    directory, config = model
+    unit = next(u for u in range(unit_count(config)) if unit_kind(config, u) == kind)
+    stage = loaded_stage(directory, range(unit, unit + 1))
+    x = torch.randn(TOKENS, config.hidden_size).requires_grad_()
+    targets = random_tokens(TOKENS) if kind == "head" else None
+    kept = kept_bytes(stage, x, Documents.from_bounds([0, 20, TOKENS]), targets)
+    if kind == "attention":
+        kept -= 4 * TOKENS * config.head_dim  # cosine and sine serve all layers
+    if kind == "head":
+        kept += 4 * TOKENS * (config.vocab_size + config.hidden_size)  # while it runs
+    assert kept == unit_costs(config, TOKENS, TOKENS)[unit].activation_bytes * TOKENS
