@@ -52,7 +52,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
 def test_a_full_disk_fails_the_save_cleanly_and_room_makes_it_work_again(small_disk) -> None:
     save_checkpoint(small_disk, contents(1), Alone())
     (small_disk / "ballast").write_bytes(bytes(24 * 1024))
-    with pytest.raises(CheckpointError, match="No space left on device"):
+    with pytest.raises(CheckpointError, match="No space left on device; make room"):
         save_checkpoint(small_disk, contents(2), Alone())
     (small_disk / "ballast").unlink()
     assert_untouched(small_disk)

@@ -5,13 +5,15 @@ import errno
 import os
 from pathlib import Path
 
+from jllm.models.weights.write import naming_errors
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a new file and force it to the disk."""
-    with path.open("xb") as file:
+    with naming_errors(path), path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -1,12 +1,14 @@
 """Comparing a checkpoint's bytes with the digests of its manifest.
 
-Each rank checks its share; costs one pass over the bytes at about 1 GB/s a core, and 8 MiB.
+Each rank checks its share. Costs one pass over the bytes on four threads, at about 1 GB/s a core,
+and 32 MiB.
 """
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jllm.models.weights.write import PIECE_BYTES, Chunk
+from jllm.models.weights.write import PIECE_BYTES, THREADS, Chunk
 from jllm.parallel.checkpoint.error import CheckpointError
 from jllm.parallel.checkpoint.folder import Checkpoint
 
@@ -19,7 +21,9 @@ def verify(checkpoint: Checkpoint, rank: int = 0, size: int = 1) -> None:
     Raises CheckpointError that names the files and the ranges of bytes that are damaged.
     """
     mine = checkpoint.manifest.chunks[rank::size]
-    damaged = [chunk for chunk in mine if _digest(checkpoint.path, chunk) != chunk.digest]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda chunk: _digest(checkpoint.path, chunk), mine)
+        damaged = [c for c, digest in zip(mine, found, strict=True) if c.digest != digest]
     if damaged:
         listed = ", ".join(str(chunk) for chunk in damaged[:_LISTED])
         more = f" and {len(damaged) - _LISTED} more" if len(damaged) > _LISTED else ""
