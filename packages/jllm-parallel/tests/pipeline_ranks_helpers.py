@@ -84,18 +84,13 @@ def first_inputs(micro_batch: int) -> tuple[Tensor, ...]:
     return torch.zeros(TOKENS, WIDTH), tokens(micro_batch), torch.zeros(TOKENS, WIDTH).double()
 
 
-def blocks_of(rank: int, ranks: int) -> nn.Sequential:
-    """The blocks of one of `ranks` equal stages; their parameters' names are those of the whole."""
-    each = BLOCKS // ranks
-    chosen = {str(i): Block(i) for i in range(rank * each, (rank + 1) * each)}
-    return nn.Sequential(*chosen.values()) if ranks == 1 else _named(chosen)
-
-
-def _named(chosen: dict[str, nn.Module]) -> nn.Sequential:
-    stage = nn.Sequential()
-    for name, module in chosen.items():
-        stage.add_module(name, module)
-    return stage
+def blocks_of(stage: int, stages: int) -> nn.Sequential:
+    """The blocks of one of `stages` equal stages; parameters have the names of the whole model."""
+    each = BLOCKS // stages
+    model = nn.Sequential()
+    for index in range(stage * each, (stage + 1) * each):
+        model.add_module(str(index), Block(index))
+    return model
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
@@ -104,11 +99,17 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
 
 
 def run_pipeline(
-    rank: int, group: dist.ProcessGroup, schedule: Schedule, **options: object
-) -> tuple[nn.Module, StepResult]:
-    """One step of this rank's part of the model."""
-    ranks = len(schedule.ranks)
-    model = blocks_of(rank, ranks)
-    stage = ModuleStage(lambda inputs, m: model(first_inputs(m) if rank == 0 else inputs))
-    transport = Transport(group, [BOUNDARY] * (ranks - 1), torch.device("cpu"))
-    return model, run_step(check(schedule).ranks[rank], [stage], transport, **options)
+    rank: int, group: dist.ProcessGroup, schedule: Schedule
+) -> tuple[dict[str, Tensor], StepResult]:
+    """One step of this rank's stages: the gradients, and what the executor returns."""
+    numbers = [schedule.stage(rank, chunk) for chunk in range(schedule.chunks)]
+    models = {number: blocks_of(number, schedule.stages) for number in numbers}
+
+    def stage(number: int) -> ModuleStage:
+        model = models[number]
+        return ModuleStage(lambda inputs, m: model(inputs if number else first_inputs(m)))
+
+    transport = Transport(group, [BOUNDARY] * (schedule.stages - 1), torch.device("cpu"))
+    plan = check(schedule).ranks[rank]
+    result = run_step(plan, [stage(number) for number in numbers], transport)
+    return {k: v for model in models.values() for k, v in gradients(model).items()}, result

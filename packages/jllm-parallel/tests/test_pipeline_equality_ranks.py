@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -12,6 +10,7 @@ from torch import Tensor
 import pipeline_ranks_helpers as helpers
 from jllm.parallel.pipeline.executor import run_step
 from jllm.parallel.pipeline.module_stage import ModuleStage
+from jllm.parallel.schedule.actions import Action, Schedule
 from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.generate import GENERATORS, forward_only
 
@@ -29,17 +28,51 @@ def one_process() -> tuple[dict[str, Tensor], Tensor]:
     return helpers.gradients(model), torch.stack(losses)
 
 
-def train(rank: int, group: dist.ProcessGroup, name: str, ranks: int) -> dict[str, Tensor]:
-    model, result = helpers.run_pipeline(rank, group, GENERATORS[name](ranks, MICRO_BATCHES))
-    losses = [output[0] for output in result.outputs]
-    return helpers.gradients(model) | ({"losses": torch.stack(losses)} if losses else {})
+def looped(ranks: int, micro_batches: int) -> Schedule:
+    """Two stages a rank; as many micro-batches as ranks go through both before the next follow."""
+    actions = tuple(
+        Action(kind=kind, chunk=chunk, micro_batch=m)
+        for kind, chunks in (("F", (0, 1)), ("B", (1, 0)))
+        for first in range(0, micro_batches, ranks)
+        for chunk in chunks
+        for m in range(first, min(first + ranks, micro_batches))
+    )
+    return Schedule(
+        name="looped",
+        micro_batches=micro_batches,
+        ranks=(actions,) * ranks,
+        live_bound=(2 * micro_batches,) * ranks,
+        chunks=2,
+    )
 
 
-def evaluate(rank: int, group: dist.ProcessGroup, ranks: int) -> dict[str, Tensor]:
-    model, result = helpers.run_pipeline(rank, group, forward_only(ranks, MICRO_BATCHES))
-    assert not helpers.gradients(model)
-    losses = [output[0] for output in result.outputs]
-    return {"losses": torch.stack(losses)} if losses else {}
+TRAINING = {**GENERATORS, "looped": looped}
+
+
+def run_all(rank: int, group: dist.ProcessGroup) -> dict[str, Tensor]:
+    """Gradients and losses of one step of every schedule, by `schedule/name`."""
+    tensors = {}
+    for name, generate in {**TRAINING, "evaluation": forward_only}.items():
+        schedule = generate(dist.get_world_size(group), MICRO_BATCHES)
+        gradients, result = helpers.run_pipeline(rank, group, schedule)
+        if losses := [output[0] for output in result.outputs]:
+            gradients["losses"] = torch.stack(losses)
+        tensors |= {f"{name}/{key}": value for key, value in gradients.items()}
+    return tensors
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """What each of 2 and of 4 ranks found."""
+    return helpers.spawn(run_all, request.param, tmp_path_factory.mktemp("ranks"))
+
+
+def found_by(name: str, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What all ranks together found with one schedule; no two of them found the same thing."""
+    keys = [key for part in parts for key in part if key.startswith(f"{name}/")]
+    assert len(set(keys)) == len(keys)
+    merged = {key: value for part in parts for key, value in part.items()}
+    return {key.removeprefix(f"{name}/"): merged[key] for key in keys}
 
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -47,15 +80,16 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
 
 
-@pytest.mark.parametrize("name", sorted(GENERATORS))
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("name", TRAINING)
 def test_gradients_and_losses_are_those_of_one_process(
-    name: str, ranks: int, tmp_path: Path
+    name: str, parts: list[dict[str, Tensor]]
 ) -> None:
-    parts = helpers.spawn(train, ranks, tmp_path, name, ranks)
-    expected, losses = one_process()
-    assert torch.equal(parts[-1].pop("losses"), losses)
-    assert_same({key: value for part in parts for key, value in part.items()}, expected)
+    gradients, losses = one_process()
+    assert_same(found_by(name, parts), gradients | {"losses": losses})
+
+
+def test_evaluation_gives_the_same_losses_and_no_gradients(parts: list[dict[str, Tensor]]) -> None:
+    assert_same(found_by("evaluation", parts), {"losses": one_process()[1]})
 
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))
@@ -66,8 +100,3 @@ def test_one_stage_is_a_plain_loop_without_a_group(name: str) -> None:
     expected, losses = one_process()
     assert torch.equal(torch.stack([output[0] for output in result.outputs]), losses)
     assert_same(helpers.gradients(model), expected)
-
-
-def test_evaluation_gives_the_same_losses_and_no_gradients(tmp_path: Path) -> None:
-    parts = helpers.spawn(evaluate, 4, tmp_path, 4)
-    assert torch.equal(parts[-1]["losses"], one_process()[1])

@@ -7,8 +7,10 @@ HCCL.
 
 Receives are not posted earlier than that. The grouped calls of a rank are executed one after the
 other, so a receive that is posted early would hold up the sends behind it: the pipeline would fill
-at half the speed. And in the steady state of 1F1B there is nothing to gain: rank r has S − r
-micro-batches on their way, whose round trip contains the transfers wherever they are posted.
+at half the speed. And in the steady state of 1F1B there is little to gain: rank r has S − r
+micro-batches on their way, whose round trip contains the transfers wherever they are posted. The
+price is that a rank may not need a message much later than its sender needs to be rid of it, or the
+two wait for each other; `check` finds such schedules (an interleaved one can be of that kind).
 """
 
 from __future__ import annotations
