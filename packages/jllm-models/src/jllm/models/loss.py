@@ -48,7 +48,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         _check_targets(targets_R, weight_VD.shape[0])
         hidden_RD = hidden_TD if trained == len(targets_T) else hidden_TD[rows_R]
         grad_RD = torch.empty_like(hidden_RD) if needs[0] else None
-        grad_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if needs[1] else None
+        grad_VD = _fresh_total(weight_VD, trained) if needs[1] else None
         loss = torch.zeros((), dtype=torch.float32, device=hidden_TD.device)
         chunks = math.ceil(trained / chunk_tokens)
         buffer = _logit_buffer(hidden_RD, weight_VD, math.ceil(trained / max(chunks, 1)))
@@ -66,7 +66,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if grad_RD is not None:
                 torch.mm(grad_CV, weight_VD, out=grad_RD[part])
             if grad_VD is not None:
-                _add_product(grad_VD, grad_CV.t(), hidden_CD)
+                _add_product(grad_VD, grad_CV.t(), hidden_CD, first=chunk == 0)
         ctx.save_for_backward(rows_R, grad_RD, grad_VD)
         ctx.tokens, ctx.weight_dtype = len(targets_T), weight_VD.dtype
         return loss
@@ -112,9 +112,17 @@ def _logits(hidden_CD: Tensor, weight_VD: Tensor, buffer: Tensor) -> Tensor:
     return out_CV.copy_(torch.mm(hidden_CD, weight_VD.t()))
 
 
-def _add_product(total_VD: Tensor, left_VC: Tensor, right_CD: Tensor) -> None:
-    """Add a matrix product to an fp32 total."""
+def _fresh_total(weight_VD: Tensor, trained: int) -> Tensor:
+    """Return fp32 memory for the weight's gradient: the first chunk writes it, if there is one."""
+    allocate = torch.empty_like if trained else torch.zeros_like
+    return allocate(weight_VD, dtype=torch.float32)
+
+
+def _add_product(total_VD: Tensor, left_VC: Tensor, right_CD: Tensor, *, first: bool) -> None:
+    """Add a matrix product to an fp32 total, or write it there when it is the first."""
     if left_VC.dtype == torch.float32:
-        total_VD.addmm_(left_VC, right_CD)
+        total_VD.addmm_(left_VC, right_CD, beta=0 if first else 1)
+    elif first:
+        total_VD.copy_(torch.mm(left_VC, right_CD))
     else:
         total_VD.add_(torch.mm(left_VC, right_CD))
