@@ -12,7 +12,7 @@ from jllm.data.reader import LaneReader
 from jllm.parallel import mesh as meshes
 from jllm.parallel.feed import Feed, StepShape, join_bounds, lanes, split_bounds
 from spawn_helpers import spawn
-from training_helpers import MAX_LEN, write_data
+from training_helpers import MAX_LEN, VOCABULARY, write_data
 
 LENGTH = MAX_LEN - 1
 BATCH = 8
@@ -27,7 +27,7 @@ def check(rank: int, data: Path, stages: int, replicas: int, rows: int) -> None:
     part = lanes(BATCH, replicas, mesh.dp.rank)
     shape = StepShape(micro_batches=BATCH // replicas // rows, rows=rows, length=LENGTH)
     own = {"train": reader(data, part)} if mesh.first else None
-    feed = Feed(own, mesh, shapes={"train": shape})
+    feed = Feed(own, mesh, shapes={"train": shape}, vocabulary=VOCABULARY)
     whole = reader(data, range(BATCH))
     for step in range(5):
         feed.request("train", step)
@@ -65,7 +65,7 @@ def check_failure(rank: int, data: Path) -> None:
         file.write_bytes(file.read_bytes()[:100])
     dist.barrier()
     shape = StepShape(micro_batches=4, rows=1, length=LENGTH)
-    feed = Feed(own, mesh, shapes={"train": shape})
+    feed = Feed(own, mesh, shapes={"train": shape}, vocabulary=VOCABULARY)
     feed.request("train", 0)
     with pytest.raises((ValueError, OSError), match="part-0.parquet|its message is above"):
         feed.get()

@@ -1,12 +1,17 @@
 """Tiny models and random data for tests of whole runs, and ways to run them in one process or
 several."""
 
+import contextlib
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 
 from jllm.parallel import command
@@ -71,3 +76,38 @@ def losses(folder: Path) -> list[float]:
 def train(world: int, config: TrainConfig) -> None:
     """Runs a configuration on `world` processes."""
     launch(world, command.train, config)
+
+
+def checkpoint_bytes(folder: Path, step: int) -> dict[str, bytes]:
+    """Reads the weights and the optimizer's state that a run saved."""
+    where = folder / str(step)
+    files = sorted(where.glob("*.safetensors")) + sorted(where.glob("trainer/*.safetensors"))
+    assert len(files) == 3, files
+    return {str(f.relative_to(where)): f.read_bytes() for f in files}
+
+
+def alone(config: TrainConfig) -> None:
+    """Runs a configuration in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+            patch.delenv(name, raising=False)
+        assert command.train(config)
+
+
+@contextlib.contextmanager
+def forked(config: TrainConfig) -> Iterator[int]:
+    """Runs a configuration in a forked child, gives its process number, and kills it at the end."""
+    child = os.fork()
+    if child == 0:
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        try:
+            os._exit(0 if command.train(config) else command.STOPPED)
+        finally:
+            os._exit(1)
+    try:
+        yield child
+    finally:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)

@@ -81,6 +81,7 @@ class Feed:
         mesh: Mesh,
         *,
         shapes: Mapping[str, StepShape],
+        vocabulary: int,
     ) -> None:
         """Starts the thread.
 
@@ -89,9 +90,11 @@ class Feed:
                 None.
             mesh: this process's place.
             shapes: of each data set's steps, by the readers' names.
+            vocabulary: size of the model's; data with a larger token are refused.
         """
         assert (readers is not None) == mesh.first
         self._readers, self._mesh, self._shapes = readers, mesh, shapes
+        self._vocabulary = vocabulary
         self._requests: queue.Queue[tuple[str, int] | None] = queue.Queue()
         self._served: queue.Queue[StepData | Exception] = queue.Queue()
         self._thread = threading.Thread(target=self._serve, name="feed", daemon=True)
@@ -133,6 +136,7 @@ class Feed:
         failure, batch = None, None
         try:
             batch = self._readers[name].read(step)
+            self._check_vocabulary(name, batch)
         except (ValueError, OSError) as e:
             failure = e
         trained = 0 if batch is None else int((batch.targets != -100).sum())
@@ -149,6 +153,14 @@ class Feed:
             )
         assert batch is not None
         return self._distribute(batch, total, self._shapes[name])
+
+    def _check_vocabulary(self, name: str, batch: Batch) -> None:
+        largest = max(int(batch.tokens.max()), int(batch.targets.max()))
+        if largest >= self._vocabulary:
+            raise ValueError(
+                f"step {batch.step + 1} of the {name} data has the token {largest}, the model a "
+                f"vocabulary of {self._vocabulary}: convert the data with this model's tokenizer"
+            )
 
     def _distribute(self, batch: Batch, total: int, shape: StepShape) -> StepData:
         """Sends a batch along the pipeline and keeps the first stage's part."""

@@ -1,10 +1,12 @@
 """A whole job of one process: inputs, mesh, weights, the events in order, the end."""
 
+import fcntl
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import torch
 import torch.distributed as dist
@@ -87,8 +89,9 @@ class Job:
                 self._run.optimizer, stage, inputs.model, inputs.resume_dir, inputs.first_step
             )
         self._saver = Saver(config, inputs, stage, self._run.optimizer, mesh, group)
-        self._reporter = None
+        self._reporter = self._lock = None
         if mesh.world.rank == 0:
+            self._lock = lock(log_folder(config))
             self._reporter = Reporter(
                 log_folder(config), first_step=inputs.first_step, total_steps=inputs.total_steps
             )
@@ -130,8 +133,9 @@ class Job:
             return True
         finally:
             restore()
-            if self._reporter:
+            if self._reporter and self._lock:
                 self._reporter.close()
+                self._lock.close()
 
     def _train(self, step: int) -> bool:
         start = time.perf_counter()
@@ -193,6 +197,22 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Callable[[]
             signal.signal(number, before)
 
     return restore
+
+
+def lock(folder: Path) -> TextIO:
+    """Keeps other runs out of a folder for as long as the returned file is open.
+
+    Raises:
+        ValueError: another run has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        raise ValueError(f"{folder}: another run is writing there; name another folder") from None
+    return held
 
 
 def log_folder(config: TrainConfig) -> Path:

@@ -70,7 +70,9 @@ class Run:
         self._executed = ModuleStage(self._compute)
         self._plans = self._make_plans()
         self._transports = {n: self._transport(s) for n, s in inputs.shapes.items()}
-        self._feed = Feed(self._readers(), mesh, shapes=inputs.shapes)
+        self._feed = Feed(
+            self._readers(), mesh, shapes=inputs.shapes, vocabulary=inputs.model.vocab_size
+        )
         self._requests: Iterator[tuple[str, int]] = iter(())
 
     def _make_plans(self) -> dict[str, RankPlan]:

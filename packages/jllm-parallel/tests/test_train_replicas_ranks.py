@@ -1,0 +1,63 @@
+"""Replicas and micro-batches change the sums' rounding and nothing else."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from jllm.parallel.config import TrainConfig
+from training_helpers import alone, losses, train, write_data, write_model
+
+STEPS = 12
+BOUND = 1e-6
+"""Float32 sums of up to 8 gradients in another order differ by some units of 2⁻²⁴ relative."""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    folder = tmp_path_factory.mktemp("replicas")
+    values = TrainConfig(
+        model=str(write_model(folder / "model")),
+        train_data=str(write_data(folder / "data", 61)),
+        num_train_epochs=2,
+        max_steps=STEPS,
+        learning_rate=1e-3,
+        checkpoint=str(folder / "one"),
+        threads=1,
+    )
+    alone(values)
+    return values
+
+
+def changed(config: TrainConfig, name: str, **changes: object) -> TrainConfig:
+    folder = str(Path(config.checkpoint).with_name(name))
+    return TrainConfig(**(vars(config) | {"checkpoint": folder} | changes))
+
+
+def assert_close(config: TrainConfig, other: TrainConfig) -> None:
+    assert losses(Path(other.checkpoint)) == pytest.approx(
+        losses(Path(config.checkpoint)), rel=BOUND
+    )
+    one, two = (
+        load_file(Path(c.checkpoint) / str(STEPS) / "model.safetensors") for c in (config, other)
+    )
+    for name, weights in one.items():
+        difference = torch.linalg.norm(two[name] - weights) / torch.linalg.norm(weights)
+        assert difference < BOUND, name
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_two_replicas_train_the_same_model(config: TrainConfig, stages: int) -> None:
+    other = changed(config, f"replicas-{stages}", pipe_parallel_size=stages)
+    train(2 * stages, other)
+    assert_close(config, other)
+
+
+@pytest.mark.parametrize("rows", [2, 4, 8])
+def test_every_split_into_micro_batches_trains_the_same_model(
+    config: TrainConfig, rows: int
+) -> None:
+    other = changed(config, f"rows-{rows}", micro_batch_size=rows)
+    alone(other)
+    assert_close(config, other)
