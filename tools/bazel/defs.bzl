@@ -74,6 +74,19 @@ def jllm_py_tests(deps = [], data = [], folder = "tests", overrides = {}):
     if left:
         fail("overrides for tests that do not exist: %s" % ", ".join(left.keys()))
 
+def jllm_tree(srcs = []):
+    """:tree, all files of a BUILD file's folder, for the tests of //tools/lint.
+
+    Args:
+      srcs: trees of the packages below it.
+    """
+    left_out = ["**/__pycache__/**", "**/.hypothesis/**", "**/.pytest_cache/**"]
+    native.filegroup(
+        name = "tree",
+        srcs = native.glob(["**"], exclude = left_out) + srcs,
+        visibility = ["//visibility:public"],
+    )
+
 def jllm_py_package(name, deps, extra_deps = [], test_deps = [], test_data = [], test_overrides = {}):
     """A package of this tree: its library, tests, wheel, wheel_test and all its files as :tree.
 
@@ -110,8 +123,4 @@ def jllm_py_package(name, deps, extra_deps = [], test_deps = [], test_data = [],
         needed_wheels = [dep + ":wheel" for dep in deps if dep.startswith("//packages/")],
         deps = deps,
     )
-    native.filegroup(
-        name = "tree",
-        srcs = native.glob(["**"]),
-        visibility = ["//visibility:public"],
-    )
+    jllm_tree()

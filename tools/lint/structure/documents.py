@@ -13,7 +13,7 @@ PATH = re.compile(
 )
 LABEL = re.compile(r"(?<![\w:/])//([a-z][\w/-]*)")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
-COMMAND = re.compile(r"(?<![\w./-])jllm-[a-z0-9-]*[a-z0-9]")
+COMMAND = re.compile(r"(?:^|`)jllm-[a-z0-9-]*[a-z0-9]", re.MULTILINE)
 
 
 def named(file: File, scripts: set[str]) -> Iterator[tuple[str, list[str]]]:
@@ -27,7 +27,8 @@ def named(file: File, scripts: set[str]) -> Iterator[tuple[str, list[str]]]:
         yield f"//{path}", [path.rstrip("/")]
     for path in LINK.findall(file.text):
         yield path, [os.path.normpath(os.path.join(os.path.dirname(file.path), path))]
-    for name in COMMAND.findall(re.sub(r"(jllm-[a-z]+)-v\d\S*", r"\1", file.text)):
+    for found in COMMAND.findall(re.sub(r"(jllm-[a-z]+)-v\d\S*", r"\1", file.text)):
+        name = found.strip("`")
         if name not in ARROWS and name not in scripts:
             yield name, [f"packages/{name}"]
 
