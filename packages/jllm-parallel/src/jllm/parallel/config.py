@@ -4,13 +4,12 @@ Nothing heavy is imported here, so a wrong flag is reported in well under a seco
 of a job, before any process group exists.
 """
 
-import contextlib
 import dataclasses
 import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tyro
 import yaml
@@ -125,20 +124,17 @@ def parse(arguments: Sequence[str] | None = None) -> TrainConfig:
     """Reads flags and the --config file.
 
     Raises:
-        ValueError: the file has an unknown key or a value of the wrong type.
-        SystemExit: a flag is unknown or malformed (the message suggests the nearest), or --help was
-            given.
+        ValueError: the file is no YAML mapping or has an unknown key.
+        SystemExit: a flag or a value of the file is unknown or malformed (the message suggests the
+            nearest), or --help was given.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    given: dict[str, Any] = {}
-    if path := _config_file(arguments):
-        given["default"] = _from_yaml(Path(path))
+    path = _config_file(arguments)
     return tyro.cli(
         TrainConfig,
         prog="python -m jllm.train_pipe",
-        args=arguments,
+        args=[*(_from_yaml(Path(path)) if path else ()), *arguments],
         use_underscores=True,
-        **given,
     )
 
 
@@ -151,33 +147,22 @@ def _config_file(arguments: Sequence[str]) -> str:
     return ""
 
 
-def _from_yaml(path: Path) -> TrainConfig:
+def _from_yaml(path: Path) -> Iterator[str]:
+    """Turns the file into flags, which come first, so that those of the command line win."""
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as e:
         raise ValueError(f"--config {path}: not valid YAML: {e}") from e
     if not isinstance(values, Mapping):
-        raise ValueError(
-            f"--config {path}: expected `key: value` lines, found {type(values).__name__}"
-        )
-    fields = {f.name: f for f in dataclasses.fields(TrainConfig)}
-    checked = {}
+        found = type(values).__name__
+        raise ValueError(f"--config {path}: expected `key: value` lines, found {found}")
+    known = [f.name for f in dataclasses.fields(TrainConfig)]
     for key, value in values.items():
-        if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1)
-            raise ValueError(
-                f"--config {path}: unknown key {key!r}"
-                + (f"; did you mean {near[0]!r}?" if near else "")
-            )
-        kind = type(fields[key].default) if fields[key].default is not dataclasses.MISSING else str
-        if isinstance(value, int) and not isinstance(value, bool) and kind is float:
-            value = float(value)
-        if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-5 as text
-            with contextlib.suppress(ValueError):
-                value = float(value)
-        if type(value) is not kind:
-            raise ValueError(f"--config {path}: {key} wants a {kind.__name__}, found {value!r}")
-        checked[key] = value
-    if "model" not in checked:
-        checked["model"] = tyro.MISSING
-    return TrainConfig(**checked)
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            mend = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"--config {path}: unknown key {key!r}{mend}")
+        if isinstance(value, bool):
+            yield f"--{key}" if value else f"--no_{key}"
+        else:
+            yield from (f"--{key}", str(value))

@@ -87,8 +87,8 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
         )
     if config.checkpoint and not config.resume_ckpt and survey(Path(config.checkpoint))[0]:
         raise ValueError(
-            f"--checkpoint {config.checkpoint} holds the checkpoints of an earlier run: continue it "
-            f"with --resume_ckpt {config.checkpoint}, or name another folder"
+            f"--checkpoint {config.checkpoint} holds the checkpoints of an earlier run: continue "
+            f"it with --resume_ckpt {config.checkpoint}, or name another folder"
         )
     if (
         config.output_dir

@@ -6,6 +6,7 @@ pipeline are neighbours. A group of one process is None and every operation on i
 
 import dataclasses
 import datetime
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
@@ -76,13 +77,15 @@ def build(stages: int, replicas: int, device: torch.device) -> Mesh:
     rank, backend = dist.get_rank(), devices.backend(device)
     replica, stage = divmod(rank, stages)
 
-    def groups(cuts: list[tuple[int, ...]], name: str) -> dist.ProcessGroup | None:
+    def groups(cuts: Sequence[tuple[int, ...]], name: str) -> dist.ProcessGroup | None:
         """Makes one group for each cut, in one order everywhere, and returns this process's."""
         mine = None
         for ranks in cuts:
             if len(ranks) > 1:
                 made = dist.new_group(list(ranks), backend=name)
-                mine = made if rank in ranks else mine
+                if rank in ranks:
+                    assert isinstance(made, dist.ProcessGroup)
+                    mine = made
         return mine
 
     control = devices.CONTROL_BACKEND

@@ -3,12 +3,14 @@
 from rich.console import Console
 
 from jllm.models.flops import parameter_count, unit_costs
+from jllm.parallel.checks import Layout
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.inputs import Inputs
-from jllm.parallel.partition.costs import UnitCost, one_f_one_b_memory
+from jllm.parallel.partition.costs import Memory, UnitCost
 from jllm.parallel.partition.method import partition
 from jllm.parallel.partition.table import partition_table, stage_rows
 from jllm.parallel.schedule.check import check
+from jllm.parallel.schedule.communication import Plan
 from jllm.parallel.schedule.generate import GENERATORS
 
 
@@ -32,19 +34,28 @@ def costs(inputs: Inputs, recompute_interval: int) -> tuple[UnitCost, ...]:
     )
 
 
+def plan_of(config: TrainConfig, sizes: Layout) -> Plan:
+    """Gives the checked schedule of a training step."""
+    return check(GENERATORS[config.schedule](sizes.stages, sizes.micro_batches))
+
+
+def memory_of(config: TrainConfig, inputs: Inputs) -> Memory:
+    """Says what a process holds for each parameter, and how many micro-batches' activations."""
+    shared = 12 / inputs.layout.replicas  # float32 master weight and moments
+    weight = 2 if config.dtype == "bfloat16" else 4
+    live = plan_of(config, inputs.layout).schedule.live_bound
+    return Memory(bytes_per_parameter=weight + 4 + shared, live=live)
+
+
 def boundaries(config: TrainConfig, inputs: Inputs) -> tuple[int, ...]:
     """Cuts the model's units into stages.
 
     Raises:
         ValueError: --partition_method or --pipe_parallel_size does not fit the model.
     """
-    sizes = inputs.layout
-    return partition(
-        config.partition_method,
-        costs(inputs, config.checkpoint_grad_interval),
-        sizes.stages,
-        memory=one_f_one_b_memory(sizes.stages, sizes.micro_batches),
-    )
+    unit_costs = costs(inputs, config.checkpoint_grad_interval)
+    stages, memory = inputs.layout.stages, memory_of(config, inputs)
+    return partition(config.partition_method, unit_costs, stages, memory=memory)
 
 
 def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -> None:
@@ -64,7 +75,7 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
     left = inputs.total_steps - inputs.first_step
     console.print(f"steps      {left:,} of {inputs.total_steps:,}")
     if sizes.stages > 1:
-        plan = check(GENERATORS[config.schedule](sizes.stages, sizes.micro_batches))
-        memory = one_f_one_b_memory(sizes.stages, sizes.micro_batches)
-        rows = stage_rows(cuts, costs(inputs, config.checkpoint_grad_interval), plan, memory)
+        unit_costs = costs(inputs, config.checkpoint_grad_interval)
+        plan, memory = plan_of(config, sizes), memory_of(config, inputs)
+        rows = stage_rows(cuts, unit_costs, plan, memory)
         console.print(partition_table(config.partition_method, cuts, rows))
