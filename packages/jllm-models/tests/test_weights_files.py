@@ -14,6 +14,7 @@ from jllm.models.weights.format import build_header
 from jllm.models.weights.plan import plan_files
 from jllm.models.weights.read import extra_tensors, load_slices, open_weights
 from jllm.models.weights.slices import assert_cover, whole
+from jllm.models.weights.write import digest_of
 from weights_helpers import DTYPES, MODEL_SHAPES, cut_model, fill, write_all
 
 
@@ -26,9 +27,14 @@ def test_any_slicing_by_any_ranks_writes_the_librarys_own_bytes(data, shapes, dt
     cut = data.draw(st.integers(0, len(slices)))
     with tempfile.TemporaryDirectory() as name:
         ours, reference = Path(name) / "ours", Path(name) / "reference.safetensors"
-        write_all(ours, shapes, dtype, [(slices[:cut], tensors), (slices[cut:], tensors)])
+        chunks = write_all(ours, shapes, dtype, [(slices[:cut], tensors), (slices[cut:], tensors)])
         save_file(model, reference, metadata={"format": "pt"})
-        assert (ours / "model.safetensors").read_bytes() == reference.read_bytes()
+        data = (ours / "model.safetensors").read_bytes()
+        assert data == reference.read_bytes()
+    assert sum(chunk.size for chunk in chunks) == len(data)
+    for chunk in chunks:
+        starts = [chunk.offset + number * chunk.stride for number in range(chunk.count)]
+        assert digest_of(*(data[s : s + chunk.length] for s in starts)) == chunk.digest
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,4 +1,4 @@
-"""Loading one of four stages takes that stage's bytes and a small buffer, whatever the file."""
+"""Reading and writing take a small buffer beside the tensors, whatever the size of the files."""
 
 import os
 import subprocess
@@ -12,29 +12,58 @@ from weights_helpers import write_all
 
 ROWS, WIDTH, STAGES = 4096, 1536, 4  # 24 MiB a stage in float32, 96 MiB in the file
 
-PROGRAM = f"""
-import sys, torch
-from pathlib import Path
+PEAK = """
+import sys
+import torch
 from dataclasses import replace
+from pathlib import Path
+from jllm.models.weights.plan import plan_files
 from jllm.models.weights.read import load_slices
 from jllm.models.weights.slices import whole
+from jllm.models.weights.write import create_files, write_slices
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
-directory, names, dtype, column = sys.argv[1], sys.argv[2].split(","), sys.argv[3], sys.argv[4]
-slices = [whole(name, name, ({ROWS}, {WIDTH})) for name in names]
-if column == "column":
-    half = ((0, {ROWS}), (0, {WIDTH} // 4))
-    slices = [replace(piece, there=half, here=half) for piece in slices]
-shape = slices[0].extents
 torch.zeros(1).to(torch.bfloat16).float()
-tensors = {{name: torch.full(shape, 1.0, dtype=getattr(torch, dtype)) for name in names}}
+directory = Path(sys.argv[1])
+"""
+
+LOAD = (
+    PEAK
+    + f"""
+name, dtype, part = sys.argv[2:]
+piece = whole(name, name, ({ROWS}, {WIDTH}))
+if part == "column":
+    box = ((0, {ROWS}), (0, {WIDTH} // 4))
+    piece = replace(piece, there=box, here=box)
+tensors = {{name: torch.full(piece.extents, 1.0, dtype=getattr(torch, dtype))}}
 before = peak()
-load_slices(Path(directory), slices, tensors)
+load_slices(directory, [piece], tensors)
 sys.stdout.write(str(peak() - before))
 """
+)
+
+SAVE = (
+    PEAK
+    + """
+tensors = {str(number): torch.rand(1024, 8192) for number in range(6)}
+slices = [whole(name, name, (1024, 8192)) for name in tensors]
+plan = plan_files({name: (torch.bfloat16, (1024, 8192)) for name in tensors})
+before = peak()
+create_files(directory, plan)
+write_slices(directory, plan, slices, tensors)
+sys.stdout.write(str(peak() - before))
+"""
+)
+
+
+def growth(program: str, *arguments: str) -> int:
+    """Run a program in a fresh process and return the bytes that it writes to stdout."""
+    command = [sys.executable, "-c", program, *arguments]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return int(subprocess.run(command, stdout=subprocess.PIPE, check=True, env=env).stdout)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +79,8 @@ def directory(tmp_path_factory):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("part", ["whole", "column"])
 def test_loading_one_of_four_stages_needs_a_small_buffer_only(directory, dtype, part) -> None:
-    command = [sys.executable, "-c", PROGRAM, str(directory), "stage2", dtype, part]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-    assert int(result.stdout) <= 16 * 2**20
+    assert growth(LOAD, str(directory), "stage2", dtype, part) <= 16 * 2**20
+
+
+def test_writing_with_conversion_needs_a_few_pieces_only(tmp_path) -> None:
+    assert growth(SAVE, str(tmp_path)) <= 40 * 2**20

@@ -1,15 +1,19 @@
 """Several ranks write the files that one rank writes, and any other number of ranks reads them."""
 
+import contextlib
 import dataclasses
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from checkpoint_helpers import assert_loads, contents, same_files
 from jllm.parallel.checkpoint.error import CheckpointError
-from jllm.parallel.checkpoint.folder import find
+from jllm.parallel.checkpoint.folder import clean, find
 from jllm.parallel.checkpoint.group import Alone, ProcessGroup, on_all, on_first
 from jllm.parallel.checkpoint.save import save_checkpoint
 from jllm.parallel.checkpoint.state import read_state
@@ -72,6 +76,15 @@ def fail_on_rank_1(rank: int, folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"1", "latest"}
 
 
+class Killed(dict):
+    """Tensors of which the first kills the process that wants it."""
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """End this process at once."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
 class FullDisk(dict):
     """Tensors of which the second cannot be had, as if the disk were full by then."""
 
@@ -87,6 +100,26 @@ def test_a_failure_on_one_rank_is_raised_on_all_and_the_older_checkpoint_stays(t
     verify(find(tmp_path / "c"))
     assert_loads(tmp_path / "c" / "1", 1)
     shutil.rmtree(tmp_path / "c")
+
+
+def be_killed_on_rank_1(rank: int, folder: Path) -> None:
+    """Save once, then kill rank 1 while it writes."""
+    group = ProcessGroup()
+    save_checkpoint(folder, contents(1, rank, 2), group)
+    broken = contents(2, rank, 2)
+    if rank == 1:
+        held = dataclasses.replace(broken.weights, tensors=Killed(broken.weights.tensors))
+        broken = dataclasses.replace(broken, weights=held)
+    with contextlib.suppress(RuntimeError):  # gloo: connection closed by peer
+        save_checkpoint(folder, broken, group)
+
+
+def test_a_rank_killed_in_a_save_leaves_the_older_checkpoint(tmp_path) -> None:
+    with pytest.raises(ProcessExitedException, match="SIGKILL"):
+        spawn(2, tmp_path, be_killed_on_rank_1, tmp_path / "c")
+    clean(tmp_path / "c")
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {"1", "latest"}
+    verify(find(tmp_path / "c"))
 
 
 def talk(rank: int) -> None:

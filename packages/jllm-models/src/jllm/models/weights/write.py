@@ -2,16 +2,16 @@
 
 One rank creates the files at their full size; then every rank writes its own slices with `pwrite`,
 in any order and at the same time, through pieces of 8 MiB. Every piece is digested on its way, so
-that a flipped bit can be found later. Costs one pass over the bytes on four threads, and 64 MiB at
-most where values are converted or come from another device; digests run at about 1 GB/s a core.
+that a flipped bit can be found later. Costs one pass over the bytes on four threads, and 32 MiB
+where values are converted or lie on another device; digests run at about 1 GB/s a core.
 """
 
 import errno
 import hashlib
 import os
-from collections import deque
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,6 @@ from jllm.models.weights.slices import Slice, runs, split
 
 PIECE_BYTES = 8 * 2**20
 THREADS = 4
-_QUEUED = 2 * THREADS  # pieces that are held in memory at a time
 _NO_ALLOCATION = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -107,57 +106,64 @@ def write_slices(
     overlap unless they hold the same values.
     """
     places = plan.locate()
-    descriptors: dict[str, int] = {}
-    chunks: list[Chunk] = []
-    pending: deque[Future[list[Chunk]]] = deque()
-    with ExitStack() as stack, ThreadPoolExecutor(THREADS) as pool:
-        for piece in slices:
-            name, entry = places[piece.tensor]
-            assert entry.shape == piece.shape, f"planned with shape {entry.shape}: {piece}"
-            if name not in descriptors:
-                descriptors[name] = os.open(directory / name, os.O_WRONLY)
-                stack.callback(os.close, descriptors[name])
-            source = tensors[piece.parameter].detach()
-            for part in split(piece, PIECE_BYTES // entry.dtype.itemsize):
-                data = _bytes(source[part.here_index], entry.dtype)
-                path = directory / name
-                pending.append(pool.submit(_write, descriptors[name], path, entry, part, data))
-                if len(pending) == _QUEUED:
-                    chunks += pending.popleft().result()
-        for future in pending:
-            chunks += future.result()
-    return chunks
+    pieces = list(slices)
+    with ExitStack() as stack:
+        descriptors = {}
+        for name in {places[piece.tensor][0] for piece in pieces}:
+            descriptors[name] = os.open(directory / name, os.O_WRONLY)
+            stack.callback(os.close, descriptors[name])
+        memory = threading.local()
+
+        def write(part: Slice) -> list[Chunk]:
+            name, entry = places[part.tensor]
+            data = _bytes(tensors[part.parameter][part.here_index], entry.dtype, memory)
+            with naming_errors(directory / name):
+                return list(_write(descriptors[name], name, entry, part, data))
+
+        pool = stack.enter_context(ThreadPoolExecutor(THREADS))
+        parts = (part for piece in pieces for part in _parts(piece, places[piece.tensor][1]))
+        return [chunk for chunks in pool.map(write, parts) for chunk in chunks]
 
 
-def _bytes(values: Tensor, dtype: torch.dtype) -> memoryview:
-    """Return the row-major bytes of a small tensor after conversion."""
-    flat = values.to(device="cpu", dtype=dtype).contiguous().reshape(-1)
+def _parts(piece: Slice, entry: Entry) -> Iterator[Slice]:
+    """Cut a slice into parts that fit the buffer."""
+    assert entry.shape == piece.shape, f"planned with shape {entry.shape}: {piece}"
+    return split(piece, PIECE_BYTES // entry.dtype.itemsize)
+
+
+def _bytes(values: Tensor, dtype: torch.dtype, memory: threading.local) -> memoryview:
+    """Return a part's row-major bytes in `dtype`, if need be in the buffer of this thread."""
+    if values.device.type == "cpu" and values.dtype == dtype and values.is_contiguous():
+        flat = values.detach().view(-1)
+    else:
+        if not hasattr(memory, "buffer"):
+            memory.buffer = torch.empty(PIECE_BYTES, dtype=torch.uint8)
+        flat = memory.buffer[: values.numel() * dtype.itemsize].view(dtype)
+        flat.view(values.shape).copy_(values.detach())
     return flat.view(torch.uint8).numpy().data
 
 
-def _write(descriptor: int, path: Path, entry: Entry, part: Slice, data: memoryview) -> list[Chunk]:
+def _write(
+    descriptor: int, name: str, entry: Entry, part: Slice, data: memoryview
+) -> Iterator[Chunk]:
     """Write and digest one part's bytes, run by run."""
-    item, position, chunks = entry.dtype.itemsize, 0, []
-    with naming_errors(path):
-        for run in runs(part):
-            length, stride = run.length * item, run.stride * item
-            mine = data[position : position + length * run.count]
-            position += len(mine)
-            offset = entry.offset + run.offset * item
-            for number in range(run.count):
-                start = number * length
-                _put(descriptor, mine[start : start + length], offset + number * stride)
-            chunks.append(
-                Chunk(
-                    file=path.name,
-                    offset=offset,
-                    length=length,
-                    count=run.count,
-                    stride=stride,
-                    digest=digest_of(mine),
-                )
-            )
-    return chunks
+    item, position = entry.dtype.itemsize, 0
+    for run in runs(part):
+        length, stride = run.length * item, run.stride * item
+        mine = data[position : position + length * run.count]
+        position += len(mine)
+        offset = entry.offset + run.offset * item
+        for number in range(run.count):
+            start = number * length
+            _put(descriptor, mine[start : start + length], offset + number * stride)
+        yield Chunk(
+            file=name,
+            offset=offset,
+            length=length,
+            count=run.count,
+            stride=stride,
+            digest=digest_of(mine),
+        )
 
 
 def _put(descriptor: int, data: memoryview, offset: int) -> None:

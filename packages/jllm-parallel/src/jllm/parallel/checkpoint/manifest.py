@@ -95,7 +95,7 @@ def read(checkpoint: Path) -> Manifest:
     path = checkpoint / NAME
     try:
         content = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{checkpoint}: has no {NAME}, so it is not complete") from None
     except (ValueError, RecursionError):
         raise CheckpointError(f"{path}: damaged, it is not JSON") from None
@@ -121,7 +121,9 @@ def check_sizes(checkpoint: Path, manifest: Manifest) -> None:
     """Raise CheckpointError for the first file that is missing or has another size."""
     for name, size in manifest.files.items():
         path = checkpoint / name
-        if not path.is_file():
-            raise CheckpointError(f"{path}: is missing")
-        if path.stat().st_size != size:
-            raise CheckpointError(f"{path}: has {path.stat().st_size} bytes instead of {size}")
+        try:
+            found = path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            raise CheckpointError(f"{path}: is missing") from None
+        if found != size:
+            raise CheckpointError(f"{path}: has {found} bytes instead of {size}")

@@ -5,7 +5,7 @@
     rank 0      manifest, sync, rename to <step>, `latest`, remove the oldest
 
 A failure on any rank is raised on all of them, after the temporary directory is gone; what was
-there before stays as it was. Costs one pass over the bytes, 64 MiB of memory at most beside the
+there before stays as it was. Costs one pass over the bytes, 32 MiB of memory at most beside the
 tensors, and three exchanges of short messages. May run on another thread with a group of its own.
 """
 
