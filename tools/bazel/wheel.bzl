@@ -18,7 +18,8 @@ def _jllm_wheel_impl(ctx):
         outputs = [out],
         mnemonic = "Wheel",
         progress_message = "Building the wheel of " + ctx.label.package,
-        env = {"SOURCE_DATE_EPOCH": "315532800"},
+        # What hatchling takes by itself: pip wheel makes the same bytes.
+        env = {"SOURCE_DATE_EPOCH": "1580601600"},
     )
     return [DefaultInfo(files = depset([out]), runfiles = ctx.runfiles([out]))]
 
