@@ -8,7 +8,7 @@ from torch import nn
 
 from jllm.parallel import mesh as meshes
 from jllm.parallel.gradients import reduce_scatter, rows_of
-from jllm.parallel.optimizer import ShardedAdamW
+from jllm.parallel.optimizer import NORM_RUN, ShardedAdamW, square_norm
 from spawn_helpers import spawn
 
 SHAPES = {"units.0.a": (7, 3), "units.1.b": (1, 4), "units.2.c": (5,), "units.3.d": (4, 3)}
@@ -139,3 +139,9 @@ def test_bfloat16_weights_are_rounded_from_float32_masters() -> None:
         adam.zero_grad()
     torch.testing.assert_close(optimizer.masters["w"], wide.detach())
     assert torch.equal(weight, wide.bfloat16())
+
+
+@pytest.mark.parametrize("size", [0, 1, NORM_RUN - 1, NORM_RUN, 3 * NORM_RUN + 5])
+def test_square_norm_is_that_of_float64(size: int) -> None:
+    x = torch.randn(size, generator=torch.Generator().manual_seed(size))
+    assert square_norm(x).item() == pytest.approx(x.double().square().sum().item(), rel=1e-6)

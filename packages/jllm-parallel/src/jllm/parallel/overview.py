@@ -41,10 +41,12 @@ def plan_of(config: TrainConfig, sizes: Layout) -> Plan:
 
 def memory_of(config: TrainConfig, inputs: Inputs) -> Memory:
     """Says what a process holds for each parameter, and how many micro-batches' activations."""
-    shared = 12 / inputs.layout.replicas  # float32 master weight and moments
-    weight = 2 if config.dtype == "bfloat16" else 4
+    narrow, replicas = config.dtype == "bfloat16", inputs.layout.replicas
+    weight_and_gradient = 2 + 4 if narrow else 4 + 4
+    moments_and_master = 12 if narrow or replicas > 1 else 8
     live = plan_of(config, inputs.layout).schedule.live_bound
-    return Memory(bytes_per_parameter=weight + 4 + shared, live=live)
+    per_parameter = weight_and_gradient + moments_and_master / replicas
+    return Memory(bytes_per_parameter=per_parameter, live=live)
 
 
 def boundaries(config: TrainConfig, inputs: Inputs) -> tuple[int, ...]:
