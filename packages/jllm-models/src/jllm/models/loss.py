@@ -1,7 +1,8 @@
 """The head's matrix multiplication and cross-entropy, chunk by chunk.
 
 Logits are never kept whole: for each chunk of trained tokens they are computed, turned into
-probabilities in place, and multiplied into both gradients at once, so backward only scales (in place: autograd refuses to run it a second time).
+probabilities in place, and multiplied into both gradients at once. Backward only scales these, in
+place: autograd refuses to run it a second time.
 Memory: one chunk of fp32 logits and one fp32 gradient of the weight. Time: three matrix products
 over the trained tokens alone. (The idea: arXiv:2411.09009, Liger-Kernel arXiv:2410.10989.)
 
