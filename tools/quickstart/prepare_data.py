@@ -130,7 +130,7 @@ def prepare_data(out: Path, console: Console) -> None:
     entries = read_standard_library()
     train = [entry for entry in entries if not is_held_out(entry)]
     held_out = [entry for entry in entries if is_held_out(entry)]
-    table = Table("file", "records", "characters", title="documentation of Python's library")
+    table = Table("file", "records", "characters", title=f"documentation of Python, in {out}")
     for name, write, part in (
         ("train.jsonl", write_chats, train),
         ("eval.jsonl", write_chats, held_out),
@@ -138,7 +138,7 @@ def prepare_data(out: Path, console: Console) -> None:
         ("text_eval.txt", write_text, held_out),
     ):
         records, characters = write(out / name, part)
-        table.add_row(str(out / name), f"{records:,}", f"{characters:,}")
+        table.add_row(name, f"{records:,}", f"{characters:,}")
     console.print(table)
 
 
@@ -148,7 +148,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="the folder to write into")
     arguments = parser.parse_args()
     try:
-        prepare_data(arguments.out, Console(soft_wrap=True))
+        prepare_data(arguments.out, Console(soft_wrap=True, highlight=False))
     except (ValueError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", markup=False)
         return 2

