@@ -30,6 +30,10 @@ def test_flags_have_the_names_of_the_seeds() -> None:
     assert got == config(pipe_parallel_size=2, num_warmup_steps=0.1)
 
 
+def test_the_flag_that_deepspeed_adds_is_no_mistake() -> None:
+    assert parse("--local_rank=1 --model m --train_data d".split()) == config()
+
+
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("model: m\ntrain_data: d\nlearning_rate: 1e-5\nmax_steps: 7\ninit: true\n")

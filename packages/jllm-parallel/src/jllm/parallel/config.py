@@ -128,7 +128,9 @@ def parse(arguments: Sequence[str] | None = None) -> TrainConfig:
         SystemExit: a flag or a value of the file is unknown or malformed (the message suggests the
             nearest), or --help was given.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    # DeepSpeed's launcher adds this flag and says the same by an environment variable.
+    arguments = [a for a in given if not a.startswith("--local_rank=")]
     path = _config_file(arguments)
     return tyro.cli(
         TrainConfig,

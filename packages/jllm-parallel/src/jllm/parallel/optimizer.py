@@ -24,8 +24,8 @@ class ShardedAdamW:
     Memory a process: 8 bytes a parameter of its stage divided by the replicas, and 4 more where
     weights are not float32 on a single replica.
 
-    The norm is the root of the exactly rounded sum (`math.fsum`) of each parameter's square norm, so
-    it does not depend on how parameters are dealt out to stages.
+    The norm is the root of the exactly rounded sum (`math.fsum`) of each parameter's square norm,
+    so it does not depend on how parameters are dealt out to stages.
     """
 
     def __init__(

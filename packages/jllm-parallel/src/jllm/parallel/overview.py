@@ -71,8 +71,9 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
     for name, data in inputs.datasets.items():
         console.print(f"{name:10} {data.num_rows:,} rows of {data.max_len:,} ids")
     console.print(
-        f"layout     {sizes.stages} pipeline stages × {sizes.replicas} replicas, "
-        f"{sizes.micro_batches} micro-batches of {config.micro_batch_size} rows a step"
+        f"layout     {_count(sizes.stages, 'pipeline stage')} × {_count(sizes.replicas, 'replica')}, "
+        f"{_count(sizes.micro_batches, 'micro-batch', 'es')} of "
+        f"{_count(config.micro_batch_size, 'row')} a step"
     )
     left = inputs.total_steps - inputs.first_step
     console.print(f"steps      {left:,} of {inputs.total_steps:,}")
@@ -81,3 +82,7 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
         plan, memory = plan_of(config, sizes), memory_of(config, inputs)
         rows = stage_rows(cuts, unit_costs, plan, memory)
         console.print(partition_table(config.partition_method, cuts, rows))
+
+
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number} {noun}{'' if number == 1 else plural}"

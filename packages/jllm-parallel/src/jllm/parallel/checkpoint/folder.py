@@ -44,13 +44,26 @@ def survey(folder: Path) -> tuple[list[Checkpoint], list[CheckpointError]]:
     """Return the complete checkpoints in the order they were saved, and why others are none."""
     complete, faults = [], []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.name.isdecimal() and path.is_dir():
+        if _tag(path) is not None and path.is_dir():
             try:
                 complete.append(open_checkpoint(path))
             except CheckpointError as fault:
                 faults.append(fault)
     complete.sort(key=lambda found: (found.manifest.sequence, found.manifest.step))
     return complete, faults
+
+
+def _tag(path: Path) -> str | None:
+    """Return the step that a directory is the checkpoint of, by its name alone.
+
+    One that was set aside while it is replaced counts until its successor is there.
+    """
+    if path.name.isdecimal():
+        return path.name
+    match = _TEMPORARY.fullmatch(path.name)
+    if match and match["kind"] == "replace" and not path.with_name(match["step"]).exists():
+        return match["step"]
+    return None
 
 
 def find(folder: Path, tag: str | None = None) -> Checkpoint:
@@ -62,10 +75,10 @@ def find(folder: Path, tag: str | None = None) -> Checkpoint:
     if tag is None and (folder / manifests.NAME).is_file():
         return open_checkpoint(folder)
     complete, faults = survey(folder)
-    present = ", ".join(str(step) for step in sorted(int(c.path.name) for c in complete))
+    present = ", ".join(str(step) for step in sorted(int(_tag(c.path) or 0) for c in complete))
     if tag is not None:
         for found in complete:
-            if found.path.name == tag:
+            if _tag(found.path) == tag:
                 return found
         reason = "".join(f"\n  {fault}" for fault in faults if f"{folder / tag}" in str(fault))
         raise CheckpointError(
