@@ -111,9 +111,12 @@ def test_cleaning_removes_what_killed_saves_left_and_nothing_else(folder) -> Non
     assert {p.name for p in folder.iterdir()} == {"1", "2", "4", "latest", ".tmp-mine"}
 
 
-def test_cleaning_puts_back_a_checkpoint_whose_replacement_was_interrupted(folder) -> None:
+def test_a_checkpoint_whose_replacement_was_interrupted_is_found_and_put_back(folder) -> None:
     (folder / "2").rename(folder / ".tmp-replace-2-0123abcd")
+    verify(find(folder))
+    assert find(folder, "2").path == find(folder).path == folder / ".tmp-replace-2-0123abcd"
     clean(folder)
+    assert find(folder).path == folder / "2"
     verify(find(folder, "2"))
 
 

@@ -75,8 +75,7 @@ def test_killed_before_each_effect_on_the_disk(tmp_path, monkeypatch, second, ca
 
         status = in_child(work)
         assert status in (0, signal.SIGKILL)
-        if can_exchange:
-            verify(find(folder))
+        verify(find(folder))
         assert_continues(folder, {1, second})
         number += 1
     assert number > 20
