@@ -71,7 +71,8 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
     for name, data in inputs.datasets.items():
         console.print(f"{name:10} {data.num_rows:,} rows of {data.max_len:,} ids")
     console.print(
-        f"layout     {_count(sizes.stages, 'pipeline stage')} × {_count(sizes.replicas, 'replica')}, "
+        f"layout     {_count(sizes.stages, 'pipeline stage')} × "
+        f"{_count(sizes.replicas, 'replica')}, "
         f"{_count(sizes.micro_batches, 'micro-batch', 'es')} of "
         f"{_count(config.micro_batch_size, 'row')} a step"
     )
