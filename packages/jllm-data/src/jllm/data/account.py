@@ -1,0 +1,52 @@
+"""The account of input records: read = written + Σ dropped, nothing disappears silently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jllm.data.records import Problem
+from jllm.data.unit_work import UnitResult
+
+LISTED = 100
+"""Dropped records that are listed with their line; the rest are counted."""
+
+
+class BadRecord(ValueError):
+    """A record that cannot be used, with its file and line, where that stops the conversion."""
+
+
+@dataclass(kw_only=True)
+class Account:
+    """What became of the records of one input file."""
+
+    read: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    truncated: Counter[str] = field(default_factory=Counter)
+    listed: list[tuple[str, Problem]] = field(default_factory=list)
+    """The first dropped records: the file's name and what was wrong."""
+    tokens: int = 0
+    """Ids of the documents that were written; overlaps and padding are not counted."""
+    trained_tokens: int = 0
+
+    @property
+    def written(self) -> int:
+        """Records of which something was written."""
+        return self.read - sum(self.dropped.values())
+
+    def add(self, path: Path, result: UnitResult, *, stop: bool) -> None:
+        """Count the records of a unit. Raises BadRecord for the first fatal problem, if `stop`."""
+        self.read += result.read
+        self.truncated += result.truncated
+        self.tokens += result.tokens
+        self.trained_tokens += result.trained
+        for problem in result.problems:
+            if stop and problem.fatal:
+                raise BadRecord(
+                    f"{path}:{problem.line}: {problem.reason}: {problem.detail} "
+                    "(--on_error skip drops such records, and counts and lists them)"
+                )
+            self.dropped[problem.reason] += 1
+            if len(self.listed) < LISTED:
+                self.listed.append((path.name, problem))

@@ -1,0 +1,270 @@
+"""Chats → text as the model will see it when it is served, and where the answers lie in it.
+
+The truth is the tokenizer's own Jinja template, rendered by Transformers. For an answer, message
+k, two renderings count: the *prompt*, messages before k with `add_generation_prompt=True`, which is
+what the server gives the model; and the dialogue up to and including k. The prompt must be a
+prefix of the latter (the prefix property); what follows it is the answer. The answer ends with the
+first special token after its text: the end of turn. From prompt to end of turn it is trained;
+what follows (a newline, mostly) is not.
+
+Where an earlier answer is rendered otherwise once the dialogue goes on (Qwen3 removes past
+reasoning), the dialogue becomes several examples, one an answer, each as it would be served.
+
+A template that only places the contents is rendered once for each sequence of roles
+(`template_analysis.py`); any other once or more for each dialogue (15 µs a rendering).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import Environment, TemplateError, TemplateSyntaxError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+
+from jllm.data.records import Message
+from jllm.data.template_analysis import Guard, guards_of
+from jllm.data.template_text import Example, Filled, Span, difference
+from jllm.data.tokenizer import TextTokenizer
+
+class ChatRefused(Exception):
+    """The template does not take this dialogue; `reason` is its name in the account."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shape:
+    """What is known of all dialogues with one sequence of roles."""
+
+    guards: frozenset[Guard] | None
+    """What contents must meet for `examples` to hold; None: render every dialogue."""
+    examples: tuple[Example, ...]
+    trimmed: tuple[bool, ...]
+    closings: tuple[str, ...]
+    """For each answer, what the template writes after its text."""
+
+
+@dataclass(kw_only=True)
+class ChatTemplate:
+    """The chat template of a tokenizer, with what was learnt of each sequence of roles."""
+
+    tokenizer: TextTokenizer
+    variables: dict[str, Any] = field(default_factory=dict)
+    """Extra variables of the template (`enable_thinking`), as they are given when served."""
+    _shapes: dict[tuple[str, ...], _Shape] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where the tokenizer has no (single) chat template."""
+        hf = self.tokenizer.hf
+        if not hf.chat_template:
+            raise ValueError(
+                f"--tokenizer {self.tokenizer.name} has no chat template, so chats cannot be "
+                "rendered; use the instruct model's tokenizer or put chat_template.jinja there"
+            )
+        self.source: str = hf.get_chat_template()
+        specials = sorted(self.tokenizer.specials, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
+        self._tree = _parse(self.source)
+
+    def examples(self, messages: Sequence[Message]) -> list[Filled]:
+        """The training examples of a dialogue that ends with an answer.
+
+        Raises ChatRefused when the template refuses the dialogue, hides an answer, or fails the
+        prefix property.
+        """
+        roles = tuple(message["role"] for message in messages)
+        shape = self._shapes.get(roles)
+        if shape is None:
+            shape = self._shapes[roles] = self._learn(roles)
+        contents = [message["content"] for message in messages]
+        if shape.guards is not None and all(
+            guard.holds(content) for guard in shape.guards for content in contents
+        ):
+            placed = _place(messages, shape.trimmed)
+            return [Filled(example=example, contents=placed) for example in shape.examples]
+        hidden, typed = self._hide_specials(contents)
+        texts = [{**m, "content": c} for m, c in zip(messages, hidden, strict=True)]
+        return [
+            Filled(example=example.restore(typed), contents=[])
+            for example in self._render_examples(texts, shape.closings, marked=False)
+        ]
+
+    def check(self, messages: Sequence[Message], examples: Sequence[Filled]) -> None:
+        """Hold examples that were filled in against the real renderings of the dialogue."""
+        contents = [message["content"] for message in messages]
+        if any(self._special.search(content) for content in contents):
+            return
+        shape = self._shapes[tuple(message["role"] for message in messages)]
+        real = self._render_examples(messages, shape.closings, marked=False)
+        rendered = ["".join(piece.text for piece in example.pieces) for example in real]
+        assert [filled.whole() for filled in examples] == rendered, (
+            "a chat template that was found to place contents did something else with them; "
+            "please report it with the template"
+        )
+
+    def render(self, messages: Sequence[Message], *, prompt: bool) -> str:
+        """The template's text; `prompt`: with the header of the answer to come."""
+        try:
+            return self.tokenizer.hf.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=prompt, **self.variables
+            )
+        except TemplateError as error:
+            raise ChatRefused("template refused", f"the chat template says: {error}") from error
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            raise ChatRefused(
+                "template refused", f"the chat template fails on it ({error})"
+            ) from error
+
+    def _learn(self, roles: tuple[str, ...]) -> _Shape:
+        """Render once with marks for contents, and say whether that holds for every content."""
+        marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
+        messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+        whole = self.render(messages, prompt=False)
+        closings = []
+        for number, role in enumerate(roles):
+            if role == "assistant":
+                text = self.render(messages[: number + 1], prompt=False)
+                if marks[number] not in text:
+                    raise ChatRefused(
+                        "no answer in the text",
+                        f"the chat template leaves out the text of message {number + 1}, "
+                        "an answer: use a template that renders assistant messages",
+                    )
+                closings.append(text[text.rindex(marks[number]) + len(marks[number]) :])
+            elif marks[number] not in whole:
+                raise ChatRefused(
+                    "template refused", f"the chat template leaves out message {number + 1} ({role})"
+                )
+        known = tuple(closings)
+        examples = tuple(self._render_examples(messages, known, marked=True))
+        placing = self._tree if not self._takes_space(whole) else None
+        guards = None if placing is None else guards_of(placing, frozenset(roles))
+        trimmed = None if guards is None else self._trimmed(messages, examples, known, guards)
+        return _Shape(
+            guards=None if trimmed is None else guards,
+            examples=examples,
+            trimmed=trimmed or (),
+            closings=known,
+        )
+
+    def _takes_space(self, text: str) -> bool:
+        """Whether a special token of the text takes the white space beside it."""
+        tokens = [self.tokenizer.special_tokens[found] for found in self._special.findall(text)]
+        return any(token.lstrip or token.rstrip for token in tokens)
+
+    def _trimmed(
+        self,
+        messages: Sequence[Message],
+        examples: tuple[Example, ...],
+        closings: tuple[str, ...],
+        guards: frozenset[Guard],
+    ) -> tuple[bool, ...] | None:
+        """Which contents are trimmed, seen by rendering them all with white space around them."""
+        stripped = {character for guard in guards if guard.method for character in guard.text}
+        edge = next((character for character in " \t\n\r" if character not in stripped), None)
+        if edge is None:
+            return None
+        padded = [{**m, "content": f"{edge}{m['content']}{edge}"} for m in messages]
+        real = self._render_examples(padded, closings, marked=False)
+        text = "".join(text for example in real for text in Filled(example=example).texts())
+        trimmed = tuple(message["content"] not in text for message in padded)
+        placed = _place(padded, trimmed)
+        filled = [Filled(example=example, contents=placed).texts() for example in examples]
+        same = filled == [Filled(example=example).texts() for example in real]
+        return trimmed if same else None
+
+    def _render_examples(
+        self, messages: Sequence[Message], closings: tuple[str, ...], *, marked: bool
+    ) -> list[Example]:
+        """The examples of a dialogue whose contents hold no special token's text."""
+        whole = self.render(messages, prompt=False)
+        answers = [number for number, m in enumerate(messages) if m["role"] == "assistant"]
+        spans, texts = [], []
+        for number, closing in zip(answers, closings, strict=True):
+            prompt = self.render(messages[:number], prompt=True)
+            last = number == len(messages) - 1
+            text = whole if last else self.render(messages[: number + 1], prompt=False)
+            if not text.startswith(prompt):
+                raise ChatRefused(
+                    "no prefix property",
+                    f"the prompt of message {number + 1} is not how the text with its answer "
+                    f"begins, so training would differ from serving; {difference(prompt, text)}",
+                )
+            spans.append(self._span(len(prompt), text, closing, number))
+            texts.append(text)
+        if all(whole.startswith(text) for text in texts):
+            return [self._cut(whole, spans, marked=marked)]
+        return [
+            self._cut(text, [span], marked=marked) for text, span in zip(texts, spans, strict=True)
+        ]
+
+    def _cut(self, text: str, spans: list[Span], *, marked: bool) -> Example:
+        return Example.cut(text, spans, self._special, self.tokenizer, marked=marked)
+
+    def _span(self, start: int, text: str, closing: str, number: int) -> Span:
+        if not text.endswith(closing) or len(text) - len(closing) < start:
+            raise ChatRefused(
+                "template refused",
+                f"the chat template ends the answer, message {number + 1}, in {text[-40:]!r}; "
+                f"expected {closing!r}",
+            )
+        end = self._special.search(closing)
+        if end is None:
+            raise ChatRefused(
+                "no end of turn",
+                f"the chat template writes no special token after an answer (but {closing!r}), so "
+                "a model could not learn to stop; put the end-of-sequence token there",
+            )
+        return Span(start=start, stop=len(text) - len(closing) + end.end())
+
+    def _hide_specials(self, contents: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """Contents with each special token's text replaced by a private one, and what that was."""
+        typed: dict[str, str] = {}
+        if not any(self._special.search(content) for content in contents):
+            return list(contents), typed
+        opening = next(
+            mark
+            for mark in map(chr, range(0xE010, 0xF8FF))
+            if not any(mark in content for content in contents)
+        )
+
+        def hide(found: re.Match[str]) -> str:
+            private = f"{opening}{len(typed)}{opening}"
+            typed[private] = found[0]
+            return private
+
+        return [self._special.sub(hide, content) for content in contents], typed
+
+
+def _place(messages: Sequence[Message], trimmed: Sequence[bool]) -> list[str]:
+    """The contents as the template places them."""
+    return [
+        message["content"].strip() if trim else message["content"]
+        for message, trim in zip(messages, trimmed, strict=True)
+    ]
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}…{% endgeneration %}`, which Transformers adds to Jinja."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """The block as a call of `_generation_support`, as in Transformers."""
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_generation_support"), [], [], body, lineno=line)
+
+
+def _parse(source: str) -> nodes.Template | None:
+    """The template's syntax tree; None where it uses statements that are not known here."""
+    try:
+        return Environment(extensions=[_GenerationTag, loopcontrols]).parse(source)
+    except TemplateSyntaxError:
+        return None

@@ -1,0 +1,69 @@
+"""Texts → ids: `tokenizers` is the truth, gigatoken does what it provably does alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jllm.data.gigatoken_encoder import GigatokenEncoder
+from jllm.data.tokenizer import TextTokenizer
+
+SAMPLE = 256
+"""Of the texts that gigatoken encodes, the first of a work unit and every 256th are compared."""
+
+
+class EncodersDiffer(Exception):
+    """gigatoken gave other ids than `tokenizers` for a text that it was trusted with."""
+
+    def __init__(self, text: str, at: int) -> None:
+        excerpt = text[max(0, at - 40) : at + 40]
+        super().__init__(f"gigatoken and tokenizers differ near {excerpt!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """Encodes texts; special tokens are taken as ordinary text."""
+
+    tokenizer: TextTokenizer
+    fast: GigatokenEncoder | None
+    """None: every text goes through `tokenizers`."""
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids (int32 [n]) of each text, without any token put around it.
+
+        Texts must not hold lone surrogates. Raises EncodersDiffer.
+        """
+        if self.fast is None:
+            return self._encode_slowly(texts)
+        suited = self.fast.suited(texts)
+        ids = [self.fast.encode(text) if ok else None
+               for text, ok in zip(texts, suited.tolist(), strict=True)]  # fmt: skip
+        for number in np.flatnonzero(suited)[::SAMPLE].tolist():
+            self._compare(texts[number], ids[number])
+        rest = np.flatnonzero(~suited).tolist()
+        slow = self._encode_slowly([texts[number] for number in rest])
+        by_number = dict(zip(rest, slow, strict=True))
+        return [by_number[number] if i is None else i for number, i in enumerate(ids)]
+
+    def _encode_slowly(self, texts: Sequence[str]) -> list[np.ndarray]:
+        encoded = self.tokenizer.core.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(one.ids, np.int32) for one in encoded]
+
+    def _compare(self, text: str, ids: np.ndarray | None) -> None:
+        assert ids is not None
+        truth = self.tokenizer.core.encode_batch_fast([text], add_special_tokens=False)[0].ids
+        if ids.tolist() != truth:
+            same = next((n for n, (a, b) in enumerate(zip(ids, truth, strict=False)) if a != b), 0)
+            raise EncodersDiffer(text, len(self.tokenizer.core.decode(truth[:same])))
+
+
+def make_encoder(tokenizer: TextTokenizer, *, allow_fast: bool = True) -> tuple[Encoder, str]:
+    """The fastest encoder that is certain to be right, and why it is not gigatoken ("" if it is)."""
+    if not allow_fast:
+        return Encoder(tokenizer=tokenizer, fast=None), "switched off"
+    try:
+        return Encoder(tokenizer=tokenizer, fast=GigatokenEncoder(tokenizer)), ""
+    except ValueError as why:
+        return Encoder(tokenizer=tokenizer, fast=None), str(why)

@@ -1,0 +1,112 @@
+"""Documents of one input file → its parquet files, partition by partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from jllm.data.info import FileInfo
+from jllm.data.packing import Packer
+from jllm.data.row_block import DocumentBatch, RowBlock
+from jllm.data.schema import FileMetadata
+from jllm.data.stacking import Stacker
+from jllm.data.writer import RowWriter, pad_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings:
+    """How documents become rows and rows become files."""
+
+    stack: bool
+    pad: bool
+    file_rows: int
+    """Rows a file."""
+    partition_records: int | None
+    """Input records a partition; None: all in one."""
+    compression: str
+
+
+@dataclass(kw_only=True)
+class FileOutput:
+    """The parquet files of one input file, written to `folder` as `<name>-NNNNN-chunk-NN.…`.
+
+    A partition (`--num_lines_per_partition`) begins with new rows and a new file.
+    """
+
+    folder: Path
+    name: str
+    metadata: FileMetadata
+    settings: OutputSettings
+    files: list[FileInfo] = field(default_factory=list)
+    max_num_blocks: int = 0
+    rows: int = 0
+    row_ids: int = 0
+    """Ids in the rows, without padding."""
+
+    def __post_init__(self) -> None:
+        self._partition = 0
+        self._records = 0
+        self._maker, self._writer = self._new_partition()
+
+    def add(self, documents: DocumentBatch, record: np.ndarray, records: int) -> None:
+        """Take the documents of `records` records; record: int64 [documents], ascending."""
+        limit = self.settings.partition_records
+        first = 0
+        while limit is not None and self._records + (records - first) > limit:
+            stop = first + limit - self._records
+            self._take(documents, record, first, stop)
+            self.finish()
+            self._partition += 1
+            self._records, first = 0, stop
+            self._maker, self._writer = self._new_partition()
+        self._take(documents, record, first, records)
+        self._records += records - first
+
+    def finish(self) -> None:
+        """Write everything and close the partition's last file."""
+        self._write(self._maker.finish())
+        self._writer.finish()
+        self.files += self._writer.files
+        self.max_num_blocks = max(self.max_num_blocks, self._writer.max_num_blocks)
+
+    def abandon(self) -> None:
+        """Close what is open after an error."""
+        self._writer.abandon()
+
+    def _take(self, documents: DocumentBatch, record: np.ndarray, first: int, stop: int) -> None:
+        start, end = np.searchsorted(record, (first, stop))
+        if start < end:
+            self._write(self._maker.add(documents.slice(int(start), int(end))))
+
+    def _write(self, blocks: Iterator[RowBlock]) -> None:
+        for block in blocks:
+            self.rows += len(block)
+            self.row_ids += int(block.row_lengths.sum())
+            if self.settings.pad:
+                filler = self.metadata.document_end_id or 0
+                block = pad_rows(block, self.metadata.max_len, filler)
+            self._writer.add(block)
+
+    def _new_partition(self) -> tuple[Packer | Stacker, RowWriter]:
+        max_len, end = self.metadata.max_len, self.metadata.document_end_id
+        if self.settings.stack:
+            assert end is not None
+            maker: Packer | Stacker = Stacker(max_len, end)
+        else:
+            maker = Packer(max_len)
+        writer = RowWriter(
+            self.folder,
+            self.metadata,
+            partial(_file_name, self.name, self._partition, self.settings.compression),
+            file_rows=self.settings.file_rows,
+            compression=self.settings.compression,
+        )
+        return maker, writer
+
+
+def _file_name(name: str, partition: int, compression: str, number: int) -> str:
+    return f"{name}-{partition:05d}-chunk-{number:02d}.{compression}.parquet"

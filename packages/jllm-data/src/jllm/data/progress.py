@@ -1,0 +1,109 @@
+"""What a person sees of a conversion: a progress bar, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from jllm.data.convert import Converted
+from jllm.data.sources import Source, Unit
+from jllm.data.unit_work import UnitResult
+
+PLAIN_SECONDS = 10.0
+"""Between two plain lines."""
+
+
+class ConsoleReporter:
+    """Reports to a rich console; use it as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %  {task.fields[rates]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._bytes = self._total = self._records = self._tokens = 0
+        self._began = self._printed = time.monotonic()
+
+    def __enter__(self) -> ConsoleReporter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def begin(self, sources: Sequence[Source]) -> None:
+        """Start counting; called again when a conversion starts anew."""
+        self._total = sum(source.size for source in sources)
+        self._bytes = self._records = self._tokens = 0
+        self._began = self._printed = time.monotonic()
+
+    def advance(self, unit: Unit, result: UnitResult) -> None:
+        """Count a unit and show where the conversion is."""
+        self._bytes += unit.stop - unit.start
+        self._records += result.read
+        self._tokens += result.tokens
+        if self._console.is_terminal:
+            if self._task is None:
+                self._progress.start()
+                self._task = self._progress.add_task("converting", total=self._total, rates="")
+            self._progress.update(self._task, completed=self._bytes, rates=self._rates())
+        elif time.monotonic() - self._printed >= PLAIN_SECONDS:
+            self._printed = time.monotonic()
+            share = self._bytes / max(1, self._total)
+            self._console.print(f"converting {share:4.0%}  {self._rates()}", highlight=False)
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+
+    def close(self, converted: Sequence[Converted], output: str) -> None:
+        """Print the closing table and the dropped records that are listed."""
+        self._progress.stop()
+        table = Table(title=f"{output}  ({self._rates()})", title_justify="left")
+        names = ("file", "records", "written", "dropped", "truncated", "rows", "fill", "tokens", "trained")
+        for name in names:
+            table.add_column(name, justify="left" if name == "file" else "right")
+        for one in converted:
+            account = one.account
+            table.add_row(
+                one.source.path.name,
+                f"{account.read:,}",
+                f"{account.written:,}",
+                f"{sum(account.dropped.values()):,}",
+                f"{sum(account.truncated.values()):,}",
+                f"{one.rows:,}",
+                f"{one.fill:.2%}",
+                f"{account.tokens:,}",
+                f"{account.trained_tokens:,}",
+            )
+        self._console.print(table)
+        for one in converted:
+            for what, counts in (("dropped", one.account.dropped), ("truncated", one.account.truncated)):
+                for reason, count in sorted(counts.items()):
+                    self.note(f"{one.source.path.name}: {count:,} {what}: {reason}")
+            for name, problem in one.account.listed[:10]:
+                self.note(f"{name}:{problem.line}: {problem.reason}: {problem.detail}")
+            if len(one.account.listed) > 10:
+                self.note(f"more of them are listed in {one.source.name}_info.json")
+
+    def _rates(self) -> str:
+        seconds = max(1e-6, time.monotonic() - self._began)
+        return (
+            f"{self._records:,} records, {self._records / seconds:,.0f} records/s, "
+            f"{self._tokens / seconds:,.0f} tokens/s"
+        )

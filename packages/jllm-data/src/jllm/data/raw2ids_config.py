@@ -1,0 +1,104 @@
+"""The settings of `jllm.raw2ids`, and every check that needs no tokenizer and no data."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+KINDS = {"ft": "ft", "pretrain": "pretrain", "pretain": "pretrain"}
+"""What --type may be, and what it means ("pretain" is a spelling of old that is still accepted)."""
+Compression = Literal["zstd", "gzip", "brotli", "snappy", "lz4"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raw2IdsConfig:
+    """Convert raw text or chats to packed token ids in parquet files."""
+
+    tokenizer: str
+    """Folder with tokenizer.json and tokenizer_config.json: a Hugging Face model folder will do."""
+    input: Annotated[str, tyro.conf.arg(aliases=["-i"])]
+    """A file, or a folder of files. Text (--type pretrain): .txt with documents divided by blank lines,
+    or .jsonl with {"text": "…"} a line. Chats (--type ft): .jsonl with
+    [{"user": "…"}, {"assistant": "…"}] or {"messages": [{"role": "user", "content": "…"}, …]} a line."""
+    output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
+    """Folder to write to; empty: beside the input, <file>_<tokenizer>."""
+    type: Annotated[str, tyro.conf.arg(aliases=["-t"])] = "ft"
+    """ft: chats, trained on the assistant's answers. pretrain: text, trained on every id."""
+    max_len: int = 2048
+    """Ids a row holds; a row gives max_len - 1 positions to train on (so 2049 gives 2048)."""
+    stack: bool = False
+    """pretrain: put documents one after another and cut rows of exactly max_len ids, instead of
+    packing whole documents by best fit."""
+    pad: bool = False
+    """Complete packed rows to max_len ids (readers do that by themselves)."""
+    filter: bool = False
+    """ft: drop chats in which nothing would be trained (no answer, or empty answers only)."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """A record that cannot be used: stop with its file and line, or skip, count and list it."""
+    clean: Annotated[bool, tyro.conf.arg(aliases=["-C"])] = False
+    """Replace what jllm wrote to the output folder before; other files are never touched."""
+    cores: int = -1
+    """Processes; -1: 80 % of the CPUs. The result does not depend on it."""
+    compress: Annotated[Compression, tyro.conf.arg(aliases=["-c"])] = "zstd"
+    """Compression of the parquet files."""
+    batch_size: int = 65536
+    """Rows a parquet file."""
+    num_lines_per_partition: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
+    """Start a new file (and new rows) after so many input records."""
+    chunk_size: int = 16384
+    """Most input lines a work unit."""
+    template_kwargs: str = "{}"
+    """ft: variables for the chat template as JSON, as they will be given when the model is served,
+    for example '{"enable_thinking": false}'."""
+    fast: Literal["auto", "off"] = "auto"
+    """auto: gigatoken on texts where it gives the same ids as tokenizers; off: tokenizers alone."""
+
+    @property
+    def kind(self) -> Literal["pretrain", "ft"]:
+        """What --type means."""
+        return "ft" if KINDS[self.type] == "ft" else "pretrain"
+
+    @property
+    def processes(self) -> int:
+        """How many processes convert."""
+        if self.cores > 0:
+            return self.cores
+        return max(1, int(len(os.sched_getaffinity(0)) * 0.8))
+
+    @property
+    def output_folder(self) -> Path:
+        """Where the files go."""
+        if self.output:
+            return Path(self.output)
+        source = Path(self.input)
+        tokenizer = Path(self.tokenizer.rstrip("/")).name
+        return source.parent / f"{source.stem if source.is_file() else source.name}_{tokenizer}"
+
+
+def check_config(config: Raw2IdsConfig) -> None:
+    """Raise ValueError for a setting, or a combination, that cannot be meant."""
+    if config.type not in KINDS:
+        close = difflib.get_close_matches(config.type, KINDS, 1, 0.4)
+        hint = f"; did you mean {KINDS[close[0]]}?" if close else ""
+        raise ValueError(f"--type {config.type}: expected ft or pretrain{hint}")
+    if config.max_len < 2:
+        raise ValueError(f"--max_len {config.max_len}: expected at least 2")
+    for name in ("batch_size", "chunk_size", "num_lines_per_partition"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} {value}: expected at least 1")
+    if config.cores < 1 and config.cores != -1:
+        raise ValueError(f"--cores {config.cores}: expected at least 1, or -1 for 80 % of the CPUs")
+    if config.kind == "ft" and config.stack:
+        raise ValueError("--stack cuts documents, which chats must not be; use it with -t pretrain")
+    if config.stack and config.pad:
+        raise ValueError("--pad with --stack: stacked rows are always full; leave --pad out")
+    if config.kind == "pretrain" and config.filter:
+        raise ValueError("--filter drops chats without an answer; it has no meaning for pretrain")
+    if config.kind == "pretrain" and config.template_kwargs != "{}":
+        raise ValueError("--template_kwargs is for chats; there is no template for pretrain")

@@ -1,0 +1,137 @@
+"""One work unit → documents of token ids and the account of its records.
+
+This is what worker processes do. A result depends on the unit's bytes and the settings alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from jllm.data.chat_documents import ChatEncoder
+from jllm.data.encoder import Encoder
+from jllm.data.records import Chat, Problem, Text, read_records
+from jllm.data.row_block import DocumentBatch
+from jllm.data.sources import Unit, read_unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitResult:
+    """What became of a unit.
+
+    documents: in input order; record: int64 [documents], which of the unit's records (from 0) each
+    is of; read: records in the unit; problems: the records that were not used; truncated: records
+    by what was cut off; tokens: ids, without the overlap of pieces; trained: ids that are targets.
+    """
+
+    documents: DocumentBatch
+    record: np.ndarray
+    read: int
+    problems: tuple[Problem, ...]
+    truncated: Counter[str]
+    tokens: int
+    trained: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitWork:
+    """Turns units into results."""
+
+    kind: Literal["pretrain", "ft"]
+    max_len: int
+    stack: bool
+    drop_untrained: bool
+    encoder: Encoder
+    chats: ChatEncoder | None
+    """For kind "ft"."""
+
+    def __call__(self, unit: Unit) -> UnitResult:
+        """Read, check and encode the records of a unit. Raises EncodersDiffer."""
+        records = list(
+            read_records(unit, read_unit(unit), self.kind, drop_unanswered=self.drop_untrained)
+        )
+        if self.chats is not None:
+            return self._chats(records, self.chats)
+        return self._texts(records)
+
+    def _texts(self, records: Sequence[Text | Chat | Problem]) -> UnitResult:
+        """A document is the tokenizer's own prefix (if any), its ids and the document-end id."""
+        problems = [record for record in records if isinstance(record, Problem)]
+        texts = [(n, record) for n, record in enumerate(records) if isinstance(record, Text)]
+        tokenizer = self.encoder.tokenizer
+        before = np.array(tokenizer.prefix_ids, np.int32)
+        after = np.array([tokenizer.document_end_id], np.int32)
+        pieces, lengths, of_record, trained = [], [], [], 0
+        encoded = self.encoder.encode([text.text for _, text in texts])
+        for (number, text), ids in zip(texts, encoded, strict=True):
+            if not len(ids):
+                problems.append(_empty(text.line))
+                continue
+            length = len(before) + len(ids) + 1
+            pieces += [before, ids, after]
+            lengths.append(length)
+            of_record.append(number)
+            trained += length - 1
+        flat = np.concatenate(pieces) if pieces else np.zeros(0, np.int32)
+        documents = DocumentBatch(ids=flat, lengths=np.array(lengths, np.int64))
+        record = np.array(of_record, np.int64)
+        if not self.stack:
+            documents, record = cut_long(documents, record, self.max_len)
+        return UnitResult(
+            documents=documents,
+            record=record,
+            read=len(records),
+            problems=tuple(sorted(problems, key=lambda problem: problem.line)),
+            truncated=Counter(),
+            tokens=len(flat),
+            trained=trained,
+        )
+
+    def _chats(self, records: Sequence[Text | Chat | Problem], chats: ChatEncoder) -> UnitResult:
+        numbered = [(n, record) for n, record in enumerate(records) if isinstance(record, Chat)]
+        made = chats.encode([chat for _, chat in numbered])
+        problems = [record for record in records if isinstance(record, Problem)] + made.problems
+        numbers = np.array([number for number, _ in numbered], np.int64)
+        assert made.documents.trained is not None
+        return UnitResult(
+            documents=made.documents,
+            record=numbers[made.chat],
+            read=len(records),
+            problems=tuple(sorted(problems, key=lambda problem: problem.line)),
+            truncated=made.truncated,
+            tokens=len(made.documents.ids),
+            trained=int(made.documents.trained.sum()),
+        )
+
+
+def cut_long(
+    documents: DocumentBatch, record: np.ndarray, max_len: int
+) -> tuple[DocumentBatch, np.ndarray]:
+    """Documents longer than a row, cut into pieces of `max_len` ids that overlap by one.
+
+    No id is lost and every id but a document's first is a target once.
+    """
+    if not len(documents) or documents.lengths.max() <= max_len:
+        return documents, record
+    ends = np.cumsum(documents.lengths).tolist()
+    pieces, lengths, of_record = [], [], []
+    for end, length, number in zip(ends, documents.lengths.tolist(), record.tolist(), strict=True):
+        start = end - length
+        while True:
+            stop = min(start + max_len, end)
+            pieces.append(documents.ids[start:stop])
+            lengths.append(stop - start)
+            of_record.append(number)
+            if stop == end:
+                break
+            start = stop - 1
+    cut = DocumentBatch(ids=np.concatenate(pieces), lengths=np.array(lengths, np.int64))
+    return cut, np.array(of_record, np.int64)
+
+
+def _empty(line: int) -> Problem:
+    return Problem(line=line, reason="empty text", detail="no token in it", fatal=False)

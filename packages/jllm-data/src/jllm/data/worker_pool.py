@@ -1,0 +1,73 @@
+"""Work units to several processes, results back in the order of the units.
+
+Processes are forked, so that the loaded tokenizer is shared and nothing is imported twice; they die
+with the parent. At most `AHEAD` units a process are under way, so memory does not grow with the
+input. With one process everything happens in this one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+AHEAD = 3
+_PR_SET_PDEATHSIG = 1
+_work: Callable[[Any], Any] | None = None
+"""What a worker process does; set in worker processes only."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], processes: int
+) -> Iterator[tuple[Item, Result]]:
+    """(item, `work(item)`) of every item, in order. Raises what `work` raises, for the first item that does.
+
+    Raises OSError when a worker process dies (out of memory, mostly).
+    """
+    if processes == 1:
+        for item in items:
+            yield item, work(item)
+        return
+    pool = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("fork"), _start, (work, os.getpid())
+    )
+    under_way: deque[tuple[Item, Future[Result]]] = deque()
+    try:
+        for item in items:
+            under_way.append((item, pool.submit(_run, item)))
+            if len(under_way) >= AHEAD * processes:
+                first, future = under_way.popleft()
+                yield first, future.result()
+        while under_way:
+            first, future = under_way.popleft()
+            yield first, future.result()
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a conversion process was killed, most likely for want of memory; use fewer --cores"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(work: Callable[[Any], Any], parent: int) -> None:
+    global _work
+    _work = work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _run(item: Any) -> Any:
+    assert _work is not None
+    return _work(item)

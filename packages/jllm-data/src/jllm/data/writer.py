@@ -1,0 +1,140 @@
+"""Rows → parquet files: row groups of a fixed number of rows, each with its digest.
+
+A row group is what a lane of the reader holds in memory, so it is small: at most 256 rows and
+about a million ids. Ids are stored plainly (no dictionary) and compressed: smaller and faster than
+with a dictionary for token ids. About 200 MB/s of ids with zstd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jllm.data.digest import row_group_digest
+from jllm.data.info import FileInfo, RowGroupInfo
+from jllm.data.row_block import RowBlock, join_rows
+from jllm.data.schema import CU_SEQLENS, INPUT_IDS, LABELS, FileMetadata, arrow_schema
+
+GROUP_ROWS, GROUP_IDS = 256, 1 << 20
+
+
+class RowWriter:
+    """Writes rows to files of `file_rows` rows, named by `name(number of the file)`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        metadata: FileMetadata,
+        name: Callable[[int], str],
+        *,
+        file_rows: int,
+        compression: str,
+    ) -> None:
+        self.files: list[FileInfo] = []
+        self.max_num_blocks = 0
+        self._folder = folder
+        self._schema = arrow_schema(metadata)
+        self._name = name
+        self._compression = compression
+        self._group_rows = max(1, min(GROUP_ROWS, GROUP_IDS // metadata.max_len, file_rows))
+        self._groups_a_file = -(-file_rows // self._group_rows)
+        self._waiting: list[RowBlock] = []
+        self._waiting_rows = 0
+        self._writer: pq.ParquetWriter | None = None
+        self._groups: list[RowGroupInfo] = []
+
+    def add(self, rows: RowBlock) -> None:
+        """Take rows; writes the row groups that are full. Raises OSError (disk full, …)."""
+        self._waiting.append(rows)
+        self._waiting_rows += len(rows)
+        if self._waiting_rows >= self._group_rows:
+            block = join_rows(self._waiting)
+            whole = len(block) - len(block) % self._group_rows
+            for at in range(0, whole, self._group_rows):
+                self._write(block.slice(at, at + self._group_rows))
+            self._waiting = [block.slice(whole, len(block))]
+            self._waiting_rows = len(block) - whole
+
+    def finish(self) -> None:
+        """Write what waits and close the last file; nothing of a file may be missing after it."""
+        if self._waiting_rows:
+            self._write(join_rows(self._waiting))
+        self._close_file()
+
+    def abandon(self) -> None:
+        """Close the open file, whatever it holds, without an error."""
+        if self._writer is not None:
+            try:
+                self._writer.close()
+            except OSError:
+                pass  # The error that led here is the one to report.
+            self._writer = None
+
+    def _write(self, rows: RowBlock) -> None:
+        table = pa.Table.from_arrays(list(_columns(rows).values()), schema=self._schema)
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                self._folder / self._name(len(self.files)),
+                self._schema,
+                compression=self._compression,
+                use_dictionary=False,
+                write_statistics=False,
+            )
+        self._writer.write_table(table, row_group_size=len(rows))
+        digest = row_group_digest({name: table[name] for name in table.column_names})
+        self._groups.append(RowGroupInfo(num_samples=len(rows), digest=digest))
+        self.max_num_blocks = max(self.max_num_blocks, int(rows.bound_counts.max()))
+        if len(self._groups) == self._groups_a_file:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._writer is None:
+            return
+        writer, self._writer = self._writer, None
+        writer.close()
+        name = self._name(len(self.files))
+        self.files.append(FileInfo(name=name, row_groups=tuple(self._groups)))
+        self._groups = []
+
+
+def pad_rows(rows: RowBlock, max_len: int, filler: int) -> RowBlock:
+    """Rows completed to `max_len` ids by a closing document of `filler` that is not trained.
+
+    A single missing id joins the last document (a document has at least two ids).
+    """
+    missing = max_len - rows.row_lengths
+    ends = np.cumsum(rows.row_lengths)
+    closing = missing >= 2
+    bound_ends = np.cumsum(rows.bound_counts)
+    bounds = rows.bounds.copy()
+    bounds[bound_ends - 1] += np.where(closing, 1, missing).astype(np.int32)
+    bounds = np.insert(bounds, bound_ends[closing], np.int32(max_len - 1))
+    labels = rows.labels
+    if labels is not None:
+        labels = np.insert(labels, np.repeat(ends, missing), np.int32(-100))
+    return RowBlock(
+        ids=np.insert(rows.ids, np.repeat(ends, missing), np.int32(filler)),
+        row_lengths=rows.row_lengths + missing,
+        bounds=bounds,
+        bound_counts=rows.bound_counts + closing,
+        labels=labels,
+    )
+
+
+def _columns(rows: RowBlock) -> dict[str, pa.ListArray]:
+    columns = {
+        INPUT_IDS: _lists(rows.ids, rows.row_lengths),
+        CU_SEQLENS: _lists(rows.bounds, rows.bound_counts),
+    }
+    if rows.labels is not None:
+        columns[LABELS] = _lists(rows.labels, rows.row_lengths)
+    return columns
+
+
+def _lists(values: np.ndarray, lengths: np.ndarray) -> pa.ListArray:
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.int32()))

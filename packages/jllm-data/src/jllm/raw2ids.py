@@ -1,0 +1,54 @@
+"""Raw text and chats to packed token ids: `python -m jllm.raw2ids --help`.
+
+Chats (one a line, trained on the assistant's answers), and text for pre-training:
+
+    python -m jllm.raw2ids --tokenizer MODEL -i chats.jsonl -o ids --max_len 2049
+    python -m jllm.raw2ids --tokenizer MODEL -t pretrain -i text.txt -o ids --max_len 4097 --stack
+    python -m jllm.raw2ids --tokenizer MODEL -t pretrain -i folder_of_jsonl -o ids
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import tyro
+from rich.console import Console
+
+from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code (2 for what the user can mend, 130 for Ctrl-C)."""
+    config = tyro.cli(
+        Raw2IdsConfig,
+        prog="python -m jllm.raw2ids",
+        description=__doc__,
+        args=arguments,
+        use_underscores=True,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        check_config(config)
+        from jllm.data.convert import convert
+        from jllm.data.progress import ConsoleReporter
+
+        with ConsoleReporter(Console()) as reporter:
+            converted = convert(config, reporter)
+            reporter.close(converted, str(config.output_folder))
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("error: stopped; nothing was written\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
