@@ -1,6 +1,7 @@
 """A whole job of one process: inputs, mesh, weights, the events in order, the end."""
 
 import fcntl
+import functools
 import signal
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from jllm.models.stage import Stage
 from jllm.parallel import device as devices
 from jllm.parallel import mesh as meshes
 from jllm.parallel.checkpoint.folder import open_checkpoint
-from jllm.parallel.checkpoint.group import Alone, Group, ProcessGroup
+from jllm.parallel.checkpoint.group import Alone, Group, ProcessGroup, on_all
 from jllm.parallel.checkpoint.verify import verify
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.events import events
@@ -80,8 +81,8 @@ class Job:
             device=device,
             recompute_interval=config.checkpoint_grad_interval,
         )
-        for checkpoint in inputs.checkpoints:
-            verify(open_checkpoint(checkpoint), group.rank, group.size)
+        for path in inputs.checkpoints:
+            on_all(group, functools.partial(verify, open_checkpoint(path), group.rank, group.size))
         fill(stage, inputs.model, inputs.weights_dir, config.seed)
         self._run = Run(config, inputs, mesh, stage, device)
         if inputs.resume_dir:

@@ -19,6 +19,7 @@ from jllm.models.stage import Stage
 from jllm.models.table import weight_table
 from jllm.models.units import unit_count
 from jllm.models.weights.slices import Slice, rows, shapes
+from jllm.parallel.checkpoint.atomic import sync_directory
 from jllm.parallel.checkpoint.contents import CheckpointContents, Held, model_files
 from jllm.parallel.checkpoint.group import Group, on_first
 from jllm.parallel.checkpoint.load import load_states
@@ -151,6 +152,7 @@ class Saver:
             ValueError: the same on every process, if any of them cannot write.
         """
         beside = directory.parent / f".tmp-{directory.name}"
+        on_first(self._group, lambda: shutil.rmtree(beside, ignore_errors=True))  # a killed run's
         made = save_checkpoint(beside, self._contents(step, only_model=True), self._group)
         on_first(self._group, lambda: _move(made, directory))
 
@@ -171,4 +173,5 @@ class Saver:
 def _move(made: Path, directory: Path) -> None:
     """Gives a complete model directory its name and removes the folder it was made in."""
     made.rename(directory)
+    sync_directory(directory.parent)
     shutil.rmtree(made.parent)
