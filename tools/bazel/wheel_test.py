@@ -64,7 +64,8 @@ def main(folders: list[str]) -> None:
     venv.create(env, with_pip=False, symlinks=True)
     python = str(env / "bin/python")
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    pip = [sys._base_executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    outside = str(Path(sys.base_prefix, "bin/python3"))  # the one that has pip
+    pip = [outside, "-m", "pip", "--python", python, "install", "--quiet"]
     subprocess.run([*pip, "--no-index", "--no-deps", *wheels], check=True, env=clean)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(env), "platbase": str(env)}))
     ours = {canonical(d.metadata["Name"]): d for d in Distribution.discover(path=[str(site)])}

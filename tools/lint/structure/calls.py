@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from structure.imports import imported
 from structure.tree import File
@@ -82,7 +82,7 @@ def passes_on(handler: ast.ExceptHandler) -> bool:
     for node in ast.walk(handler):
         if isinstance(node, ast.Raise):
             return True
-        handed: list[ast.expr | None] = []
+        handed: Sequence[ast.expr | None] = []
         if isinstance(node, ast.Return):
             handed = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

@@ -5,6 +5,7 @@ Works in a checkout and in a Bazel test's runfiles, where every file is a link.
 
 import ast
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,13 +47,13 @@ class File:
 
 
 def walk() -> Iterator[str]:
-    """Paths of all files of the tree, from its root, sorted."""
+    """Paths of all files of the tree, from its root, sorted; less Bazel's launchers of tests."""
     paths = [path.name for path in ROOT.iterdir() if path.is_file()]
     for folder in FOLDERS:
         for parent, folders, names in os.walk(ROOT / folder):
             folders[:] = [f for f in folders if f not in SKIPPED and not f.endswith(".egg-info")]
             paths += [Path(parent, name).relative_to(ROOT).as_posix() for name in names]
-    yield from sorted(paths)
+    yield from sorted(path for path in paths if not re.search(r"/test_\w+$", path))
 
 
 def read_files() -> list[File]:
