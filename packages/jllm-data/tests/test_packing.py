@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.packing import Packer, best_fit_decreasing
+from jllm.data.best_fit import best_fit_decreasing
+from jllm.data.packing import Packer
 from jllm.data.row_block import DocumentBatch, RowBlock, join_rows
 
 LENGTHS = st.integers(2, 40).flatmap(
@@ -80,7 +81,9 @@ def test_windows_do_not_depend_on_how_documents_arrive(monkeypatch: pytest.Monke
     monkeypatch.setattr("jllm.data.packing.WINDOW_IDS", 1)
     lengths = np.random.default_rng(0).integers(2, 60, 3000).tolist()
     documents, packer = documents_of(lengths, masked=False), Packer(64)
-    blocks = [block for at in range(0, 3000, 100) for block in packer.add(documents.slice(at, at + 100))]
+    blocks = [
+        block for at in range(0, 3000, 100) for block in packer.add(documents.slice(at, at + 100))
+    ]
     assert len(blocks) > 3
     block = join_rows([*blocks, *packer.finish()])
     assert sorted(block.ids.tolist()) == documents.ids.tolist()

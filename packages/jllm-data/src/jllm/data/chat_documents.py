@@ -103,8 +103,8 @@ class ChatEncoder:
         expected = tokenizer.hf(prompt, add_special_tokens=False)["input_ids"]
         if made.documents.ids[: len(expected)].tolist() != list(expected):
             raise ValueError(
-                f"--tokenizer {tokenizer.name}: the prompt has other tokens when its text is cut at "
-                "special tokens, so chats cannot be converted exactly; use a byte-level tokenizer"
+                f"--tokenizer {tokenizer.name}: the prompt has other tokens when its text is cut "
+                "at special tokens, so chats cannot be converted exactly; use a byte-level one"
             )
 
     def _render(self, number: int, chat: Chat, problems: list[Problem]) -> list[Filled]:
@@ -137,7 +137,9 @@ class ChatEncoder:
         if sum(map(len, one.arrays)) <= self.max_len:
             return one
         total, count = 0, 0
-        for number, (piece, array) in enumerate(zip(filled.example.pieces, one.arrays, strict=True)):
+        for number, (piece, array) in enumerate(
+            zip(filled.example.pieces, one.arrays, strict=True)
+        ):
             total += len(array)
             if total > self.max_len:
                 break

@@ -30,6 +30,7 @@ from jllm.data.template_analysis import Guard, guards_of
 from jllm.data.template_text import Example, Filled, Span, difference
 from jllm.data.tokenizer import TextTokenizer
 
+
 class ChatRefused(Exception):
     """The template does not take this dialogue; `reason` is its name in the account."""
 
@@ -124,7 +125,9 @@ class ChatTemplate:
     def _learn(self, roles: tuple[str, ...]) -> _Shape:
         """Render once with marks for contents, and say whether that holds for every content."""
         marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
-        messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+        messages = [
+            {"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)
+        ]
         whole = self.render(messages, prompt=False)
         closings = []
         for number, role in enumerate(roles):
@@ -139,7 +142,8 @@ class ChatTemplate:
                 closings.append(text[text.rindex(marks[number]) + len(marks[number]) :])
             elif marks[number] not in whole:
                 raise ChatRefused(
-                    "template refused", f"the chat template leaves out message {number + 1} ({role})"
+                    "template refused",
+                    f"the chat template leaves out message {number + 1} ({role})",
                 )
         known = tuple(closings)
         examples = tuple(self._render_examples(messages, known, marked=True))

@@ -111,7 +111,9 @@ def _attempt(
             if group is not None and group[0] == source.path:
                 group = next(by_file, None)
     if not any(one.rows for one in converted):
-        raise ValueError(f"--input {config.input}: no record is left to write; see what was dropped")
+        raise ValueError(
+            f"--input {config.input}: no record is left to write; see what was dropped"
+        )
     return converted
 
 

@@ -46,4 +46,4 @@ def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
 def _int32_bytes(values: pa.Array) -> memoryview:
     if values.null_count:
         raise ValueError("a row holds null ids: convert again")
-    return memoryview(np.ascontiguousarray(values.to_numpy(zero_copy_only=False), dtype="<i4"))
+    return np.ascontiguousarray(values.to_numpy(zero_copy_only=False), dtype="<i4").data

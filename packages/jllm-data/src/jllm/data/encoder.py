@@ -60,7 +60,7 @@ class Encoder:
 
 
 def make_encoder(tokenizer: TextTokenizer, *, allow_fast: bool = True) -> tuple[Encoder, str]:
-    """The fastest encoder that is certain to be right, and why it is not gigatoken ("" if it is)."""
+    """The fastest encoder that is certain to be right, and why gigatoken has no part in it."""
     if not allow_fast:
         return Encoder(tokenizer=tokenizer, fast=None), "switched off"
     try:

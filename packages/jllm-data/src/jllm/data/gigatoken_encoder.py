@@ -49,7 +49,9 @@ class GigatokenEncoder:
         try:
             from gigatoken.gigatoken_rs import load_hf_json
         except ImportError as error:
-            raise ValueError("gigatoken is not installed (pip install 'jllm-data[fast]')") from error
+            raise ValueError(
+                "gigatoken is not installed (pip install 'jllm-data[fast]')"
+            ) from error
         rules, self._nfc = _accepted_rules(tokenizer)
         try:
             self._backend: Any = load_hf_json(json.dumps(rules))
@@ -81,9 +83,9 @@ class GigatokenEncoder:
                 raw = text.encode()
                 suited[number] = len(raw.translate(None, self._unsafe_ascii)) == len(raw)
             else:
-                suited[number] = (
-                    not self._nfc or unicodedata.is_normalized("NFC", text)
-                ) and not (self._verdicts[_code_points(text)] == UNSAFE).any()
+                suited[number] = (not self._nfc or unicodedata.is_normalized("NFC", text)) and not (
+                    self._verdicts[_code_points(text)] == UNSAFE
+                ).any()
         return suited
 
     def _learn(self, code_points: np.ndarray) -> None:
@@ -128,9 +130,9 @@ class AddedWords:
 def _accepted_rules(tokenizer: TextTokenizer) -> tuple[dict[str, Any], bool]:
     """The tokenizer's rules as gigatoken is given them, and whether it normalises to NFC.
 
-    gigatoken wants a vocabulary entry for every byte; where one is missing it gets an id beyond the
-    vocabulary. `tokenizers` drops such a byte, so its code points come out as unsafe. Special tokens are taken out:
-    they are not parsed from text.
+    gigatoken wants a vocabulary entry for every byte: a missing one gets an id beyond the
+    vocabulary (`tokenizers` drops such a byte, so its code points come out as unsafe). Special
+    tokens are taken out, for they are not parsed from text.
     """
     rules = json.loads(tokenizer.core.to_str())
     model = rules["model"]
@@ -150,7 +152,25 @@ def _accepted_rules(tokenizer: TextTokenizer) -> tuple[dict[str, Any], bool]:
             vocabulary[character] = beyond
             beyond += 1
     rules["added_tokens"] = [token for token in rules["added_tokens"] if not token["special"]]
+    _isolate_digits(rules)
     return rules, bool(steps)
+
+
+def _isolate_digits(rules: dict[str, Any]) -> None:
+    """Say `[Digits, ByteLevel]` (SmolLM2) in words that gigatoken knows.
+
+    Cutting out every digit before the rest is pre-tokenised is what added tokens do. Other digits
+    than 0-9 are not cut out, so they come out as unsafe.
+    """
+    steps = (rules["pre_tokenizer"] or {}).get("pretokenizers", [])
+    if [step["type"] for step in steps] != ["Digits", "ByteLevel"]:
+        return
+    digits = {digit: rules["model"]["vocab"].get(digit) for digit in "0123456789"}
+    if not steps[0]["individual_digits"] or None in digits.values():
+        return
+    rules["pre_tokenizer"] = steps[1]
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    rules["added_tokens"] += [{"id": n, "content": digit, **plain} for digit, n in digits.items()]
 
 
 def _byte_alphabet() -> list[str]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -16,6 +17,8 @@ from jllm.data.unit_work import UnitResult
 
 PLAIN_SECONDS = 10.0
 """Between two plain lines."""
+SHOWN = 10
+"""Dropped records that are shown; more are in the info file."""
 
 
 class ConsoleReporter:
@@ -74,32 +77,34 @@ class ConsoleReporter:
     def close(self, converted: Sequence[Converted], output: str) -> None:
         """Print the closing table and the dropped records that are listed."""
         self._progress.stop()
-        table = Table(title=f"{output}  ({self._rates()})", title_justify="left")
-        names = ("file", "records", "written", "dropped", "truncated", "rows", "fill", "tokens", "trained")
-        for name in names:
-            table.add_column(name, justify="left" if name == "file" else "right")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("file", "records", "written", "rows", "fill", "tokens", "trained"):
+            table.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
         for one in converted:
             account = one.account
+            counts = (account.read, account.written, one.rows)
+            tokens = (account.tokens, account.trained_tokens)
             table.add_row(
                 one.source.path.name,
-                f"{account.read:,}",
-                f"{account.written:,}",
-                f"{sum(account.dropped.values()):,}",
-                f"{sum(account.truncated.values()):,}",
-                f"{one.rows:,}",
+                *(f"{count:,}" for count in counts),
                 f"{one.fill:.2%}",
-                f"{account.tokens:,}",
-                f"{account.trained_tokens:,}",
+                *(f"{count:,}" for count in tokens),
             )
+        self._console.print(f"{output}: {self._rates()}", highlight=False, soft_wrap=True)
         self._console.print(table)
         for one in converted:
-            for what, counts in (("dropped", one.account.dropped), ("truncated", one.account.truncated)):
-                for reason, count in sorted(counts.items()):
-                    self.note(f"{one.source.path.name}: {count:,} {what}: {reason}")
-            for name, problem in one.account.listed[:10]:
-                self.note(f"{name}:{problem.line}: {problem.reason}: {problem.detail}")
-            if len(one.account.listed) > 10:
-                self.note(f"more of them are listed in {one.source.name}_info.json")
+            self._explain(one)
+
+    def _explain(self, one: Converted) -> None:
+        """What was dropped and cut, and the first of the records that were dropped."""
+        account = one.account
+        for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
+            for reason, count in sorted(counts.items()):
+                self.note(f"{one.source.path.name}: {count:,} {what}: {reason}")
+        for name, problem in account.listed[:SHOWN]:
+            self.note(f"{name}:{problem.line}: {problem.reason}: {problem.detail}")
+        if len(account.listed) > SHOWN:
+            self.note(f"more of them are listed in {one.source.name}_info.json")
 
     def _rates(self) -> str:
         seconds = max(1e-6, time.monotonic() - self._began)

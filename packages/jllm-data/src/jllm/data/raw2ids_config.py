@@ -22,9 +22,9 @@ class Raw2IdsConfig:
     tokenizer: str
     """Folder with tokenizer.json and tokenizer_config.json: a Hugging Face model folder will do."""
     input: Annotated[str, tyro.conf.arg(aliases=["-i"])]
-    """A file, or a folder of files. Text (--type pretrain): .txt with documents divided by blank lines,
-    or .jsonl with {"text": "…"} a line. Chats (--type ft): .jsonl with
-    [{"user": "…"}, {"assistant": "…"}] or {"messages": [{"role": "user", "content": "…"}, …]} a line."""
+    """A file, or a folder of files. Chats (--type ft): .jsonl, a line a dialogue,
+    [{"user": "…"}, {"assistant": "…"}] or {"messages": [{"role": "user", "content": "…"}, …]}.
+    Text (--type pretrain): .txt, documents divided by blank lines, or .jsonl with {"text": "…"}."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
     """Folder to write to; empty: beside the input, <file>_<tokenizer>."""
     type: Annotated[str, tyro.conf.arg(aliases=["-t"])] = "ft"

@@ -218,10 +218,11 @@ def _string(value: object, what: str) -> str:
 
 
 def _named(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a truth value"}
-    names |= {int: "a number", float: "a number", type(None): "null"}
-    return names[type(value)] if not isinstance(value, dict) else f"an object with {_keys(value)}"
+    if isinstance(value, dict):
+        return f"an object with {_keys(value)}"
+    names = {list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
+    return next((name for kind, name in names.items() if isinstance(value, kind)), "a number")
 
 
-def _keys(value: dict[object, object]) -> str:
+def _keys(value: dict[str, object]) -> str:
     return "keys " + ", ".join(f'"{key}"' for key in list(value)[:6]) if value else "no keys"

@@ -76,9 +76,7 @@ def find_sources(path: Path, *, chats: bool) -> tuple[list[Source], list[Path]]:
     ], passed_over
 
 
-def cut_units(
-    source: Source, *, max_lines: int, max_bytes: int = UNIT_BYTES
-) -> Iterator[Unit]:
+def cut_units(source: Source, *, max_lines: int, max_bytes: int = UNIT_BYTES) -> Iterator[Unit]:
     """The units of a file, in order, together all its bytes."""
     start, line = 0, 1
     descriptor = os.open(source.path, os.O_RDONLY)

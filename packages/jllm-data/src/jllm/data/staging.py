@@ -70,7 +70,7 @@ def written_by_jllm(output: Path) -> list[Path]:
 
 
 def refuse_to_mix(output: Path, names: list[str], *, clean: bool) -> None:
-    """Raise ValueError where the folder holds data already and `clean` does not allow removing it."""
+    """Raise ValueError where the folder holds data that `clean` does not allow to be removed."""
     ours = written_by_jllm(output) if output.is_dir() else []
     there = [output / name for name in names if (output / name).exists()]
     foreign = [path for path in there if path not in ours]

@@ -232,7 +232,8 @@ class _Interpreter:
         return self._kinds.get(f".{key}", Kind.CLEAN)
 
     def _filter(self, node: nodes.Filter) -> Kind:
-        _require(node.node is not None)
+        if node.node is None:
+            raise Inspects
         kind = self._kind(node.node)
         plain = not (node.args or node.kwargs or node.dyn_args or node.dyn_kwargs)
         if kind == Kind.RAW and node.name in ("trim", "string") and plain:

@@ -23,7 +23,9 @@ TYPE_TESTS = {
     "boolean": False,
 }
 """Tests whose result is the same for every string."""
-UNDEFINED_TESTS = {name: name == "undefined" for name in TYPE_TESTS if name not in ("iterable", "sequence")}  # fmt: skip
+UNDEFINED_TESTS = {
+    name: name == "undefined" for name in TYPE_TESTS if name not in ("iterable", "sequence")
+}
 """The same for a key that a message does not have (an undefined value is iterable)."""
 
 
@@ -125,7 +127,8 @@ class Conditions:
             return None
         if key == "content":
             return True if self._guarded(node, "not blank", "") else None
-        return False if key != "role" and not hasattr(dict, key) and not hasattr(list, key) else None
+        known = key == "role" or hasattr(dict, key) or hasattr(list, key)
+        return None if known else False
 
     def _call(self, node: nodes.Call) -> bool | None:
         """`content.startswith('x')` is false where the content lacks 'x'."""

@@ -129,7 +129,7 @@ def difference(prompt: str, text: str) -> str:
 def _strip_beside(
     text: str, start: int, stop: int, found: list[tuple[int, int]], tokenizer: TextTokenizer
 ) -> str:
-    """The text without the white space that a special token beside it takes (`rstrip`, `lstrip`)."""
+    """The text without the white space that special tokens beside it take (`rstrip`, `lstrip`)."""
     words = text[start:stop]
     for span in found:
         token = tokenizer.special_tokens[text[slice(*span)]]
@@ -148,4 +148,3 @@ def _parts(text: str) -> tuple[str | int, ...]:
     parts: list[str | int] = list(MARKED.split(text))
     parts[1::2] = [int(str(number)) for number in parts[1::2]]
     return tuple(parts)
-

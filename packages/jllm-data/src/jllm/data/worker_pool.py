@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -28,10 +28,11 @@ Result = TypeVar("Result")
 
 def map_in_order(
     work: Callable[[Item], Result], items: Iterable[Item], processes: int
-) -> Iterator[tuple[Item, Result]]:
-    """(item, `work(item)`) of every item, in order. Raises what `work` raises, for the first item that does.
+) -> Generator[tuple[Item, Result], None, None]:
+    """(item, `work(item)`) of every item, in order.
 
-    Raises OSError when a worker process dies (out of memory, mostly).
+    Raises what `work` raises, for the first item that makes it; OSError when a worker process dies
+    (for want of memory, mostly).
     """
     if processes == 1:
         for item in items:

@@ -7,6 +7,7 @@ with a dictionary for token ids. About 200 MB/s of ids with zstd.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,10 +69,8 @@ class RowWriter:
     def abandon(self) -> None:
         """Close the open file, whatever it holds, without an error."""
         if self._writer is not None:
-            try:
+            with contextlib.suppress(OSError):  # The error that led here is the one to report.
                 self._writer.close()
-            except OSError:
-                pass  # The error that led here is the one to report.
             self._writer = None
 
     def _write(self, rows: RowBlock) -> None:
