@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs jllm into .venv and runs its main job on real input: about 8 minutes on 2 CPU cores.
+# Installs jllm into .venv and runs its main job on real input: about 6 minutes on 2 CPU cores.
 #
 #   tools/quickstart.sh [--model DIR] [--minutes N] [--steps N] [--out DIR]
 #
 #   --model DIR    train this Hugging Face model instead of SmolLM2-135M-Instruct
-#   --minutes N    choose the number of training steps for so many minutes in all (default 10,
-#                  meant for 2 cores; a GPU needs a fraction of it)
+#   --minutes N    as many training steps as slow machines of 2 cores do in so many minutes, all
+#                  else included (default 10: 16 steps)
 #   --steps N      the number of training steps, instead of --minutes
 #   --out DIR      where model, data and checkpoints go (default quickstart_out)
 #
@@ -54,7 +54,7 @@ while (($#)); do
     shift 2
 done
 
-# One optimizer step (4 rows of 512 tokens) takes about 16 s on 2 cores, all else about 4 minutes.
+# On 2 slow cores a step (4 rows of 512 tokens) takes at most 20 s, and all else 270 s.
 STEPS=${STEPS:-$((MINUTES > 5 ? (MINUTES * 60 - 270) / 20 : 2))}
 
 # ---- what is printed --------------------------------------------------------------------------
@@ -75,7 +75,7 @@ phase() { # TITLE
 }
 
 run() {
-    printf '$ %s\n' "${*//"$ROOT/"/}"
+    printf '$ %s\n' "$*"
     "$@"
 }
 
@@ -191,6 +191,7 @@ touch "$mark"
 LOG=$OUT/install.log
 : >"$LOG"
 cd "$ROOT"
+OUT=${OUT#"$ROOT/"} # shorter to read
 export PATH="$VENV/bin:$PATH" HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=true
 
 phase "Python packages in .venv, their hashes checked"
@@ -228,14 +229,14 @@ cat <<END
 
 
 What is where
-  ${OUT#"$ROOT/"}/checkpoint/$STEPS   the trained model, an ordinary Hugging Face directory
-  ${OUT#"$ROOT/"}/checkpoint/metrics.jsonl   one line per step; loss.svg beside it is drawn from it
-  ${OUT#"$ROOT/"}/ids        the data as token ids
+  $OUT/checkpoint/$STEPS    the trained model, an ordinary Hugging Face directory
+  $OUT/checkpoint/metrics.jsonl    a line for each step; $OUT/loss.svg is drawn from it
+  $OUT/ids    the data as token ids; ids/text is plain text, for pre-training
 
 What next
   source .venv/bin/activate
-  python -m jllm.raw2ids --help         convert your own chats or text
-  torchrun --nproc_per_node 2 -m jllm.train_pipe --help
-  tools/test.sh                         run the tests
-  docs/architecture.md                  how it works, and where to look
+  python -m jllm.raw2ids --help    convert chats or text of your own
+  python -m jllm.train_pipe --help    train on them
+  tools/test.sh    run every test
+  docs/architecture.md    how it works, and where to look
 END

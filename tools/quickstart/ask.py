@@ -22,8 +22,10 @@ QUESTION = "What does `json.load` do?"
 def ask(model_dir: Path, question: str, max_new_tokens: int) -> str:
     """Open `model_dir` with `AutoModelForCausalLM` and return its answer to `question`."""
     os.environ["HF_HUB_OFFLINE"] = os.environ["TQDM_DISABLE"] = "1"
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    torch.set_num_threads(1)  # memory bounds it; on a busy machine more threads are far slower
     if not (model_dir / "config.json").is_file():
         raise ValueError(f"{model_dir}: not a Hugging Face model directory (no config.json)")
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
