@@ -13,6 +13,9 @@ from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.communication import Plan
 from jllm.parallel.schedule.generate import GENERATORS
 
+PLAIN_WIDTH = 110
+"""Columns of what goes to a file instead of a terminal."""
+
 
 def costs(inputs: Inputs, recompute_interval: int) -> tuple[UnitCost, ...]:
     """Gives each unit's costs for one micro-batch; documents are taken to fill their rows."""
@@ -63,6 +66,8 @@ def boundaries(config: TrainConfig, inputs: Inputs) -> tuple[int, ...]:
 def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -> None:
     """Prints the layout, the partition and the length of the run to standard error."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     sizes = inputs.layout
     console.print(
         f"model      {config.model}: {parameter_count(inputs.model):,} parameters, "
