@@ -17,10 +17,6 @@ SAMPLE = 256
 class EncodersDiffer(Exception):
     """gigatoken gave other ids than `tokenizers` for a text that it was trusted with."""
 
-    def __init__(self, text: str, at: int) -> None:
-        excerpt = text[max(0, at - 40) : at + 40]
-        super().__init__(f"gigatoken and tokenizers differ near {excerpt!r}")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
@@ -56,7 +52,9 @@ class Encoder:
         truth = self.tokenizer.core.encode_batch_fast([text], add_special_tokens=False)[0].ids
         if ids.tolist() != truth:
             same = next((n for n, (a, b) in enumerate(zip(ids, truth, strict=False)) if a != b), 0)
-            raise EncodersDiffer(text, len(self.tokenizer.core.decode(truth[:same])))
+            at = len(self.tokenizer.core.decode(truth[:same]))
+            excerpt = text[max(0, at - 40) : at + 40]
+            raise EncodersDiffer(f"gigatoken and tokenizers differ near {excerpt!r}")
 
 
 def make_encoder(tokenizer: TextTokenizer, *, allow_fast: bool = True) -> tuple[Encoder, str]:

@@ -120,10 +120,16 @@ class Filled:
 
 def difference(prompt: str, text: str) -> str:
     """Where two texts part, for a message to a person."""
+    prompt, text = readable(prompt), readable(text)
     pairs = enumerate(zip(prompt, text, strict=False))
     at = next((n for n, (a, b) in pairs if a != b), min(len(prompt), len(text)))
     return f"after {prompt[max(0, at - 40) : at]!r} the prompt has {prompt[at : at + 40]!r}, " \
            f"the text {text[at : at + 40]!r}"  # fmt: skip
+
+
+def readable(text: str) -> str:
+    """The text with marks for contents put into words."""
+    return MARKED.sub(lambda found: f"⟨message {int(found[1]) + 1}⟩", text)
 
 
 def _strip_beside(
