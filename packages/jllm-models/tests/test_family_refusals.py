@@ -54,6 +54,15 @@ REFUSED = {
     ),
     "layer types": ({**QWEN, "layer_types": ["sliding_attention"] * 3}, "only full_attention"),
     "mistral": (MISTRAL, "sliding_window = 4096 is in use"),
+    "mistral in spite of layer types": (
+        {**MISTRAL, "sliding_window": 8, "layer_types": ["full_attention"] * 3},
+        "sliding_window = 8 is in use",
+    ),
+    "window from an absent layer": (
+        {**QWEN, "use_sliding_window": True, "sliding_window": 8, "num_hidden_layers": 30}
+        | {"max_window_layers": None},
+        "sliding_window = 8 is in use",
+    ),
 }
 
 

@@ -33,6 +33,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_data(tmp_path_factory.mktemp("data") / "rows", 40))
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # runs without --log_dir write jllm_log there
+
+
 def test_logits_of_a_checkpoint_equal_those_of_transformers(
     model: str, data: str, tmp_path: Path
 ) -> None:

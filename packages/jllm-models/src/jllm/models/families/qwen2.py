@@ -21,5 +21,6 @@ def refuse_qwen_window(fields: Fields) -> None:
     """Refuse a window that `use_sliding_window` turns on in the layers from max_window_layers."""
     window = fields.values.get("sliding_window", 4096)
     in_use = fields.flag("use_sliding_window")
-    first = fields.values.get("max_window_layers", 28)
+    first = fields.values.get("max_window_layers")
+    first = 28 if first is None else first
     refuse_sliding_window(fields, window if in_use else None, first)
