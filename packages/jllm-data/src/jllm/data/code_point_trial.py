@@ -9,7 +9,6 @@ not cut off merges with the code point's bytes: any other cut gives other tokens
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -68,10 +67,9 @@ def trial_rules(rules: dict[str, Any]) -> dict[str, Any]:
     pairs += [(letters[byte], letters[n]) for n in first for byte in range(256)]
     pairs = list(dict.fromkeys(pairs))
     tokens = list(dict.fromkeys([*letters, *(left + right for left, right in pairs)]))
-    trial = copy.deepcopy({key: value for key, value in rules.items() if key != "model"})
     model = {**rules["model"], "vocab": {token: number for number, token in enumerate(tokens)}}
     model |= {"merges": [list(pair) for pair in pairs], "ignore_merges": False}
-    return {**trial, "model": model, "added_tokens": [], "post_processor": None}
+    return {**rules, "model": model, "added_tokens": [], "post_processor": None}
 
 
 class Trial:

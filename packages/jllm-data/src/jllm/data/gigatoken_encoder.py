@@ -17,7 +17,6 @@ than gigatoken itself.
 
 from __future__ import annotations
 
-import copy
 import json
 import mmap
 import unicodedata
@@ -73,7 +72,7 @@ class GigatokenEncoder:
     def suited(self, texts: Sequence[str]) -> np.ndarray:
         """Which texts (bool [N]) gigatoken encodes as `tokenizers` does."""
         foreign = [text for text in texts if not text.isascii()]
-        self._learn(np.unique(_code_points("".join(foreign))))
+        self._learn(_code_points("".join(foreign)))
         suited = np.ones(len(texts), bool)
         for number, text in enumerate(texts):
             if self._words.found_in(text):
@@ -89,7 +88,7 @@ class GigatokenEncoder:
 
     def _learn(self, code_points: np.ndarray) -> None:
         """Find the verdict on every code point of the array that has none yet."""
-        unknown = code_points[self._verdicts[code_points] == UNKNOWN]
+        unknown = np.unique(code_points[self._verdicts[code_points] == UNKNOWN])
         for at in range(0, len(unknown), TRIED_AT_ONCE):
             points = unknown[at : at + TRIED_AT_ONCE].tolist()
             alike = self._cuts.agree(points)
@@ -146,8 +145,8 @@ def _in_words_of_gigatoken(rules: dict[str, Any]) -> dict[str, Any]:
     (`tokenizers` drops such a byte, so its code points come out as unsafe). Special tokens are
     taken out, for they are not parsed from text.
     """
-    rules = copy.deepcopy(rules)
-    vocabulary: dict[str, int] = rules["model"]["vocab"]
+    vocabulary: dict[str, int] = dict(rules["model"]["vocab"])
+    rules = {**rules, "model": {**rules["model"], "vocab": vocabulary}}
     beyond = max([*vocabulary.values(), *(token["id"] for token in rules["added_tokens"])]) + 1
     for character in byte_alphabet():
         if character not in vocabulary:
