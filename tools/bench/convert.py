@@ -47,7 +47,7 @@ class Options:
     """A folder with tokenizer.json."""
     text: Path | None = None
     """JSON lines with "text"; None: the standard library's source."""
-    megabytes: float = 24.0
+    megabytes: float = 48.0
     """At most so much of the standard library's text."""
     processes: int = 2
     """Processes of either side."""
@@ -105,8 +105,13 @@ def main(options: Options) -> None:
         table.add_row(name, f"{value:,.2f}" if value < 1000 else f"{value:,.0f}")
     console = Console()
     console.print(table)
-    line = {"options": asdict(options), "text_bytes": size, "tokens": tokens, **figures}
-    line["ratios"] = [round(pair["ratio"], 2) for pair in pairs]
+    line = {
+        "options": asdict(options),
+        "text_bytes": size,
+        "tokens": tokens,
+        **figures,
+        "ratios": [round(pair["ratio"], 2) for pair in pairs],
+    }
     console.print(json.dumps(line, default=str), soft_wrap=True, highlight=False)
 
 
@@ -198,7 +203,10 @@ def end_of(options: Options) -> int:
     """The document-end id: the end-of-sequence token named in tokenizer_config.json."""
     named = json.loads((options.tokenizer / "tokenizer_config.json").read_text())["eos_token"]
     text = named["content"] if isinstance(named, dict) else named
-    return Tokenizer.from_file(str(options.tokenizer / "tokenizer.json")).token_to_id(text)
+    end = Tokenizer.from_file(str(options.tokenizer / "tokenizer.json")).token_to_id(text)
+    if end is None:
+        raise ValueError(f"--tokenizer {options.tokenizer}: {text} is not in its vocabulary")
+    return end
 
 
 def write_standard_library(path: Path, megabytes: float) -> Path:

@@ -17,6 +17,7 @@ BAD_CHATS = {
     b"3\n": "not a dialogue",
     b'{"messages": {"role": "user"}}\n': "not a dialogue",
     b'{"messages": [{"role": "user"}]}\n': "missing key",
+    b'{"tools": [1], "messages": []}\n': "unknown key",
     b'{"messages": [{"content": "user"}]}\n': "missing key",
     b'["a", "b"]\n': "not a dialogue",
     b'[{"user": "a", "assistant": "b"}]\n': "not a dialogue",
