@@ -79,9 +79,13 @@ def by_hand(name: str, messages: Messages, **variables: Any) -> list[tuple[list[
         rest = hf(whole[at:], add_special_tokens=False)["input_ids"]
         return ids + rest, labels + [-100] * len(rest)
 
+    def up_to_end_of_turn(number: int) -> str:
+        text = render(number + 1, prompt=False)
+        return text[: text.rindex(end_of_turn) + len(end_of_turn)]
+
     answers = [number for number, m in enumerate(messages) if m["role"] == "assistant"]
     whole = render(len(messages), prompt=False)
-    if all(whole.startswith(render(number + 1, prompt=False)) for number in answers):
+    if all(whole.startswith(up_to_end_of_turn(number)) for number in answers):
         return [example(whole, answers)]
     return [example(render(number + 1, prompt=False), [number]) for number in answers]
 

@@ -148,11 +148,17 @@ DEEPSEEK = """{% set ns = namespace(is_first=false, is_tool=false, system_prompt
 {%- endif %}{%- endif %}{%- endfor -%}\
 {% if add_generation_prompt and not ns.is_tool %}{{'<｜Assistant｜>'}}{% endif %}"""
 
+PHI = """{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + '\\n'
+ + message['content'] + '<|eot_id|>\\n' }}{% endfor %}{% if add_generation_prompt %}\
+{{ '<|start_header_id|>assistant\\n' }}{% else %}{{ eos_token }}{% endif %}"""
+"""Puts the end of the text after the last turn, as Phi does: not where the dialogue goes on."""
+
 TEMPLATES = {
     "smollm2": (SMOLLM2, "<|im_start|>", "<|im_end|>"),
     "llama3": (LLAMA3, "<|begin_of_text|>", "<|eot_id|>"),
     "qwen2": (QWEN2, "<|im_start|>", "<|im_end|>"),
     "qwen3": (QWEN3, "<|im_start|>", "<|im_end|>"),
+    "phi": (PHI, "<|start_header_id|>", "<|eot_id|>"),
     "deepseek": (DEEPSEEK, "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"),
 }
 """Name → template, the first special token that it writes, its end of turn."""
@@ -199,7 +205,8 @@ def tokenizer_with(template: str | None, *, style: str = "gpt2", **names: str) -
 def toy_tokenizer(name: str, style: str = "gpt2") -> TextTokenizer:
     """A tokenizer with the template and the end of turn of a model in TEMPLATES."""
     template, begin, end = TEMPLATES[name]
-    return tokenizer_with(template, style=style, eos_token=end, bos_token=begin)
+    eos = "<|endoftext|>" if name == "phi" else end
+    return tokenizer_with(template, style=style, eos_token=eos, bos_token=begin)
 
 
 def save_toy_tokenizer(folder: Path, name: str = "smollm2", style: str = "digits") -> Path:

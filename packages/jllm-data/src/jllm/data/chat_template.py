@@ -202,7 +202,8 @@ class ChatTemplate:
                 )
             spans.append(self._span(len(prompt), text, closing, number))
             texts.append(text)
-        if all(whole.startswith(text) for text in texts):
+        turns = [text[: span.stop] for text, span in zip(texts, spans, strict=True)]
+        if all(whole.startswith(turn) for turn in turns):
             return [self._cut(whole, spans, marked=marked)]
         return [
             self._cut(text, [span], marked=marked) for text, span in zip(texts, spans, strict=True)
