@@ -105,19 +105,23 @@ class AddedWords:
     """Looks for any of many words in a text: at every place where one of them could begin."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        by_first: dict[str, set[str]] = defaultdict(set)
+        by_beginning: dict[str, set[str]] = defaultdict(set)
         for word in words:
-            by_first[word[0]].add(word)
+            by_beginning[word[:2]].add(word)
+        self._firsts = sorted({word[0] for word in words})
         self._table = {
-            first: (sorted({len(word) for word in group}), frozenset(group))
-            for first, group in by_first.items()
+            beginning: (sorted({len(word) for word in group}), frozenset(group))
+            for beginning, group in by_beginning.items()
         }
 
     def found_in(self, text: str) -> bool:
         """Whether the text holds one of the words."""
-        for first, (lengths, group) in self._table.items():
+        for first in self._firsts:
             at = text.find(first)
             while at >= 0:
+                if first in self._table:
+                    return True
+                lengths, group = self._table.get(text[at : at + 2], ((), ()))
                 if any(text[at : at + length] in group for length in lengths):
                     return True
                 at = text.find(first, at + 1)
