@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             converted = convert(config, reporter)
             reporter.close(converted, str(config.output_folder))
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        what = error.strerror if isinstance(error, OSError) and not error.filename else error
+        sys.stderr.write(f"error: {what or error}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("error: stopped; nothing was written\n")

@@ -8,8 +8,10 @@ of processes. Memory: the tokenizer, a few units a process, one packing window.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +75,7 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
     infos = [f"{source.name}_info.json" for source in sources]
     refuse_to_mix(output, infos, clean=config.clean)
     tokenizer = load_tokenizer(config.tokenizer)
-    with stage(output) as staged:
+    with stage(output) as staged, _naming_a_full_disk(output):
         try:
             converted = _attempt(config, tokenizer, sources, staged, reporter, allow_fast=True)
         except EncodersDiffer as difference:
@@ -83,6 +85,17 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
             converted = _attempt(config, tokenizer, sources, staged, reporter, allow_fast=False)
         publish(staged, output)
     return converted
+
+
+@contextlib.contextmanager
+def _naming_a_full_disk(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        what = f"--output {output}: {os.strerror(error.errno)}; make room or give another --output"
+        raise OSError(error.errno, what) from error
 
 
 def _attempt(

@@ -47,7 +47,7 @@ class ConsoleReporter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        self._stop()
 
     def begin(self, sources: Sequence[Source]) -> None:
         """Start counting; called again when a conversion starts anew."""
@@ -76,7 +76,7 @@ class ConsoleReporter:
 
     def close(self, converted: Sequence[Converted], output: str) -> None:
         """Print the closing table and the dropped records that are listed."""
-        self._progress.stop()
+        self._stop()
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("file", "records", "written", "rows", "fill", "tokens", "trained"):
             table.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
@@ -94,6 +94,10 @@ class ConsoleReporter:
         self._console.print(table)
         for one in converted:
             self._explain(one)
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._progress.stop()
 
     def _explain(self, one: Converted) -> None:
         """What was dropped and cut, and the first of the records that were dropped."""

@@ -127,7 +127,8 @@ def _text_of(value: object) -> str:
             "not an object", f'found {_named(value)}; expected an object {{"text": "…"}}'
         )
     if "text" not in value:
-        raise _Unusable("missing key", f'no key "text"; found {_keys(value)}')
+        hint = "; chats are converted with --type ft" if "messages" in value else ""
+        raise _Unusable("missing key", f'no key "text"; found {_keys(value)}{hint}')
     text = _string(value["text"], '"text"')
     if not text.strip():
         raise _Unusable("empty text", '"text" holds nothing but white space', fatal=False)
@@ -138,7 +139,8 @@ def _messages_of(value: object) -> list[Message]:
     """The messages of either form, `[{"user": …}, …]` or `{"messages": [{"role": …}, …]}`."""
     if isinstance(value, dict):
         if "messages" not in value:
-            raise _Unusable("missing key", f'no key "messages"; found {_keys(value)}')
+            hint = "; text is converted with --type pretrain" if "text" in value else ""
+            raise _Unusable("missing key", f'no key "messages"; found {_keys(value)}{hint}')
         if not isinstance(value["messages"], list):
             raise _Unusable("not a dialogue", f'"messages" is {_named(value["messages"])}')
         if value.get("tools"):
