@@ -19,7 +19,7 @@ fail() {
 package=${1:-}
 [[ $package ]] || fail "name a package: tools/release.sh jllm-data"
 folder=packages/$package
-[[ -f $folder/pyproject.toml ]] || fail "$folder/pyproject.toml does not exist; is it '$package'?"
+[[ -f $folder/pyproject.toml ]] || fail "there is no package '$package'; there are: $(cd packages && echo jllm-*)"
 
 source=$folder/src/jllm/${package#jllm-}/__init__.py
 version=$(sed -n 's/^__version__ = "\([^"]*\)"$/\1/p' "$source")
