@@ -48,12 +48,17 @@ REFUSED = {
     "dropout": ({**BASE, "attention_dropout": 0.1}, "attention_dropout = 0.1 is not supported"),
     "quantised": ({**BASE, "quantization_config": {"bits": 4}}, "dequantise"),
     "dtype": ({**BASE, "dtype": "float8_e4m3fn"}, "dtype = 'float8_e4m3fn' is not supported"),
-    "window": (
-        {**QWEN, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2},
-        "sliding_window = 8 is in use",
+    "window": ({**MISTRAL, "sliding_window": 0}, "sliding_window must be a positive .* found 0"),
+    "layer types": (
+        {**QWEN, "layer_types": ["sliding_attention"] * 3},
+        "but use_sliding_window and sliding_window switch it off",
     ),
-    "layer types": ({**QWEN, "layer_types": ["sliding_attention"] * 3}, "only full_attention"),
-    "mistral": (MISTRAL, "sliding_window = 4096 is in use"),
+    "layer kind": ({**QWEN, "layer_types": ["chunked_attention"] * 3}, "list of full_attention"),
+    "layer count": ({**QWEN, "layer_types": ["full_attention"] * 2}, "has 2 entries, .* = 3"),
+    "mistral layers": (
+        {**MISTRAL, "layer_types": ["full_attention"] * 3},
+        "must hold sliding_attention alone where sliding_window = 4096",
+    ),
 }
 
 

@@ -17,7 +17,7 @@ from tiny_model_helpers import (
     saved,
 )
 
-NAMES = ("llama-tied", "qwen2", "qwen3", "llama-dynamic")
+NAMES = ("llama-tied", "qwen2", "qwen3-window", "llama-dynamic")
 BOUNDS = [0, 7, 40, 49, 58]
 
 

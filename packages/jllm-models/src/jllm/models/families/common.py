@@ -66,21 +66,3 @@ def _dtype(fields: Fields) -> str:
     if name not in DTYPES:
         raise fields.error(f"dtype = {name!r} is not supported; known: {', '.join(DTYPES)}")
     return name
-
-
-def refuse_sliding_window(fields: Fields, window: int | None, first_layer: int = 0) -> None:
-    """Refuse a configuration in which some layer sees less than the whole document.
-
-    window: the window in tokens, None when off. first_layer: the first layer that has it, where
-    `layer_types` does not say.
-    """
-    kinds = fields.values.get("layer_types")
-    if kinds:
-        others = sorted({str(kind) for kind in kinds} - {"full_attention"})
-        if others:
-            raise fields.error(f"layer_types holds {others}; only full_attention is supported")
-    elif window is not None and first_layer < fields.size("num_hidden_layers"):
-        raise fields.error(
-            f"sliding_window = {window} is in use and not supported; "
-            "set it to null if your documents are not longer"
-        )
