@@ -135,4 +135,6 @@ def _activation_bytes(config: DecoderConfig, kind: str, tokens: int, value_bytes
             return normed + 3 * config.intermediate_size * value_bytes
     gradient = 4 * config.vocab_size * config.hidden_size
     logits = 4 * config.vocab_size * min(loss_chunk(config), tokens)
-    return normed + hidden * value_bytes + 8 + (gradient + logits) / tokens
+    rows = config.vocab_size * (config.hidden_size * value_bytes + 4)
+    divided = rows if config.normalised_head else 0
+    return normed + hidden * value_bytes + 8 + (gradient + logits + divided) / tokens

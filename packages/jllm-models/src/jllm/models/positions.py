@@ -38,8 +38,9 @@ def position_tables(
     A document's numbers depend on its own length alone. ALiBi costs H·L² numbers.
     """
     if config.rope is None:
-        bias_HLL = alibi_bias(config.num_heads, documents.max_length)
-        return Positions(bias_HLL=bias_HLL.to(dtype).to(documents.positions.device))
+        device = documents.positions.device
+        bias_HLL = alibi_bias(config.num_heads, documents.max_length, device)
+        return Positions(bias_HLL=bias_HLL.to(dtype))
     rope, scale = config.rope, None
     if training and rope.outside_training:
         rope = replace(rope, type="default")
@@ -60,11 +61,12 @@ def alibi_slopes(heads: int) -> tuple[float, ...]:
     return tuple(slopes + between[: heads - power])
 
 
-def alibi_bias(heads: int, length: int) -> Tensor:
+def alibi_bias(heads: int, length: int, device: torch.device | str = "cpu") -> Tensor:
     """Return −slope · distance, −∞ for later keys; fp32 [H, L, L]."""
-    at_L = torch.arange(length)
+    at_L = torch.arange(length, device=device)
     ahead_LL = at_L[None, :] - at_L[:, None]
-    bias_HLL = torch.tensor(alibi_slopes(heads))[:, None, None] * ahead_LL
+    slopes_H = torch.tensor(alibi_slopes(heads), device=device)
+    bias_HLL = slopes_H[:, None, None] * ahead_LL
     return bias_HLL.masked_fill_(ahead_LL > 0, -torch.inf)
 
 
