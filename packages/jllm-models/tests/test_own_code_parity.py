@@ -82,3 +82,26 @@ def test_a_normalised_head_does_not_know_the_length_of_its_rows(tmp_path):
     head = stage.get_parameter("units.7.weight")
     head.data *= torch.rand(len(head), 1) + 0.5
     torch.testing.assert_close(stage.logits(tokens, one_document(9)), before)
+
+
+@pytest.mark.parametrize("name", ["qwen", "internlm2", "baichuan2-13b"])
+def test_bfloat16_is_near_fp32(name, tmp_path):
+    write_own_code(name, tmp_path)
+    tokens, targets = random_tokens(24), random_targets(24)
+    exact, rounded = loaded_stage(tmp_path), loaded_stage(tmp_path, dtype=torch.bfloat16)
+    losses = [stage(tokens, one_document(24), targets) for stage in (exact, rounded)]
+    for loss in losses:
+        assert loss.dtype == torch.float32
+        loss.backward()
+    assert abs(losses[1].item() - losses[0].item()) <= 0.01 * losses[0].item()
+    theirs, ours = gradients(exact), gradients(rounded)
+    assert max(relative_error(ours[name], theirs[name]) for name in theirs) <= 0.1
+
+
+def test_a_cut_changes_no_bit_in_evaluation_mode(tmp_path):
+    write_own_code("qwen", tmp_path)
+    tokens, documents = random_tokens(BOUNDS[-1]), Documents.from_bounds(BOUNDS)
+    first, second = (loaded_stage(tmp_path, part).eval() for part in (range(0, 4), range(4, 8)))
+    with torch.no_grad():
+        whole = loaded_stage(tmp_path).eval().logits(tokens, documents)
+        assert torch.equal(second.logits(first(tokens, documents), documents), whole)
