@@ -18,7 +18,6 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PYTHON=${PYTHON:-python3.11}
 VENV=$ROOT/.venv
-TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 LOCKS=$ROOT/third_party/python
 MODEL=
 OUT=$ROOT/quickstart_out
@@ -112,9 +111,9 @@ pip_install() {
         --no-compile "$@"
 }
 
-install_torch() { # LOCK PIP_FLAGS
+install_torch() { # LOCK
     sed -n '/^torch==/,/[^\\]$/p' "$1" >"$VENV/torch_lock.txt"
-    pip_install --require-hashes -r "$VENV/torch_lock.txt" "${@:2}"
+    pip_install --require-hashes -r "$VENV/torch_lock.txt"
 }
 
 install_dependencies() {
@@ -123,8 +122,9 @@ install_dependencies() {
     if has_gpu; then
         lock=$LOCKS/cuda_lock.txt
         install_torch "$lock"
-    elif ! install_torch "$lock" && ! install_torch "$lock" --extra-index-url "$TORCH_CPU_INDEX"; then
-        echo "pip finds no CPU build of torch: taking the default one, 2 GB larger"
+    elif ! install_torch "$lock"; then
+        echo "pip finds no CPU build of torch: taking the default one, 2 GB larger (to have the other,"
+        echo "name PyTorch's index of CPU wheels in PIP_EXTRA_INDEX_URL and run this again)"
         lock=$LOCKS/cuda_lock.txt
         install_torch "$lock"
     fi

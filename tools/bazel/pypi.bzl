@@ -1,7 +1,9 @@
 """Third-party Python distributions from a hash-locked requirements file."""
 
-# Where torch publishes its wheels without CUDA.
-_TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+_NO_TORCH = """
+pip finds no CPU build of torch. Name PyTorch's index of CPU wheels in PIP_EXTRA_INDEX_URL (the
+"Get Started" page of PyTorch tells its address), or a folder with the wheel in PIP_FIND_LINKS.
+"""
 
 _PIP = [
     "-m",
@@ -24,9 +26,7 @@ def _pypi_repository_impl(ctx):
     command = [python] + _PIP + ["--requirement=%s" % ctx.path(ctx.attr.requirements)]
     result = ctx.execute(command, timeout = ctx.attr.timeout)
     if "No matching distribution found for torch" in result.stderr:
-        # The user's own indexes and folders do not have it.
-        command.append("--extra-index-url=" + _TORCH_CPU_INDEX)
-        result = ctx.execute(command, timeout = ctx.attr.timeout)
+        fail(result.stderr + _NO_TORCH)
     if not result.return_code:
         command = [python, ctx.path(ctx.attr._split), "all", "."]
         result = ctx.execute(command, timeout = ctx.attr.timeout)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jllm.data.best_fit import best_fit_decreasing
-from jllm.data.packing import Packer
+from jllm.data.exact_packing import pack_exactly
+from jllm.data.packing import Packer, assign_rows
 from jllm.data.row_block import DocumentBatch, RowBlock, join_rows
 
 LENGTHS = st.integers(2, 40).flatmap(
@@ -91,10 +92,31 @@ def test_windows_do_not_depend_on_how_documents_arrive(monkeypatch: pytest.Monke
     assert first == sorted(first)
 
 
-def test_log_normal_lengths_fill_99_9_percent() -> None:
-    lengths = np.random.default_rng(1).lognormal(5.0, 1.0, 100_000).astype(int).clip(2, 2049)
-    row = best_fit_decreasing(lengths, 2049)
+@settings(max_examples=300, deadline=None)
+@given(case=LENGTHS)
+def test_exact_partners_break_no_rule(case: tuple[int, list[int]]) -> None:
+    capacity, lengths = case
+    row = pack_exactly(np.array(lengths), capacity)
+    filled = np.bincount(row, lengths)
+    assert filled.max() <= capacity and set(row.tolist()) == set(range(len(filled)))
+    assigned = assign_rows(np.array(lengths), capacity)
+    assert assigned.max() <= best_fit_decreasing(np.array(lengths), capacity).max()
+
+
+@pytest.mark.parametrize("shortest", [0, 60])
+def test_log_normal_lengths_fill_99_9_percent(shortest: int) -> None:
+    """With 60 ids that every document begins with, there is nothing short to fill gaps with."""
+    lengths = np.random.default_rng(1).lognormal(5.0, 1.0, 100_000).astype(int)
+    lengths = (shortest + lengths).clip(2, 2049)
+    row = assign_rows(lengths, 2049)
     assert lengths.sum() / ((row.max() + 1) * 2049) >= 0.999
+
+
+def test_few_documents_of_middling_lengths_need_no_more_rows_than_their_ids_do() -> None:
+    """Like the quickstart's chats: 3 730 documents of 56 to 359 ids, rows of 513."""
+    lengths = (56 + np.random.default_rng(2).lognormal(3.6, 0.8, 3730).astype(int)).clip(56, 359)
+    row = assign_rows(lengths, 513)
+    assert row.max() + 1 == -(-lengths.sum() // 513)
 
 
 def test_documents_that_cannot_be_packed_do_not_wait_for_ever() -> None:

@@ -62,6 +62,8 @@ def test_windows_are_in_the_layers_that_have_them():
     qwen = {**BASE, "architectures": ["Qwen3ForCausalLM"], "use_sliding_window": True}
     late = decoder_config({**qwen, "max_window_layers": 2}, "config.json")
     assert late.windows == (None, None, 4096)
+    deep = {**qwen, "num_hidden_layers": 30, "max_window_layers": None}
+    assert decoder_config(deep, "config.json").windows == (None,) * 28 + (4096,) * 2
     kinds = ["sliding_attention", "full_attention", "sliding_attention"]
     named = decoder_config({**qwen, "layer_types": kinds, "sliding_window": 9}, "config.json")
     assert named.windows == (9, None, 9)

@@ -156,3 +156,16 @@ def test_a_disk_that_cannot_reserve_space_still_gets_full_size_files(tmp_path, m
     with (tmp_path / "f").open("wb") as out:
         allocate(out.fileno(), 12_345)
     assert (tmp_path / "f").stat().st_size == 12_345
+
+
+def test_two_answers_to_which_files_hold_the_model_are_refused(tmp_path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds both model.safetensors and"):
+        open_weights(tmp_path)
+
+
+def test_pickled_weights_are_named_as_what_to_convert(tmp_path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match="save it again with safe_serialization=True"):
+        open_weights(tmp_path)

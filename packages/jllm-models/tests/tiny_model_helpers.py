@@ -34,6 +34,8 @@ SIZES = {
     "num_attention_heads": 6,
     "num_key_value_heads": 2,
     "max_position_embeddings": 32,
+    "rms_norm_eps": 1e-3,  # no family's default
+    "initializer_range": 0.05,
 }
 
 LLAMA3 = {

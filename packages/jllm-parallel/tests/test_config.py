@@ -31,12 +31,14 @@ def test_flags_have_the_names_of_the_seeds() -> None:
 
 
 def test_the_flag_that_deepspeed_adds_is_no_mistake() -> None:
-    assert parse("--local_rank=1 --model m --train_data d".split()) == config()
+    assert parse(["--local_rank=1", "--model", "m", "--train_data", "d"]) == config()
 
 
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
-    file.write_text("model: m\ntrain_data: d\nlearning_rate: 1e-5\nmax_steps: 7\ninit: true\n")
+    file.write_text(
+        "model: m\ntrain_data: d\nlearning_rate: 1e-5\nmax_steps: 7\ninit: true\ntag:\n"
+    )
     got = parse(["--config", str(file), "--max_steps", "9"])
     assert got == config(learning_rate=1e-5, max_steps=9, init=True, config=str(file))
 
@@ -45,6 +47,7 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("learning_rat: 1", r"unknown key 'learning_rat'; did you mean 'learning_rate'"),
+        ("tag: [1, 2]", r"tag: expected one value, found"),
         ("- a", r"expected `key: value` lines"),
         ("a: [", r"not valid YAML"),
     ],

@@ -26,6 +26,16 @@ def test_a_resumed_run_holds_each_step_once(tmp_path: Path) -> None:
     assert [(m["step"], m["loss"]) for m in lines(path)] == [(1, 1.0), (2, 1.0), (3, 2.0)]
 
 
+def test_a_new_run_sets_the_metrics_of_another_aside(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for loss in (1.0, 2.0, 3.0):
+        file = MetricsFile(path, 0)
+        file.write({"step": 1, "loss": loss})
+        file.close()
+    kept = [path.with_name(n) for n in ("metrics.1.jsonl", "metrics.2.jsonl", "metrics.jsonl")]
+    assert [lines(p)[0]["loss"] for p in kept] == [1.0, 2.0, 3.0]
+
+
 def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     text = io.StringIO()
     reporter = Reporter(

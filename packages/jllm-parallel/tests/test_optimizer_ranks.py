@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from jllm.parallel import gradients
 from jllm.parallel import mesh as meshes
 from jllm.parallel.gradients import reduce_scatter, rows_of
 from jllm.parallel.optimizer import NORM_RUN, ShardedAdamW, square_norm
@@ -49,7 +50,7 @@ def reference(replicas: int) -> tuple[dict[str, torch.Tensor], list[float]]:
     return {n: p.detach() for n, p in named.items()}, norms
 
 
-def check(rank: int, stages: int, replicas: int, dtype: torch.dtype) -> None:
+def check(rank: int, stages: int, replicas: int) -> None:
     mesh = meshes.build(stages, replicas, torch.device("cpu"))
     own = {n: p for n, p in parameters().items() if int(n[6]) * stages // 4 == mesh.pp.rank}
     if stages == 1:
@@ -76,12 +77,12 @@ def check(rank: int, stages: int, replicas: int, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize(("stages", "replicas"), [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3)])
 def test_step_equals_torch_on_one_process(tmp_path: Path, stages: int, replicas: int) -> None:
-    spawn(stages * replicas, tmp_path, check, stages, replicas, torch.float32)
+    spawn(stages * replicas, tmp_path, check, stages, replicas)
 
 
 def check_scatter(rank: int, world: int) -> None:
     dp = meshes.build(1, world, torch.device("cpu")).dp
-    whole = [[torch.randn(s) for s in SHAPES.values()] for _ in range(world)]
+    gradients.BUCKET_ELEMENTS = 16  # of 21, 4, 5 and 12 elements: three buckets
     torch.manual_seed(0)
     whole = [[torch.randn(s) for s in SHAPES.values()] for _ in range(world)]
     shards = reduce_scatter(whole[rank], dp)
@@ -92,10 +93,19 @@ def check_scatter(rank: int, world: int) -> None:
         assert not shard[rows.stop - rows.start :].any()
 
 
+def check_timeout(rank: int) -> None:
+    mesh = meshes.build(2, 1, torch.device("cpu"), timeout_s=77)
+    for group in (mesh.world.group, mesh.pp.group, mesh.feed_pipeline):
+        options = group._get_backend(torch.device("cpu")).options  # type: ignore[union-attr]
+        assert options._timeout.total_seconds() == 77
+
+
+def test_every_group_has_the_timeout(tmp_path: Path) -> None:
+    spawn(2, tmp_path, check_timeout)
+
+
 @pytest.mark.parametrize("world", [2, 3])
-def test_reduce_scatter_deals_out_rows(
-    tmp_path: Path, world: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reduce_scatter_deals_out_rows(tmp_path: Path, world: int) -> None:
     spawn(world, tmp_path, check_scatter, world)
 
 

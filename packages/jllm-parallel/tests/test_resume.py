@@ -155,14 +155,15 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(config: TrainConfig, tmp_path: P
 
 
 def test_a_new_run_does_not_write_among_the_checkpoints_of_another(config: TrainConfig) -> None:
-    with pytest.raises(ValueError, match="holds the checkpoints of an earlier run"):
+    with pytest.raises(ValueError, match="holds the checkpoints of another run"):
         alone(config)
 
 
 def test_two_runs_cannot_write_to_one_folder(config: TrainConfig) -> None:
-    run = changed(config, "twice")
-    with lock(Path(run.checkpoint)), pytest.raises(ValueError, match="another run is writing"):
-        alone(run)
+    run = changed(config, "twice", log_dir=str(Path(config.checkpoint).with_name("twice_log")))
+    for folder in (run.checkpoint, run.log_dir):
+        with lock(Path(folder)), pytest.raises(ValueError, match="another run is writing"):
+            alone(run)
 
 
 def test_losses_fall(config: TrainConfig) -> None:

@@ -1,5 +1,6 @@
 """A run goes on from its checkpoint on any other layout, with the same samples."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -64,16 +65,20 @@ def test_resuming_on_another_layout(config: TrainConfig, stages: int, replicas: 
         assert checkpoint_bytes(Path(other.checkpoint), STEPS) == whole
 
 
-def test_a_pipeline_that_torchrun_lost_goes_on_alone(config: TrainConfig) -> None:
-    run = changed(config, "lost", pipe_parallel_size=2, steps_per_checkpoint=2)
-    kept = Path(run.checkpoint)
+def start_pipeline(run: TrainConfig) -> subprocess.Popen:
     flags = [
         f"--{name}={value}"
         for name, value in vars(run).items()
         if value != getattr(TrainConfig(model=""), name)
     ]
     command = "torch.distributed.run --standalone --nproc_per_node 2 -m jllm.train_pipe"
-    process = subprocess.Popen([sys.executable, "-m", *command.split(), *flags])
+    return subprocess.Popen([sys.executable, "-m", *command.split(), *flags])
+
+
+def test_a_pipeline_that_torchrun_lost_goes_on_alone(config: TrainConfig) -> None:
+    run = changed(config, "lost", pipe_parallel_size=2, steps_per_checkpoint=2)
+    kept = Path(run.checkpoint)
+    process = start_pipeline(run)
     deadline = time.monotonic() + 120
     while not (kept / "latest").exists():
         assert process.poll() is None and time.monotonic() < deadline
@@ -87,3 +92,21 @@ def test_a_pipeline_that_torchrun_lost_goes_on_alone(config: TrainConfig) -> Non
     assert [m["step"] for m in metrics(kept)] == list(range(1, STEPS + 1))
     assert losses(kept) == losses(Path(config.checkpoint))
     assert checkpoint_bytes(kept, STEPS) == checkpoint_bytes(Path(config.checkpoint), STEPS)
+
+
+def test_sigterm_to_every_process_of_a_pipeline_saves(config: TrainConfig) -> None:
+    run = changed(config, "stopped", pipe_parallel_size=2, steps_per_checkpoint=-1)
+    kept = Path(run.checkpoint)
+    process = start_pipeline(run)
+    deadline = time.monotonic() + 120
+    while not (kept / "metrics.jsonl").exists() or not (kept / "metrics.jsonl").read_text():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    for one in psutil.Process(process.pid).children(recursive=True):
+        if "jllm.train_pipe" in one.cmdline():
+            one.send_signal(signal.SIGTERM)
+    process.wait()
+    (saved,) = (int(p.name) for p in kept.iterdir() if p.name.isdecimal())
+    assert saved >= 1
+    alone(changed(run, "stopped", pipe_parallel_size=1, resume_ckpt=run.checkpoint))
+    assert losses(kept) == losses(Path(config.checkpoint))

@@ -33,6 +33,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_data(tmp_path_factory.mktemp("data") / "rows", 40))
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # runs without --log_dir write jllm_log there
+
+
 def test_logits_of_a_checkpoint_equal_those_of_transformers(
     model: str, data: str, tmp_path: Path
 ) -> None:
@@ -114,6 +119,29 @@ def test_bfloat16_saves_float32_masters_and_resumes(model: str, data: str, tmp_p
     assert json.loads((end / "config.json").read_text())["dtype"] == "bfloat16"
 
 
+def test_float32_goes_on_from_the_masters_of_bfloat16(
+    model: str, data: str, tmp_path: Path
+) -> None:
+    kept = tmp_path / "narrow"
+    config = TrainConfig(threads=1, model=model, train_data=data, checkpoint=str(kept), max_steps=3)
+    alone(TrainConfig(**(vars(config) | {"dtype": "bfloat16"})))
+    still = {"resume_ckpt": str(kept), "checkpoint": str(tmp_path / "wide"), "max_steps": 4}
+    alone(TrainConfig(**(vars(config) | still | {"dtype": "float32", "learning_rate": 0.0})))
+    masters = load_file(kept / "3" / "trainer" / "master.safetensors")
+    weights = load_file(tmp_path / "wide" / "4" / "model.safetensors")
+    assert all(torch.equal(weights[n], masters[n]) for n in weights)
+
+
+def test_an_export_keeps_the_type_of_the_weights(model: str, data: str, tmp_path: Path) -> None:
+    kept, out = tmp_path / "c", tmp_path / "out"
+    config = TrainConfig(threads=1, model=model, train_data=data, checkpoint=str(kept), max_steps=1)
+    alone(TrainConfig(**(vars(config) | {"dtype": "bfloat16"})))
+    alone(TrainConfig(model=model, num_train_epochs=0, from_ckpt=str(kept), output_dir=str(out)))
+    assert (out / "model.safetensors").read_bytes() == (
+        kept / "1" / "model.safetensors"
+    ).read_bytes()
+
+
 def test_only_ckpt_model_saves_the_model_alone(model: str, data: str, tmp_path: Path) -> None:
     kept = tmp_path / "c"
     config = TrainConfig(
@@ -176,6 +204,9 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(model: str, data: str) -> 
         ({"resume_ckpt": "/nowhere"}, "/nowhere"),
         ({"attention": "magic"}, "magic"),
         ({"device": "npu"}, "--device npu"),
+        ({"output_dir": "run", "checkpoint": "run"}, "take two folders"),
+        ({"output_dir": "run", "log_dir": "run/log"}, "take two folders"),
+        ({"output_dir": __file__}, "is there already"),
     ],
 )
 def test_mistakes_end_with_one_line_and_exit_code_2(

@@ -55,15 +55,16 @@ class ChatEncoder:
     max_len: int
     drop_untrained: bool
     """Drop dialogues of which at most one id (the end of turn) would be trained."""
-    _specials: dict[int, np.ndarray] = field(default_factory=dict)
+    _known: dict[tuple[str, int | None], np.ndarray] = field(default_factory=dict)
 
     def encode(self, chats: Sequence[Chat]) -> ChatDocuments:
         """All chats of a unit at once. Raises EncodersDiffer."""
         problems: list[Problem] = []
         truncated: Counter[str] = Counter()
         rendered = [self._render(number, chat, problems) for number, chat in enumerate(chats)]
-        texts = [text for examples in rendered for filled in examples for text in filled.texts()]
-        ids = iter(self.encoder.encode(texts))
+        ids = iter(
+            self.encoder.encode([t for e in rendered for f in e for t in f.changing_texts()])
+        )
         kept: list[_Encoded] = []
         owners: list[int] = []
         for number, (chat, examples) in enumerate(zip(chats, rendered, strict=True)):
@@ -121,16 +122,21 @@ class ChatEncoder:
     def _encoded(self, pieces: Sequence[Piece], ids: Iterator[np.ndarray]) -> _Encoded:
         return _Encoded(
             arrays=[
-                next(ids) if piece.special_id is None else self._special(piece.special_id)
+                self._same(piece) if piece.special_id is not None or piece.constant else next(ids)
                 for piece in pieces
             ],
             trained=[piece.trained for piece in pieces],
         )
 
-    def _special(self, number: int) -> np.ndarray:
-        if number not in self._specials:
-            self._specials[number] = np.array([number], np.int32)
-        return self._specials[number]
+    def _same(self, piece: Piece) -> np.ndarray:
+        """The ids of a piece that is the same in every dialogue."""
+        known = self._known.get((piece.text, piece.special_id))
+        if known is None:
+            special = piece.special_id
+            known = np.array([special], np.int32) if special is not None else None
+            known = self.encoder.encode([piece.text])[0] if known is None else known
+            self._known[piece.text, special] = known
+        return known
 
     def _fit(self, one: _Encoded, filled: Filled) -> _Encoded | None:
         """The example, or what of it ends with an answer and fits a row; None: nothing does."""

@@ -27,7 +27,7 @@ from jinja2.parser import Parser
 
 from jllm.data.records import Message
 from jllm.data.template_analysis import Guard, guards_of
-from jllm.data.template_text import Example, Filled, Span, difference
+from jllm.data.template_text import Example, Filled, Span, difference, readable
 from jllm.data.tokenizer import TextTokenizer
 
 
@@ -202,7 +202,8 @@ class ChatTemplate:
                 )
             spans.append(self._span(len(prompt), text, closing, number))
             texts.append(text)
-        if all(whole.startswith(text) for text in texts):
+        turns = [text[: span.stop] for text, span in zip(texts, spans, strict=True)]
+        if all(whole.startswith(turn) for turn in turns):
             return [self._cut(whole, spans, marked=marked)]
         return [
             self._cut(text, [span], marked=marked) for text, span in zip(texts, spans, strict=True)
@@ -215,8 +216,8 @@ class ChatTemplate:
         if not text.endswith(closing) or len(text) - len(closing) < start:
             raise ChatRefused(
                 "template refused",
-                f"the chat template ends the answer, message {number + 1}, in {text[-40:]!r}; "
-                f"expected {closing!r}",
+                f"the chat template ends the answer, message {number + 1}, in "
+                f"{readable(text)[-40:]!r}; expected {closing!r}",
             )
         end = self._special.search(closing)
         if end is None:

@@ -12,14 +12,12 @@ from jllm.data.tokenizer import TextTokenizer
 
 SAMPLE = 256
 """Of the texts that gigatoken encodes, the first of a work unit and every 256th are compared."""
+SAMPLE_LENGTH = 4096
+"""Characters of a longer text that are compared, from its middle."""
 
 
 class EncodersDiffer(Exception):
     """gigatoken gave other ids than `tokenizers` for a text that it was trusted with."""
-
-    def __init__(self, text: str, at: int) -> None:
-        excerpt = text[max(0, at - 40) : at + 40]
-        super().__init__(f"gigatoken and tokenizers differ near {excerpt!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +39,7 @@ class Encoder:
         ids = [self.fast.encode(text) if ok else None
                for text, ok in zip(texts, suited.tolist(), strict=True)]  # fmt: skip
         for number in np.flatnonzero(suited)[::SAMPLE].tolist():
-            self._compare(texts[number], ids[number])
+            self._compare(self.fast, texts[number])
         rest = np.flatnonzero(~suited).tolist()
         slow = self._encode_slowly([texts[number] for number in rest])
         by_number = dict(zip(rest, slow, strict=True))
@@ -51,12 +49,17 @@ class Encoder:
         encoded = self.tokenizer.core.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(one.ids, np.int32) for one in encoded]
 
-    def _compare(self, text: str, ids: np.ndarray | None) -> None:
-        assert ids is not None
+    def _compare(self, fast: GigatokenEncoder, text: str) -> None:
+        """Encode a text, or a part of a long one, by both. Raises EncodersDiffer."""
+        start = max(0, len(text) - SAMPLE_LENGTH) // 2
+        text = text[start : start + SAMPLE_LENGTH]
+        ids = fast.encode(text)
         truth = self.tokenizer.core.encode_batch_fast([text], add_special_tokens=False)[0].ids
         if ids.tolist() != truth:
             same = next((n for n, (a, b) in enumerate(zip(ids, truth, strict=False)) if a != b), 0)
-            raise EncodersDiffer(text, len(self.tokenizer.core.decode(truth[:same])))
+            at = len(self.tokenizer.core.decode(truth[:same]))
+            excerpt = text[max(0, at - 40) : at + 40]
+            raise EncodersDiffer(f"gigatoken and tokenizers differ near {excerpt!r}")
 
 
 def make_encoder(tokenizer: TextTokenizer, *, allow_fast: bool = True) -> tuple[Encoder, str]:

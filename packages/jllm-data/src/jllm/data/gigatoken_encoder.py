@@ -2,15 +2,16 @@
 
 Both libraries cut a text into words by the classes of its code points (letter, number, space, …)
 and then merge bytes by one table. They can differ where their Unicode tables do. So each code
-point that occurs is tried once in `CONTEXTS` against `tokenizers`; the verdicts lie in a table
-that forked processes share. A text is left to `tokenizers` when it holds
+point that occurs is tried once against `tokenizers` (`code_point_trial.py`, and with the real
+vocabulary); the verdicts lie in a table that forked processes share. A text is left to `tokenizers`
+when it holds
 
 * a code point on which the two differ,
 * an added word of the vocabulary (`<think>`, …), or
 * where the tokenizer normalises (NFC), anything that is not already normalised.
 
 What remains is compared by sample in every conversion (`encoder.py`). gigatoken is imported here
-only. The verdict on a code point takes about 0.2 ms, once; a text costs 2 ns a character more
+only. The verdict on a code point takes about 0.3 ms, once; a text costs 2 ns a character more
 than gigatoken itself.
 """
 
@@ -25,20 +26,11 @@ from typing import Any
 
 import numpy as np
 
+from jllm.data.code_point_trial import Trial, byte_alphabet, trial_rules
 from jllm.data.tokenizer import TextTokenizer
 
 UNKNOWN, SAFE, UNSAFE = 0, 1, 2
-NEIGHBOURS = ("a", "Z", "7", " ", "  ", "\n", ".", "'", "中", "\u0301", "€", "\t", "-", "ä")
-CONTEXTS = (
-    "{c}",
-    "{c}{c}",
-    "{c}{c}{c}{c}",
-    *(f"{n}{{c}}" for n in NEIGHBOURS),
-    *(f"{{c}}{n}" for n in NEIGHBOURS),
-    *(f"{n}{{c}}a" for n in NEIGHBOURS),
-    *("'l{c}", "'r{c}", "'v{c}", "'{c}l", "7{c}8", " {c} ", "\n{c}\n", "e\u0301{c}"),
-)
-"""A code point in every place where the rules of pre-tokenisers in use look at its class."""
+TRIED_AT_ONCE = 128
 
 
 class GigatokenEncoder:
@@ -52,19 +44,25 @@ class GigatokenEncoder:
             raise ValueError(
                 "gigatoken is not installed (pip install 'jllm-data[fast]')"
             ) from error
-        rules, self._nfc = _accepted_rules(tokenizer)
+        rules = json.loads(tokenizer.core.to_str())
+        self._nfc = _normalises(rules)
+        trial = trial_rules(rules)
         try:
-            self._backend: Any = load_hf_json(json.dumps(rules))
+            self._backend: Any = load_hf_json(json.dumps(_in_words_of_gigatoken(rules)))
+            in_trial = load_hf_json(json.dumps(_in_words_of_gigatoken(trial)))
         except (RuntimeError, ValueError) as error:
             first = str(error).splitlines()[0]
             raise ValueError(f"gigatoken cannot load it ({first})") from error
         self._core = tokenizer.core
+        self._cuts = Trial(trial, lambda text: in_trial.encode(text).tolist())
         self._words = AddedWords(tokenizer.added_words)
         self._verdicts = np.frombuffer(mmap.mmap(-1, 0x110000), np.uint8)
         self._learn(np.arange(128))
         self._unsafe_ascii = bytes(np.flatnonzero(self._verdicts[:128] == UNSAFE).tolist())
-        ordinary = [chr(c) for c in self._unsafe_ascii if chr(c).isprintable() or chr(c).isspace()]
-        if set(ordinary) - set("\x1c\x1d\x1e\x1f"):
+        ordinary = [
+            chr(c) for c in self._unsafe_ascii if chr(c).isprintable() or chr(c) in "\t\n\r"
+        ]
+        if ordinary:
             raise ValueError(f"gigatoken differs on ordinary text ({ordinary[0]!r})")
 
     def encode(self, text: str) -> np.ndarray:
@@ -74,7 +72,7 @@ class GigatokenEncoder:
     def suited(self, texts: Sequence[str]) -> np.ndarray:
         """Which texts (bool [N]) gigatoken encodes as `tokenizers` does."""
         foreign = [text for text in texts if not text.isascii()]
-        self._learn(np.unique(_code_points("".join(foreign))))
+        self._learn(_code_points("".join(foreign)))
         suited = np.ones(len(texts), bool)
         for number, text in enumerate(texts):
             if self._words.found_in(text):
@@ -90,51 +88,48 @@ class GigatokenEncoder:
 
     def _learn(self, code_points: np.ndarray) -> None:
         """Find the verdict on every code point of the array that has none yet."""
-        for point in code_points[self._verdicts[code_points] == UNKNOWN].tolist():
-            self._verdicts[point] = SAFE if self._agrees(chr(point)) else UNSAFE
-
-    def _agrees(self, character: str) -> bool:
-        if self._nfc and unicodedata.category(character) == "Cn":
-            return False
-        texts = [context.format(c=character) for context in CONTEXTS]
-        truth = self._core.encode_batch_fast(texts, add_special_tokens=False)
-        return all(
-            self._backend.encode(text).tolist() == expected.ids
-            for text, expected in zip(texts, truth, strict=True)
-        )
+        unknown = np.unique(code_points[self._verdicts[code_points] == UNKNOWN])
+        for at in range(0, len(unknown), TRIED_AT_ONCE):
+            points = unknown[at : at + TRIED_AT_ONCE].tolist()
+            alike = self._cuts.agree(points)
+            characters = [chr(point) for point in points]
+            truth = self._core.encode_batch_fast(characters, add_special_tokens=False)
+            for character, cut_alike, expected in zip(characters, alike, truth, strict=True):
+                safe = cut_alike and self._backend.encode(character).tolist() == expected.ids
+                if self._nfc and unicodedata.category(character) == "Cn":
+                    safe = False  # Python cannot say whether a text with it is normalised.
+                self._verdicts[ord(character)] = SAFE if safe else UNSAFE
 
 
 class AddedWords:
     """Looks for any of many words in a text: at every place where one of them could begin."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        by_first: dict[str, set[str]] = defaultdict(set)
+        by_beginning: dict[str, set[str]] = defaultdict(set)
         for word in words:
-            by_first[word[0]].add(word)
+            by_beginning[word[:2]].add(word)
+        self._firsts = sorted({word[0] for word in words})
         self._table = {
-            first: (sorted({len(word) for word in group}), frozenset(group))
-            for first, group in by_first.items()
+            beginning: (sorted({len(word) for word in group}), frozenset(group))
+            for beginning, group in by_beginning.items()
         }
 
     def found_in(self, text: str) -> bool:
         """Whether the text holds one of the words."""
-        for first, (lengths, group) in self._table.items():
+        for first in self._firsts:
             at = text.find(first)
             while at >= 0:
+                if first in self._table:
+                    return True
+                lengths, group = self._table.get(text[at : at + 2], ((), ()))
                 if any(text[at : at + length] in group for length in lengths):
                     return True
                 at = text.find(first, at + 1)
         return False
 
 
-def _accepted_rules(tokenizer: TextTokenizer) -> tuple[dict[str, Any], bool]:
-    """The tokenizer's rules as gigatoken is given them, and whether it normalises to NFC.
-
-    gigatoken wants a vocabulary entry for every byte: a missing one gets an id beyond the
-    vocabulary (`tokenizers` drops such a byte, so its code points come out as unsafe). Special
-    tokens are taken out, for they are not parsed from text.
-    """
-    rules = json.loads(tokenizer.core.to_str())
+def _normalises(rules: dict[str, Any]) -> bool:
+    """Whether the tokenizer normalises to NFC. Raises ValueError for rules that are not known."""
     model = rules["model"]
     if model["type"] != "BPE" or model.get("byte_fallback") or model.get("dropout"):
         raise ValueError("it is not a plain byte-level BPE tokenizer")
@@ -144,16 +139,26 @@ def _accepted_rules(tokenizer: TextTokenizer) -> tuple[dict[str, Any], bool]:
     steps = normalizer.get("normalizers", [normalizer])
     if [step["type"] for step in steps] not in ([], ["NFC"]):
         raise ValueError(f"its normaliser is {normalizer['type']}")
-    vocabulary: dict[str, int] = model["vocab"]
-    added = [token["id"] for token in rules["added_tokens"]]
-    beyond = max([*vocabulary.values(), *added]) + 1
-    for character in _byte_alphabet():
+    return bool(steps)
+
+
+def _in_words_of_gigatoken(rules: dict[str, Any]) -> dict[str, Any]:
+    """The rules of a tokenizer as gigatoken understands them.
+
+    It wants a vocabulary entry for every byte: a missing one gets an id beyond the vocabulary
+    (`tokenizers` drops such a byte, so its code points come out as unsafe). Special tokens are
+    taken out, for they are not parsed from text.
+    """
+    vocabulary: dict[str, int] = dict(rules["model"]["vocab"])
+    rules = {**rules, "model": {**rules["model"], "vocab": vocabulary}}
+    beyond = max([*vocabulary.values(), *(token["id"] for token in rules["added_tokens"])]) + 1
+    for character in byte_alphabet():
         if character not in vocabulary:
             vocabulary[character] = beyond
             beyond += 1
     rules["added_tokens"] = [token for token in rules["added_tokens"] if not token["special"]]
     _isolate_digits(rules)
-    return rules, bool(steps)
+    return rules
 
 
 def _isolate_digits(rules: dict[str, Any]) -> None:
@@ -171,12 +176,6 @@ def _isolate_digits(rules: dict[str, Any]) -> None:
     rules["pre_tokenizer"] = steps[1]
     plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
     rules["added_tokens"] += [{"id": n, "content": digit, **plain} for digit, n in digits.items()]
-
-
-def _byte_alphabet() -> list[str]:
-    """The 256 characters that stand for bytes in byte-level vocabularies (GPT-2's table)."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    return [chr(byte) for byte in shown] + [chr(256 + n) for n in range(256 - len(shown))]
 
 
 def _code_points(text: str) -> np.ndarray:

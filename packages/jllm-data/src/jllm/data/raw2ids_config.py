@@ -76,7 +76,7 @@ class Raw2IdsConfig:
         if self.output:
             return Path(self.output)
         source = Path(self.input)
-        tokenizer = Path(self.tokenizer.rstrip("/")).name
+        tokenizer = Path(self.tokenizer).absolute().name
         return source.parent / f"{source.stem if source.is_file() else source.name}_{tokenizer}"
 
 

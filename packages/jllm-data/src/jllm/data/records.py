@@ -141,6 +141,8 @@ def _messages_of(value: object) -> list[Message]:
             raise _Unusable("missing key", f'no key "messages"; found {_keys(value)}')
         if not isinstance(value["messages"], list):
             raise _Unusable("not a dialogue", f'"messages" is {_named(value["messages"])}')
+        if value.get("tools"):
+            raise _Unusable("unknown key", 'dialogues with "tools" are not read; leave them out')
         return [_message(item, number) for number, item in enumerate(value["messages"], 1)]
     if isinstance(value, list):
         return [_turn(item, number) for number, item in enumerate(value, 1)]

@@ -76,13 +76,13 @@ def find_sources(path: Path, *, chats: bool) -> tuple[list[Source], list[Path]]:
     ], passed_over
 
 
-def cut_units(source: Source, *, max_lines: int, max_bytes: int = UNIT_BYTES) -> Iterator[Unit]:
+def cut_units(source: Source, *, max_lines: int) -> Iterator[Unit]:
     """The units of a file, in order, together all its bytes."""
     start, line = 0, 1
     descriptor = os.open(source.path, os.O_RDONLY)
     try:
         while start < source.size:
-            block = _whole_records(descriptor, start, source, max_bytes)
+            block = _whole_records(descriptor, start, source, UNIT_BYTES)
             block = block[: _after_lines(block, source.layout, max_lines)]
             stop = start + len(block)
             yield Unit(

@@ -19,6 +19,7 @@ from enum import IntEnum
 from jinja2 import nodes
 
 from jllm.data.template_conditions import Conditions
+from jllm.data.template_nodes import constant_of, is_generation, is_index, key_of
 
 STRIPS = ("strip", "lstrip", "rstrip")
 
@@ -100,7 +101,7 @@ class _Interpreter:
                 self._for(node)
             case nodes.Assign():
                 self._assign(node.target, self._kind(node.node))
-            case nodes.CallBlock() if _is_generation(node):
+            case nodes.CallBlock() if is_generation(node):
                 self.statements(node.body)
             case nodes.Continue() | nodes.Break():
                 pass
@@ -216,7 +217,7 @@ class _Interpreter:
 
     def _member(self, node: nodes.Getitem | nodes.Getattr) -> Kind:
         """An item or attribute: `message['content']`, `messages[0]`, `ns.system`, `loop.first`."""
-        key = node.attr if isinstance(node, nodes.Getattr) else _constant(node.arg)
+        key = key_of(node)
         kind = self._kind(node.node)
         if kind == Kind.MESSAGES:
             if key == "content":
@@ -224,7 +225,7 @@ class _Interpreter:
             if isinstance(key, str):
                 _require(not hasattr(dict, key) and not hasattr(list, key))
                 return Kind.CLEAN
-            _require(isinstance(node, nodes.Getitem) and _is_index(node.arg))
+            _require(isinstance(node, nodes.Getitem) and is_index(node.arg))
             return Kind.MESSAGES
         _require(kind == Kind.CLEAN and key not in ("previtem", "nextitem", "changed"))
         if isinstance(node, nodes.Getitem):
@@ -252,8 +253,8 @@ class _Interpreter:
             kind = self._kind(callee.node)
             if kind == Kind.RAW and not node.args and callee.attr == "strip":
                 return Kind.RAW
-            if kind == Kind.RAW and node.args and isinstance(_constant(node.args[0]), str):
-                text = str(_constant(node.args[0]))
+            if kind == Kind.RAW and node.args and isinstance(constant_of(node.args[0]), str):
+                text = str(constant_of(node.args[0]))
                 self._guards.add(Guard(test="unstripped by", text=text, method=callee.attr))
                 return Kind.RAW
         if isinstance(callee, nodes.Name) and callee.name == "namespace" and not node.args:
@@ -276,30 +277,6 @@ class _Interpreter:
             return False
         self._guards.add(Guard(test=test, text=text))
         return True
-
-
-def _is_generation(node: nodes.CallBlock) -> bool:
-    """`{% generation %}…{% endgeneration %}`, which outputs its body as it is."""
-    callee = node.call.node
-    return isinstance(callee, nodes.ExtensionAttribute) and callee.name == "_generation_support"
-
-
-def _constant(node: nodes.Node) -> object:
-    return node.value if isinstance(node, nodes.Const) else None
-
-
-def _is_index(node: nodes.Node) -> bool:
-    """Whether an item's key is surely a number or a slice."""
-    match node:
-        case nodes.Slice() | nodes.Sub() | nodes.Neg():
-            return True
-        case nodes.Const():
-            return isinstance(node.value, int)
-        case nodes.Add():
-            return any(isinstance(_constant(side), int) for side in (node.left, node.right))
-        case nodes.Getattr():
-            return isinstance(node.node, nodes.Name) and node.node.name == "loop"
-    return False
 
 
 def _require(holds: bool) -> None:

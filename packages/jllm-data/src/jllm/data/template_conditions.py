@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from jinja2 import nodes
 
+from jllm.data.template_nodes import key_of
+
 TYPE_TESTS = {
     "string": True,
     "defined": True,
@@ -113,7 +115,7 @@ class Conditions:
         if node.args or node.name not in TYPE_TESTS:
             return None
         if isinstance(node.node, nodes.Getattr | nodes.Getitem):
-            key = _key(node.node)
+            key = key_of(node.node)
             if isinstance(key, str) and self._is_message(node.node.node):
                 if key in ("role", "content"):
                     return TYPE_TESTS[node.name]
@@ -122,7 +124,7 @@ class Conditions:
 
     def _member(self, node: nodes.Getattr | nodes.Getitem) -> bool | None:
         """The truth of `message.key` itself: undefined keys are false."""
-        key = _key(node)
+        key = key_of(node)
         if not isinstance(key, str) or not self._is_message(node.node):
             return None
         if key == "content":
@@ -144,7 +146,7 @@ class Conditions:
 
     def _possible_roles(self, node: nodes.Node) -> frozenset[str] | None:
         """The roles that `message.role` may have; None when `node` is something else."""
-        if not isinstance(node, nodes.Getattr | nodes.Getitem) or _key(node) != "role":
+        if not isinstance(node, nodes.Getattr | nodes.Getitem) or key_of(node) != "role":
             return None
         if not self._is_message(node.node):
             return None
@@ -157,9 +159,3 @@ class Conditions:
         if not possible & values:
             return False
         return True if possible <= values else None
-
-
-def _key(node: nodes.Getattr | nodes.Getitem) -> object:
-    if isinstance(node, nodes.Getattr):
-        return node.attr
-    return node.arg.value if isinstance(node.arg, nodes.Const) else None

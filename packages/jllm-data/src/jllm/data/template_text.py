@@ -37,6 +37,8 @@ class Piece:
     trained: bool
     ends_answer: bool = False
     parts: tuple[str | int, ...] = ()
+    constant: bool = False
+    """Text that is the same in every dialogue."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +73,15 @@ class Example:
                 words = _strip_beside(text, start, stop, found, tokenizer)
             inside = any(span.start <= start and stop <= span.stop for span in answers)
             if number is not None or words:
+                parts = _parts(words) if marked else (words,)
                 pieces.append(
                     Piece(
                         text=words,
                         special_id=number,
                         trained=inside,
                         ends_answer=any(stop == span.stop for span in answers),
-                        parts=_parts(words) if marked else (words,),
+                        parts=parts,
+                        constant=marked and number is None and len(parts) == 1,
                     )
                 )
         return Example(pieces=tuple(pieces))
@@ -104,8 +108,16 @@ class Filled:
     contents: Sequence[str] = ()
 
     def texts(self) -> list[str]:
-        """The texts to encode, in order: every piece that is not a special token."""
+        """The texts of all pieces that are not special tokens, in order."""
         return [self._filled(piece) for piece in self.example.pieces if piece.special_id is None]
+
+    def changing_texts(self) -> list[str]:
+        """The same without the pieces that are constant."""
+        return [
+            self._filled(piece)
+            for piece in self.example.pieces
+            if piece.special_id is None and not piece.constant
+        ]
 
     def whole(self) -> str:
         """The text of all pieces."""
@@ -120,10 +132,16 @@ class Filled:
 
 def difference(prompt: str, text: str) -> str:
     """Where two texts part, for a message to a person."""
+    prompt, text = readable(prompt), readable(text)
     pairs = enumerate(zip(prompt, text, strict=False))
     at = next((n for n, (a, b) in pairs if a != b), min(len(prompt), len(text)))
     return f"after {prompt[max(0, at - 40) : at]!r} the prompt has {prompt[at : at + 40]!r}, " \
            f"the text {text[at : at + 40]!r}"  # fmt: skip
+
+
+def readable(text: str) -> str:
+    """The text with marks for contents put into words."""
+    return MARKED.sub(lambda found: f"⟨message {int(found[1]) + 1}⟩", text)
 
 
 def _strip_beside(

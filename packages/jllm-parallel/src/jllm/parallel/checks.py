@@ -3,6 +3,7 @@ starts."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from jllm.parallel.config import TrainConfig
@@ -53,11 +54,16 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
             "--num_train_epochs 0 trains nothing: give --output_dir to write the model, "
             "or --eval_data"
         )
-    if config.only_ckpt_model and config.resume_ckpt and config.resume_ckpt == config.checkpoint:
+    if config.only_ckpt_model and same_folder(config):
         yield (
             "--only_ckpt_model would fill --resume_ckpt with checkpoints that cannot be resumed: "
             "drop it"
         )
+    for flag in ("checkpoint", "log_dir"):
+        if config.output_dir and getattr(config, flag):
+            out, other = Path(config.output_dir).resolve(), Path(getattr(config, flag)).resolve()
+            if out == other or out in other.parents:
+                yield f"--output_dir {out} and --{flag}: take two folders, none inside the other"
     for flag in (
         "pipe_parallel_size",
         "micro_batch_size",
@@ -109,6 +115,14 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
                 f"× --micro_batch_size {micro}: take "
                 + (f"{below} or {above}" if below else f"{above}")
             )
+
+
+def same_folder(config: TrainConfig) -> bool:
+    """Says whether the run saves on where it resumes from: a folder, or a checkpoint in it."""
+    if not (config.checkpoint and config.resume_ckpt):
+        return False
+    saved, resumed = Path(config.checkpoint).resolve(), Path(config.resume_ckpt).resolve()
+    return saved in (resumed, resumed.parent)
 
 
 def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:

@@ -164,7 +164,11 @@ def _from_yaml(path: Path) -> Iterator[str]:
             near = difflib.get_close_matches(str(key), known, n=1)
             mend = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"--config {path}: unknown key {key!r}{mend}")
+        if isinstance(value, Mapping | list):
+            raise ValueError(f"--config {path}: {key}: expected one value, found {value!r}")
         if isinstance(value, bool):
             yield f"--{key}" if value else f"--no_{key}"
+        elif value is None:
+            continue
         else:
             yield from (f"--{key}", str(value))

@@ -34,8 +34,7 @@ def select(kind: str, local_rank: int) -> torch.device:
     Raises:
         ValueError: the device asked for is not there.
     """
-    if kind == "auto":
-        kind = next((k for k in ("cuda", "npu") if _present(k)), "cpu")
+    kind = kind_of(kind)
     if kind == "cpu":
         return torch.device("cpu")
     if not _present(kind):
@@ -49,6 +48,13 @@ def select(kind: str, local_rank: int) -> torch.device:
     device = torch.device(kind, local_rank)
     module.set_device(device)
     return device
+
+
+def kind_of(flag: str) -> str:
+    """Resolves --device: auto is cuda or npu where there is one."""
+    if flag != "auto":
+        return flag
+    return next((kind for kind in ("cuda", "npu") if _present(kind)), "cpu")
 
 
 def _present(kind: str) -> bool:
@@ -71,9 +77,11 @@ def backend(device: torch.device) -> str:
     return _BACKENDS[device.type]
 
 
-def default_dtype(device: torch.device) -> torch.dtype:
-    """Gives the type that --dtype auto means."""
-    return torch.float32 if device.type == "cpu" else torch.bfloat16
+def dtype_of(flag: str, kind: str) -> torch.dtype:
+    """Resolves --dtype for a kind of device: auto is float32 on CPU, bfloat16 elsewhere."""
+    if flag == "auto":
+        return torch.float32 if kind == "cpu" else torch.bfloat16
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[flag]
 
 
 def synchronize(device: torch.device) -> None:

@@ -32,7 +32,7 @@ def events(
             last.
         save: whether to save: then also after the last step.
     """
-    if evaluate and first in (0, total):
+    if evaluate and first == 0:
         yield Event("evaluate", first)
     for step in range(first, total):
         yield Event("train", step)

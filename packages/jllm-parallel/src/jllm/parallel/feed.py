@@ -147,7 +147,7 @@ class Feed:
         if not (failed or total) and name == "train":
             failure = ValueError(f"step {step + 1} of {name} data has no trained token")
         if failed or failure:
-            self._to_others(torch.tensor([-1, 0, 0], dtype=torch.int64))
+            self._to_others(torch.tensor([-1, 0], dtype=torch.int64))
             raise failure or ValueError(
                 "the reader of another replica failed; its message is above"
             )
@@ -172,7 +172,7 @@ class Feed:
             join_bounds(batch.bounds[m * rows : (m + 1) * rows], shape.length) for m in range(count)
         ]
         flat = torch.tensor([b for bound in bounds for b in bound], dtype=torch.int32)
-        self._to_others(torch.tensor([len(flat), total, 0], dtype=torch.int64))
+        self._to_others(torch.tensor([len(flat), total], dtype=torch.int64))
         self._to_others(flat)
         pp = self._mesh.pp
         if pp.size > 1:
@@ -186,9 +186,9 @@ class Feed:
 
     def _receive(self, name: str, step: int) -> StepData:
         source, group = self._mesh.pp.ranks[0], self._mesh.feed_pipeline
-        header = torch.zeros(3, dtype=torch.int64)
+        header = torch.zeros(2, dtype=torch.int64)
         dist.recv(header, source, group=group)
-        size, total, _ = header.tolist()
+        size, total = header.tolist()
         if size < 0:
             raise ValueError("the reader of this pipeline failed; its message is above")
         flat = torch.zeros(size, dtype=torch.int32)

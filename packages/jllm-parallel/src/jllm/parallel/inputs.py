@@ -5,6 +5,7 @@ A pure value comes out, the same on every process. Costs the footers of the data
 """
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jllm.models.config import DecoderConfig
 from jllm.models.families import read_config
 from jllm.parallel.checkpoint.folder import find, survey
 from jllm.parallel.checkpoint.state import read_state
-from jllm.parallel.checks import Layout, layout, resume_problems, total_steps
+from jllm.parallel.checks import Layout, layout, resume_problems, same_folder, total_steps
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.feed import StepShape
 
@@ -27,6 +28,8 @@ class Inputs:
     model: DecoderConfig
     model_dir: Path
     """Source of config.json, tokenizer files and the rest of the model directory."""
+    dtype: str
+    """Type of the weights, as --dtype; where nothing is trained, auto is that of the files."""
     weights_dir: Path | None
     """Where the weights come from; None for random ones."""
     checkpoints: tuple[Path, ...]
@@ -58,6 +61,9 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
         for name, path in (("train", config.train_data), ("eval", config.eval_data))
         if path
     }
+    for name, data in datasets.items():
+        if not data.num_rows:
+            raise ValueError(f"--{name}_data: holds no rows; convert some data first")
     shapes = {name: step_shape(config, sizes, name, data) for name, data in datasets.items()}
     steps, state = 0, None
     if train := datasets.get("train"):
@@ -85,22 +91,21 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
             f"--resume_ckpt: {resume_dir} is {first} steps on, this run has {steps}: "
             "raise --num_train_epochs or --max_steps"
         )
-    if config.checkpoint and not config.resume_ckpt and survey(Path(config.checkpoint))[0]:
+    if config.checkpoint and not same_folder(config) and survey(Path(config.checkpoint))[0]:
         raise ValueError(
-            f"--checkpoint {config.checkpoint} holds the checkpoints of an earlier run: continue "
+            f"--checkpoint {config.checkpoint} holds the checkpoints of another run: continue "
             f"it with --resume_ckpt {config.checkpoint}, or name another folder"
         )
-    if (
-        config.output_dir
-        and Path(config.output_dir).is_dir()
-        and any(Path(config.output_dir).iterdir())
-    ):
-        raise ValueError(f"--output_dir {config.output_dir}: is not empty; name a new directory")
+    output = Path(config.output_dir)
+    if config.output_dir and output.exists() and not _is_empty_folder(output):
+        raise ValueError(f"--output_dir {output}: is there already; name a new directory")
+    weights_dir = found or (None if config.init else Path(config.model))
     return Inputs(
         layout=sizes,
         model=model,
         model_dir=Path(config.model),
-        weights_dir=found or (None if config.init else Path(config.model)),
+        weights_dir=weights_dir,
+        dtype=_stored_dtype(weights_dir) if config.dtype == "auto" and not steps else config.dtype,
         checkpoints=(found,) if found else (),
         resume_dir=resume_dir,
         datasets=datasets,
@@ -115,13 +120,23 @@ def step_shape(config: TrainConfig, sizes: Layout, name: str, data: Dataset) -> 
     """Gives the sizes of a data set's steps; an evaluation has no more micro-batches than rows."""
     count = sizes.micro_batches
     if name == "eval":
-        count = min(
-            max(count, 4 * sizes.stages),
-            -(-data.num_rows // (sizes.replicas * config.micro_batch_size)),
-        )
+        count = min(count, -(-data.num_rows // (sizes.replicas * config.micro_batch_size)))
     return StepShape(micro_batches=count, rows=config.micro_batch_size, length=data.max_len - 1)
 
 
 def rows_per_step(shape: StepShape, sizes: Layout) -> int:
     """Rows of a global batch."""
     return shape.micro_batches * shape.rows * sizes.replicas
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _stored_dtype(model_dir: Path | None) -> str:
+    """Reads the type of a model directory's weights; "auto" where it names none that is trained."""
+    if model_dir is None:
+        return "auto"
+    values = json.loads((model_dir / "config.json").read_text())
+    found = values.get("dtype", values.get("torch_dtype"))
+    return found if found in ("float32", "bfloat16") else "auto"

@@ -17,7 +17,7 @@ from jllm.models.stage import Stage
 from jllm.parallel import device as devices
 from jllm.parallel import mesh as meshes
 from jllm.parallel.checkpoint.folder import open_checkpoint
-from jllm.parallel.checkpoint.group import Alone, Group, ProcessGroup, on_all
+from jllm.parallel.checkpoint.group import Alone, Group, ProcessGroup, on_all, on_first
 from jllm.parallel.checkpoint.verify import verify
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.events import events
@@ -48,12 +48,11 @@ def run_job(config: TrainConfig, launch: Launch) -> bool:
     device = devices.select(config.device, launch.local_rank)
     devices.set_threads(config.threads, launch.local_world_size)
     meshes.start(launch, device, config.timeout)
-    try:
-        mesh = meshes.build(inputs.layout.stages, inputs.layout.replicas, device)
-        return Job(config, inputs, mesh, cuts, device).run()
-    finally:
-        if launch.world_size > 1:
-            dist.destroy_process_group()
+    mesh = meshes.build(inputs.layout.stages, inputs.layout.replicas, device, config.timeout)
+    ended = Job(config, inputs, mesh, cuts, device).run()
+    if launch.world_size > 1:  # not after an error: it may wait for processes that have ended
+        dist.destroy_process_group()
+    return ended
 
 
 class Job:
@@ -69,10 +68,10 @@ class Job:
     ) -> None:
         """Builds this process's stage and loads it. Collective."""
         self._config, self._inputs, self._mesh, self._device = config, inputs, mesh, device
-        group: Group = ProcessGroup(mesh.world.control) if mesh.world.control else Alone()
-        dtype = devices.default_dtype(device)
-        if config.dtype != "auto":
-            dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
+        group: Group = ProcessGroup(mesh.world.group) if mesh.world.group else Alone()
+        self._locks: list[TextIO] = []
+        on_first(group, lambda: self._lock(config))
+        dtype = devices.dtype_of(inputs.dtype, device.type)
         stage = Stage(
             inputs.model,
             range(cuts[mesh.pp.rank], cuts[mesh.pp.rank + 1]),
@@ -83,16 +82,15 @@ class Job:
         )
         for path in inputs.checkpoints:
             on_all(group, functools.partial(verify, open_checkpoint(path), group.rank, group.size))
-        fill(stage, inputs.model, inputs.weights_dir, config.seed)
+        on_all(group, lambda: fill(stage, inputs.model, inputs.weights_dir, config.seed))
         self._run = Run(config, inputs, mesh, stage, device)
-        if inputs.resume_dir:
-            load_optimizer(
-                self._run.optimizer, stage, inputs.model, inputs.resume_dir, inputs.first_step
-            )
+        optimizer, resume_dir = self._run.optimizer, inputs.resume_dir
+        if optimizer and resume_dir:
+            on_all(group, lambda: load_optimizer(optimizer, stage, inputs.model, resume_dir))
+            optimizer.load(inputs.first_step)
         self._saver = Saver(config, inputs, stage, self._run.optimizer, mesh, group)
-        self._reporter = self._lock = None
+        self._reporter = None
         if mesh.world.rank == 0:
-            self._lock = lock(log_folder(config))
             self._reporter = Reporter(
                 log_folder(config), first_step=inputs.first_step, total_steps=inputs.total_steps
             )
@@ -126,6 +124,7 @@ class Job:
                     self._save(event.step)
                 elif self._train(event.step):
                     self._save_early(event.step + 1)
+                    self._run.close()
                     return False
             if config.output_dir:
                 self._say(f"writing the model to {config.output_dir}")
@@ -134,9 +133,16 @@ class Job:
             return True
         finally:
             restore()
-            if self._reporter and self._lock:
+            if self._reporter:
                 self._reporter.close()
-                self._lock.close()
+            for held in self._locks:
+                held.close()
+
+    def _lock(self, config: TrainConfig) -> None:
+        folders = {log_folder(config).resolve()}
+        if config.checkpoint:
+            folders.add(Path(config.checkpoint).resolve())
+        self._locks.extend(map(lock, sorted(folders)))
 
     def _train(self, step: int) -> bool:
         start = time.perf_counter()

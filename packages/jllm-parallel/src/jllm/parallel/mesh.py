@@ -24,9 +24,7 @@ class Axis:
     ranks: tuple[int, ...] = (0,)
     """Global ranks along the axis, through this process."""
     group: dist.ProcessGroup | None = None
-    """Group of the device's back end."""
-    control: dist.ProcessGroup | None = None
-    """Group of the same processes for host tensors on the main thread."""
+    """Group of the device's back end; the world's is for host tensors."""
 
     @property
     def size(self) -> int:
@@ -70,11 +68,12 @@ def replica_ranks(stage: int, stages: int, replicas: int) -> tuple[int, ...]:
     return tuple(range(stage, stages * replicas, stages))
 
 
-def build(stages: int, replicas: int, device: torch.device) -> Mesh:
+def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 3600) -> Mesh:
     """Makes the groups. Every process calls it with the same sizes, after `start`."""
     if stages * replicas == 1:
         return Mesh()
     rank, backend = dist.get_rank(), devices.backend(device)
+    timeout = datetime.timedelta(seconds=timeout_s)  # a new group does not inherit it
     replica, stage = divmod(rank, stages)
 
     def groups(cuts: Sequence[tuple[int, ...]], name: str) -> dist.ProcessGroup | None:
@@ -82,7 +81,7 @@ def build(stages: int, replicas: int, device: torch.device) -> Mesh:
         mine = None
         for ranks in cuts:
             if len(ranks) > 1:
-                made = dist.new_group(list(ranks), backend=name)
+                made = dist.new_group(list(ranks), timeout, name)
                 if rank in ranks:
                     assert isinstance(made, dist.ProcessGroup)
                     mine = made
@@ -95,9 +94,7 @@ def build(stages: int, replicas: int, device: torch.device) -> Mesh:
     world = tuple(range(stages * replicas))
     own_ends = next((e for e in ends if rank in e), (rank,))
     return Mesh(
-        world=Axis(
-            rank=rank, ranks=world, group=groups([world], backend), control=groups([world], control)
-        ),
+        world=Axis(rank=rank, ranks=world, group=groups([world], control)),
         pp=Axis(rank=stage, ranks=pipelines[replica], group=groups(pipelines, backend)),
         dp=Axis(rank=replica, ranks=copies[stage], group=groups(copies, backend)),
         ends=Axis(rank=own_ends.index(rank), ranks=own_ends, group=groups(ends, backend)),
@@ -112,5 +109,4 @@ def start(launch: Launch, device: torch.device, timeout_s: int) -> None:
         dist.init_process_group(
             devices.backend(device),
             timeout=datetime.timedelta(seconds=timeout_s),
-            device_id=None if device.type == "cpu" else device,
         )

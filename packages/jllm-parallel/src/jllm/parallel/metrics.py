@@ -4,6 +4,7 @@ Only one process of a job makes these. A resumed run drops the lines of steps th
 so the file holds each step once.
 """
 
+import itertools
 import json
 import os
 import time
@@ -20,14 +21,20 @@ class MetricsFile:
     each evaluation."""
 
     def __init__(self, path: Path, first_step: int) -> None:
-        """Opens the file for appending, without lines of steps after `first_step` steps."""
+        """Opens the file for appending, without lines of steps after `first_step` steps.
+
+        With no step done this is another run: the file of the one before is kept as
+        `metrics.<n>.jsonl`.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if path.exists() and not first_step:
+            _set_aside(path)
+        elif path.exists():
             kept = "".join(
                 line + "\n" for line in path.read_text().splitlines() if _step(line) <= first_step
             )
             temporary = path.with_suffix(".tmp")
-            temporary.write_text(kept if first_step else "")
+            temporary.write_text(kept)
             os.replace(temporary, path)
         self._file = path.open("a")
 
@@ -39,6 +46,11 @@ class MetricsFile:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+
+def _set_aside(path: Path) -> None:
+    taken = (path.with_suffix(f".{n}.jsonl") for n in itertools.count(1))
+    path.rename(next(name for name in taken if not name.exists()))
 
 
 def _step(line: str) -> float:

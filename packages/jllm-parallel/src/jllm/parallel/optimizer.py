@@ -92,8 +92,8 @@ class ShardedAdamW:
         counts = torch.zeros(pp.size, dtype=torch.int64)
         if self._mesh.dp.rank == 0:
             counts[pp.rank] = len(self.names)
-        if self._mesh.world.control is not None:
-            dist.all_reduce(counts, group=self._mesh.world.control)
+        if self._mesh.world.group is not None:
+            dist.all_reduce(counts, group=self._mesh.world.group)
         return int(counts[: pp.rank].sum()), int(counts.sum())
 
     def step(self, learning_rate: float, sums: Sequence[float] = ()) -> tuple[float, list[float]]:
@@ -149,8 +149,8 @@ class ShardedAdamW:
         if self._remote and self._remote == self._head:
             squares[self._slot + self.names.index(self._remote)] = 0.0
         squares[self._slots :] = torch.tensor(sums, dtype=torch.float64)
-        if self._mesh.world.control is not None:
-            dist.all_reduce(squares, group=self._mesh.world.control)
+        if self._mesh.world.group is not None:
+            dist.all_reduce(squares, group=self._mesh.world.group)
         values = squares.tolist()
         return math.sqrt(math.fsum(values[: self._slots])), values[self._slots :]
 
@@ -167,12 +167,6 @@ class ShardedAdamW:
         self._set_states(step, self.states())
         if not self.in_place:
             all_gather([self.masters[n] for n in self.names], self._parameters, self._mesh.dp)
-
-    def refresh_masters(self) -> None:
-        """Takes the master weights from the parameters, after those were loaded."""
-        for name, parameter in zip(self.names, self._parameters, strict=True):
-            if not self.in_place:
-                self.masters[name].copy_(self._master(parameter, self.rows[name]))
 
     def _set_states(self, step: int, states: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         for name, master in self.masters.items():

@@ -5,6 +5,7 @@ from rich.console import Console
 from jllm.models.flops import parameter_count, unit_costs
 from jllm.parallel.checks import Layout
 from jllm.parallel.config import TrainConfig
+from jllm.parallel.device import dtype_of, kind_of
 from jllm.parallel.inputs import Inputs
 from jllm.parallel.partition.costs import Memory, UnitCost
 from jllm.parallel.partition.method import partition
@@ -13,11 +14,16 @@ from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.communication import Plan
 from jllm.parallel.schedule.generate import GENERATORS
 
+PLAIN_WIDTH = 110
+"""Columns of what goes to a file instead of a terminal."""
 
-def costs(inputs: Inputs, recompute_interval: int) -> tuple[UnitCost, ...]:
+
+def costs(config: TrainConfig, inputs: Inputs) -> tuple[UnitCost, ...]:
     """Gives each unit's costs for one micro-batch; documents are taken to fill their rows."""
     shape = next(iter(inputs.shapes.values()), None)
     tokens, length = (shape.tokens, shape.length) if shape else (1, 1)
+    width = dtype_of(inputs.dtype, kind_of(config.device)).itemsize
+    recompute_interval = config.checkpoint_grad_interval
     return tuple(
         UnitCost(
             name=cost.name,
@@ -30,7 +36,7 @@ def costs(inputs: Inputs, recompute_interval: int) -> tuple[UnitCost, ...]:
                 else cost.activation_bytes
             ),
         )
-        for unit, cost in enumerate(unit_costs(inputs.model, tokens, length))
+        for unit, cost in enumerate(unit_costs(inputs.model, tokens, length, value_bytes=width))
     )
 
 
@@ -41,7 +47,8 @@ def plan_of(config: TrainConfig, sizes: Layout) -> Plan:
 
 def memory_of(config: TrainConfig, inputs: Inputs) -> Memory:
     """Says what a process holds for each parameter, and how many micro-batches' activations."""
-    narrow, replicas = config.dtype == "bfloat16", inputs.layout.replicas
+    replicas = inputs.layout.replicas
+    narrow = dtype_of(inputs.dtype, kind_of(config.device)).itemsize == 2
     weight_and_gradient = 2 + 4 if narrow else 4 + 4
     moments_and_master = 12 if narrow or replicas > 1 else 8
     live = plan_of(config, inputs.layout).schedule.live_bound
@@ -55,7 +62,7 @@ def boundaries(config: TrainConfig, inputs: Inputs) -> tuple[int, ...]:
     Raises:
         ValueError: --partition_method or --pipe_parallel_size does not fit the model.
     """
-    unit_costs = costs(inputs, config.checkpoint_grad_interval)
+    unit_costs = costs(config, inputs)
     stages, memory = inputs.layout.stages, memory_of(config, inputs)
     return partition(config.partition_method, unit_costs, stages, memory=memory)
 
@@ -63,6 +70,8 @@ def boundaries(config: TrainConfig, inputs: Inputs) -> tuple[int, ...]:
 def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -> None:
     """Prints the layout, the partition and the length of the run to standard error."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     sizes = inputs.layout
     console.print(
         f"model      {config.model}: {parameter_count(inputs.model):,} parameters, "
@@ -79,7 +88,7 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
     left = inputs.total_steps - inputs.first_step
     console.print(f"steps      {left:,} of {inputs.total_steps:,}")
     if sizes.stages > 1:
-        unit_costs = costs(inputs, config.checkpoint_grad_interval)
+        unit_costs = costs(config, inputs)
         plan, memory = plan_of(config, sizes), memory_of(config, inputs)
         rows = stage_rows(cuts, unit_costs, plan, memory)
         console.print(partition_table(config.partition_method, cuts, rows))

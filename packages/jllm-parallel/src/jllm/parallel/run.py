@@ -57,15 +57,7 @@ class Run:
         Collective."""
         self.config, self.inputs, self.mesh, self.stage = config, inputs, mesh, stage
         self.device = device
-        self.optimizer = ShardedAdamW(
-            list(stage.named_parameters()),
-            mesh,
-            tied=tied_parameters(inputs.model),
-            betas=(config.adam_beta1, config.adam_beta2),
-            epsilon=config.adam_epsilon,
-            weight_decay=config.weight_decay,
-            max_norm=config.max_grad_norm,
-        )
+        self.optimizer = self._make_optimizer() if inputs.total_steps else None
         self._compute = TrainingStage(stage, device)
         self._executed = ModuleStage(self._compute)
         self._plans = self._make_plans()
@@ -74,6 +66,18 @@ class Run:
             self._readers(), mesh, shapes=inputs.shapes, vocabulary=inputs.model.vocab_size
         )
         self._requests: Iterator[tuple[str, int]] = iter(())
+
+    def _make_optimizer(self) -> ShardedAdamW:
+        config = self.config
+        return ShardedAdamW(
+            list(self.stage.named_parameters()),
+            self.mesh,
+            tied=tied_parameters(self.inputs.model),
+            betas=(config.adam_beta1, config.adam_beta2),
+            epsilon=config.adam_epsilon,
+            weight_decay=config.weight_decay,
+            max_norm=config.max_grad_norm,
+        )
 
     def _make_plans(self) -> dict[str, RankPlan]:
         sizes, makers = self.inputs.layout, {"train": GENERATORS[self.config.schedule]}
@@ -148,6 +152,7 @@ class Run:
         Raises:
             ValueError: the data are wrong, or the gradient is not finite.
         """
+        assert self.optimizer is not None
         data = self._compute_next("train")
         rate = learning_rate(
             step,
@@ -180,8 +185,10 @@ class Run:
             tokens += self._compute_next("eval").trained_tokens
             loss += self._loss()
         total = torch.tensor([loss], dtype=torch.float64)
-        if self.mesh.world.control is not None:
-            dist.all_reduce(total, group=self.mesh.world.control)
+        if self.mesh.world.group is not None:
+            dist.all_reduce(total, group=self.mesh.world.group)
+        if not tokens:
+            raise ValueError("--eval_data: no row has a trained token")
         return total.item() / tokens, tokens
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from jllm.models.weights.slices import Slice, rows, shapes
 from jllm.parallel.checkpoint.atomic import sync_directory
 from jllm.parallel.checkpoint.contents import CheckpointContents, Held, model_files
 from jllm.parallel.checkpoint.group import Group, on_first
-from jllm.parallel.checkpoint.load import load_states
+from jllm.parallel.checkpoint.load import has_state, load_states
 from jllm.parallel.checkpoint.save import save_checkpoint
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.gradients import Rows, rows_of
@@ -40,18 +40,20 @@ def fill(stage: Stage, config: DecoderConfig, weights_dir: Path | None, seed: in
 
 
 def load_optimizer(
-    optimizer: ShardedAdamW, stage: Stage, config: DecoderConfig, checkpoint: Path, step: int
+    optimizer: ShardedAdamW, stage: Stage, config: DecoderConfig, checkpoint: Path
 ) -> None:
-    """Takes moments and master weights from a checkpoint made on any layout."""
+    """Fills moments and master weights from a checkpoint made on any layout.
+
+    `optimizer.load` has to follow.
+    """
     table = weight_table(config, stage.unit_range)
     slices = tuple(_own_rows(table, optimizer.rows))
     wanted: dict[str, Mapping[str, Tensor]] = {
         name: _valid(tensors, optimizer.rows) for name, tensors in optimizer.states().items()
     }
-    if not optimizer.in_place:
+    if not optimizer.in_place or has_state(checkpoint, "master"):
         wanted["master"] = _valid(optimizer.masters, optimizer.rows)
     load_states(checkpoint, {name: (slices, tensors) for name, tensors in wanted.items()})
-    optimizer.load(step)
 
 
 def checkpoint_contents(
@@ -61,7 +63,7 @@ def checkpoint_contents(
     *,
     step: int,
     state: Mapping[str, Any] | None,
-    source: Path,
+    files: Mapping[str, bytes],
     share: Mapping[str, Rows],
 ) -> CheckpointContents:
     """Describes what this process has to save.
@@ -72,7 +74,7 @@ def checkpoint_contents(
         config: of the whole model.
         step: optimizer steps done.
         state: where the run stands; None saves the model alone.
-        source: the model directory whose config.json and tokenizer files go along.
+        files: config.json and the tokenizer's files, which go along.
         share: the rows of each parameter that this replica saves.
     """
     table = weight_table(config, stage.unit_range, for_saving=True)
@@ -94,7 +96,7 @@ def checkpoint_contents(
             for name, tensors in states.items()
         },
         state=state,
-        files=model_files(source, dtype),
+        files=files,
     )
 
 
@@ -116,13 +118,15 @@ class Saver:
         config: TrainConfig,
         inputs: Inputs,
         stage: Stage,
-        optimizer: ShardedAdamW,
+        optimizer: ShardedAdamW | None,
         mesh: Mesh,
         group: Group,
     ) -> None:
-        """Remembers what to save; `group` is of all processes."""
+        """Remembers what to save, and the model directory's small files; `group` is of all."""
         self._config, self._inputs, self._group = config, inputs, group
         self._stage, self._optimizer = stage, optimizer
+        dtype = next(stage.parameters()).dtype
+        self._files = model_files(inputs.model_dir, dtype) if group.rank == 0 else {}
         saved = {s.parameter for s in weight_table(inputs.model, stage.unit_range, for_saving=True)}
         self._share = {
             name: rows_of(len(parameter), mesh.dp.size, mesh.dp.rank)
@@ -165,7 +169,7 @@ class Saver:
             self._inputs.model,
             step=step,
             state={**state, "step": step} if state and with_state else None,
-            source=self._inputs.model_dir,
+            files=self._files,
             share=self._share,
         )
 

@@ -33,14 +33,21 @@ class WeightFiles:
 def open_weights(directory: Path, stem: str = "model") -> WeightFiles:
     """Read the headers of `<stem>.safetensors`, or of all files named by its index.
 
-    Raises ValueError where there are no such files, where the index names a file or a tensor that
-    is not there, and for damaged files. Reads headers alone.
+    Raises ValueError where there are no such files or both, where the index names a file or a
+    tensor that is not there, and for damaged files. Reads headers alone.
     """
     single, index = directory / f"{stem}.safetensors", directory / index_name(stem)
+    if single.exists() and index.exists():
+        raise ValueError(
+            f"{directory}: holds both {single.name} and {index.name}, which may be two models; "
+            "remove the one that is old"
+        )
     if index.exists():
         return WeightFiles(directory=directory, tensors=_indexed(directory, index))
     if not single.exists():
-        raise ValueError(f"{directory}: holds neither {single.name} nor {index.name}")
+        pickled = any(directory.glob("*.bin"))
+        mend = "; save it again with safe_serialization=True" if pickled else ""
+        raise ValueError(f"{directory}: holds neither {single.name} nor {index.name}{mend}")
     entries = read_header(single).items()
     return WeightFiles(directory=directory, tensors={name: (single, e) for name, e in entries})
 

@@ -11,6 +11,11 @@ from jllm.parallel.checkpoint.contents import STATE_NAMES
 from jllm.parallel.checkpoint.state import TRAINER
 
 
+def has_state(checkpoint: Path, name: str) -> bool:
+    """Say whether a checkpoint keeps a state in files of its own."""
+    return any((checkpoint / TRAINER).glob(f"{name}*.safetensors"))
+
+
 def load_states(
     checkpoint: Path, wanted: Mapping[str, tuple[Iterable[Slice], Mapping[str, Tensor]]]
 ) -> None:
@@ -23,8 +28,7 @@ def load_states(
     """
     for name, (slices, tensors) in wanted.items():
         assert name in STATE_NAMES, name
-        apart = any((checkpoint / TRAINER).glob(f"{name}*.safetensors"))
-        if name == "master" and not apart:
+        if name == "master" and not has_state(checkpoint, name):
             load_slices(checkpoint, slices, tensors)
         else:
             load_slices(checkpoint / TRAINER, slices, tensors, stem=name)

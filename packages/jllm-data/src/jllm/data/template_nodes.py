@@ -1,0 +1,35 @@
+"""What single nodes of a Jinja syntax tree say: constants, keys, indexes."""
+
+from __future__ import annotations
+
+from jinja2 import nodes
+
+
+def is_generation(node: nodes.CallBlock) -> bool:
+    """`{% generation %}…{% endgeneration %}`, which outputs its body as it is."""
+    callee = node.call.node
+    return isinstance(callee, nodes.ExtensionAttribute) and callee.name == "_generation_support"
+
+
+def constant_of(node: nodes.Node) -> object:
+    """The value of a constant; None for everything else."""
+    return node.value if isinstance(node, nodes.Const) else None
+
+
+def is_index(node: nodes.Node) -> bool:
+    """Whether an item's key is surely a number or a slice."""
+    match node:
+        case nodes.Slice() | nodes.Sub() | nodes.Neg():
+            return True
+        case nodes.Const():
+            return isinstance(node.value, int)
+        case nodes.Add():
+            return any(isinstance(constant_of(side), int) for side in (node.left, node.right))
+        case nodes.Getattr():
+            return isinstance(node.node, nodes.Name) and node.node.name == "loop"
+    return False
+
+
+def key_of(node: nodes.Getattr | nodes.Getitem) -> object:
+    """The key of `value.key` or `value['key']`; None where it is not constant."""
+    return node.attr if isinstance(node, nodes.Getattr) else constant_of(node.arg)

@@ -1,0 +1,144 @@
+"""Ids and mask of chats are those that rendering and tokenising by hand gives."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jllm.data.chat_documents import ChatEncoder
+from jllm.data.chat_template import ChatTemplate
+from jllm.data.encoder import make_encoder
+from jllm.data.records import Chat
+from tokenizer_helpers import TEMPLATES, toy_tokenizer
+
+Messages = list[dict[str, str]]
+WORDS = st.text(st.sampled_from("ab 12\n\t.,'éß中🙂{}%<|>\\\"&"), max_size=24)
+
+
+@st.composite
+def dialogues(draw: st.DrawFn) -> Messages:
+    """A dialogue of one to three questions and answers, perhaps with a system prompt."""
+    messages = [{"role": "system", "content": draw(WORDS)}] if draw(st.booleans()) else []
+    for _ in range(draw(st.integers(1, 3))):
+        messages.append({"role": "user", "content": draw(WORDS)})
+        messages.append({"role": "assistant", "content": draw(WORDS)})
+    return messages
+
+
+def encoder_of(
+    name: str, *, fast: bool = True, max_len: int = 10_000, **variables: Any
+) -> ChatEncoder:
+    tokenizer = toy_tokenizer(name)
+    encoder, why_slow = make_encoder(tokenizer, allow_fast=fast)
+    assert not fast or why_slow == ""
+    template = ChatTemplate(tokenizer=tokenizer, variables=variables)
+    return ChatEncoder(template=template, encoder=encoder, max_len=max_len, drop_untrained=False)
+
+
+ENCODERS = {
+    (name, fast): encoder_of(name, fast=fast) for name in TEMPLATES for fast in (True, False)
+}
+
+
+def documents_of(encoder: ChatEncoder, messages: Messages) -> list[tuple[list[int], list[int]]]:
+    """(ids, labels) of the documents that a dialogue becomes."""
+    made = encoder.encode([Chat(line=1, messages=tuple(messages))])
+    assert not made.problems, made.problems
+    documents, start, result = made.documents, 0, []
+    assert documents.trained is not None
+    for length in documents.lengths.tolist():
+        ids = documents.ids[start : start + length].tolist()
+        flags = documents.trained[start : start + length].tolist()
+        result.append((ids, [i if flag else -100 for i, flag in zip(ids, flags, strict=True)]))
+        start += length
+    return result
+
+
+def by_hand(name: str, messages: Messages, **variables: Any) -> list[tuple[list[int], list[int]]]:
+    """The same, slowly: prompt, answer and what lies between, each rendered and tokenised whole."""
+    hf, end_of_turn = toy_tokenizer(name).hf, TEMPLATES[name][2]
+
+    def render(until: int, *, prompt: bool) -> str:
+        return hf.apply_chat_template(
+            messages[:until], tokenize=False, add_generation_prompt=prompt, **variables
+        )
+
+    def example(whole: str, answers: list[int]) -> tuple[list[int], list[int]]:
+        ids, labels, at = [], [], 0
+        for number in answers:
+            prompt = render(number, prompt=True)
+            assert whole.startswith(prompt)
+            upto = render(number + 1, prompt=False)
+            stop = upto.rindex(end_of_turn) + len(end_of_turn)
+            before = hf(whole[at : len(prompt)], add_special_tokens=False)["input_ids"]
+            answer = hf(whole[len(prompt) : stop], add_special_tokens=False)["input_ids"]
+            ids += before + answer
+            labels += [-100] * len(before) + answer
+            at = stop
+        rest = hf(whole[at:], add_special_tokens=False)["input_ids"]
+        return ids + rest, labels + [-100] * len(rest)
+
+    def up_to_end_of_turn(number: int) -> str:
+        text = render(number + 1, prompt=False)
+        return text[: text.rindex(end_of_turn) + len(end_of_turn)]
+
+    answers = [number for number, m in enumerate(messages) if m["role"] == "assistant"]
+    whole = render(len(messages), prompt=False)
+    if all(whole.startswith(up_to_end_of_turn(number)) for number in answers):
+        return [example(whole, answers)]
+    return [example(render(number + 1, prompt=False), [number]) for number in answers]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_ids_and_mask_are_those_of_rendering_and_tokenising_by_hand(name: str) -> None:
+    @settings(max_examples=80, deadline=None)
+    @given(messages=dialogues(), fast=st.booleans())
+    def check(messages: Messages, fast: bool) -> None:
+        assert documents_of(ENCODERS[name, fast], messages) == by_hand(name, messages)
+
+    check()
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_prompt_has_the_ids_that_the_server_gives_the_model(name: str) -> None:
+    messages = [{"role": "user", "content": "1 + 1?\n\n"}, {"role": "assistant", "content": " 2"}]
+    prompt = toy_tokenizer(name).hf.apply_chat_template(messages[:1], add_generation_prompt=True)
+    ((ids, labels),) = documents_of(ENCODERS[name, True], messages)
+    served = list(prompt["input_ids"])
+    assert ids[: len(served)] == served
+    assert set(labels[: len(served)]) == {-100} and labels[len(served)] != -100
+
+
+@pytest.mark.parametrize("name", ["smollm2", "llama3", "qwen2", "qwen3"])
+def test_the_end_of_turn_is_trained_and_the_newline_after_it_is_not(name: str) -> None:
+    tokenizer, end = toy_tokenizer(name), TEMPLATES[name][2]
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    ((ids, labels),) = documents_of(ENCODERS[name, True], messages)
+    stop = max(place for place, label in enumerate(labels) if label != -100)
+    assert labels[stop] == tokenizer.specials[end]
+    assert tokenizer.hf.decode(ids[stop + 1 :]) == ("" if name == "llama3" else "\n")
+
+
+def test_a_dialogue_whose_history_is_rewritten_becomes_an_example_an_answer() -> None:
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "<think>\nhmm\n</think>\n\nb"},
+        {"role": "user", "content": "c"},
+        {"role": "assistant", "content": "<think>\nyes\n</think>\n\nd"},
+    ]
+    first, second = documents_of(ENCODERS["qwen3", True], messages)
+    decode = toy_tokenizer("qwen3").hf.decode
+    trained = [decode([i for i in labels if i != -100]) for _, labels in (first, second)]
+    assert trained == [
+        f"<think>\n{t}\n</think>\n\n{a}<|im_end|>" for t, a in (("hmm", "b"), ("yes", "d"))
+    ]
+    assert "hmm" not in decode(second[0])
+
+
+def test_template_variables_are_those_of_the_server() -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    encoder = encoder_of("qwen3", enable_thinking=False)
+    ((ids, labels),) = documents_of(encoder, messages)
+    assert [(ids, labels)] == by_hand("qwen3", messages, enable_thinking=False)
+    assert toy_tokenizer("qwen3").hf.decode([i for i in labels if i != -100]) == "b<|im_end|>"

@@ -1,0 +1,118 @@
+"""Templates and dialogues that cannot be trained on exactly are refused, saying why."""
+
+from typing import Any
+
+import pytest
+
+from jllm.data.chat_documents import ChatEncoder
+from jllm.data.chat_template import ChatRefused, ChatTemplate
+from jllm.data.encoder import make_encoder
+from jllm.data.records import Chat
+from tokenizer_helpers import SMOLLM2, tokenizer_with, toy_tokenizer
+
+DIALOGUE = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
+PLAIN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+PROMPT = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+
+def refusal(template: str) -> ChatRefused:
+    with pytest.raises(ChatRefused) as caught:
+        ChatTemplate(tokenizer=tokenizer_with(template)).examples(DIALOGUE)
+    return caught.value
+
+
+def test_a_prompt_that_is_no_prefix_shows_where_the_texts_part() -> None:
+    why = refusal(PLAIN + "{% if add_generation_prompt %}<|im_start|>model\n{% endif %}")
+    assert why.reason == "no prefix property"
+    assert (
+        "the prompt has 'model\\n', the text 'assistant\\n⟨message 2⟩<|im_end|>\\n'" in why.detail
+    )
+
+
+def test_a_template_that_hides_answers_is_refused() -> None:
+    hidden = (
+        "{% for m in messages %}{% if m.role == 'user' %}<s>{{ m.content }}{% endif %}{% endfor %}"
+    )
+    why = refusal(hidden)
+    assert (why.reason, "message 2" in why.detail) == ("no answer in the text", True)
+
+
+def test_a_template_that_hides_a_question_is_refused() -> None:
+    why = refusal("{% for m in messages[1:] %}<s>{{ m.content }}<|im_end|>{% endfor %}")
+    assert why.reason == "template refused" and "leaves out message 1 (user)" in why.detail
+
+
+def test_a_template_without_an_end_of_turn_is_refused() -> None:
+    why = refusal("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+                  "{% if add_generation_prompt %}assistant: {% endif %}")  # fmt: skip
+    assert why.reason == "no end of turn" and "learn to stop" in why.detail
+
+
+def test_what_the_template_itself_refuses_is_reported_in_its_words() -> None:
+    why = refusal(PLAIN + "{{ raise_exception('roles must alternate') }}")
+    assert why.reason == "template refused" and "roles must alternate" in why.detail
+
+
+def test_a_tokenizer_without_a_template_is_refused() -> None:
+    with pytest.raises(ValueError, match="no chat template"):
+        ChatTemplate(tokenizer=tokenizer_with(None))
+
+
+def test_a_tokenizer_that_marks_the_beginning_of_a_text_is_refused() -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from jllm.data.tokenizer import wrap_tokenizer
+
+    core = Tokenizer(models.BPE({"▁": 0, **{chr(c): c for c in range(1, 127)}}, []))
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)
+    core.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    hf = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>")
+    hf.chat_template = "x" + PLAIN + PROMPT
+    tokenizer = wrap_tokenizer(hf, "toy")
+    with pytest.raises(ValueError, match="cut at special tokens"):
+        chat_encoder(tokenizer).probe()
+    chat_encoder(toy_tokenizer("smollm2")).probe()
+
+
+def chat_encoder(tokenizer: Any, *, max_len: int = 9999, drop: bool = False) -> ChatEncoder:
+    encoder, _ = make_encoder(tokenizer)
+    template = ChatTemplate(tokenizer=tokenizer)
+    return ChatEncoder(template=template, encoder=encoder, max_len=max_len, drop_untrained=drop)
+
+
+def four_turns() -> Chat:
+    turns = [("user", "one"), ("assistant", "two"), ("user", "three"), ("assistant", "four " * 9)]
+    return Chat(line=7, messages=tuple({"role": r, "content": c} for r, c in turns))
+
+
+def test_a_long_dialogue_keeps_the_turns_that_fit_whole_and_is_counted() -> None:
+    tokenizer = tokenizer_with(SMOLLM2)
+    whole = chat_encoder(tokenizer).encode([four_turns()]).documents
+    first = Chat(line=7, messages=four_turns().messages[:2])
+    alone = chat_encoder(tokenizer).encode([first]).documents
+    for max_len in (len(alone.ids), len(whole.ids) - 2):
+        made = chat_encoder(tokenizer, max_len=max_len).encode([four_turns()])
+        assert made.documents.ids.tolist() == alone.ids[:-1].tolist()
+        assert (made.truncated, made.problems) == ({"turns beyond max_len": 1}, [])
+    exact = chat_encoder(tokenizer, max_len=len(whole.ids) - 1).encode([four_turns()])
+    assert exact.documents.ids.tolist() == whole.ids[:-1].tolist() and not exact.truncated
+    (problem,) = chat_encoder(tokenizer, max_len=len(alone.ids) - 2).encode([four_turns()]).problems
+    assert (problem.line, problem.reason, problem.fatal) == (7, "longer than max_len", False)
+
+
+def test_turns_after_the_last_answer_are_left_out_and_counted() -> None:
+    chat = Chat(line=1, messages=(*DIALOGUE, {"role": "user", "content": "Bye"}))
+    made = chat_encoder(tokenizer_with(SMOLLM2)).encode([chat])
+    expected = chat_encoder(tokenizer_with(SMOLLM2)).encode(
+        [Chat(line=1, messages=tuple(DIALOGUE))]
+    )
+    assert made.documents.ids.tolist() == expected.documents.ids.tolist()
+    assert made.truncated == {"turns after the last answer": 1}
+
+
+def test_empty_answers_are_dropped_on_request_only() -> None:
+    chat = Chat(line=3, messages=(DIALOGUE[0], {"role": "assistant", "content": ""}))
+    assert len(chat_encoder(tokenizer_with(SMOLLM2)).encode([chat]).documents) == 1
+    made = chat_encoder(tokenizer_with(SMOLLM2), drop=True).encode([chat])
+    assert [problem.reason for problem in made.problems] == ["no trained label"]

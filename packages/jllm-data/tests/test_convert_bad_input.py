@@ -1,0 +1,122 @@
+"""Bad input: an error that names file and line and leaves nothing; or skipped and counted."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from convert_helpers import info_of, rows_of, run_convert
+from jllm.data.account import BadRecord
+from tokenizer_helpers import save_toy_tokenizer, tokenizer_with
+
+GOOD = b'[{"user": "a"}, {"assistant": "b"}]\n'
+BAD_CHATS = {
+    b'[{"user": "a"},\n': "malformed JSON",
+    b"\xff\xfe\n": "invalid UTF-8",
+    b"{}\n": "missing key",
+    b"3\n": "not a dialogue",
+    b'{"messages": {"role": "user"}}\n': "not a dialogue",
+    b'{"messages": [{"role": "user"}]}\n': "missing key",
+    b'{"tools": [1], "messages": []}\n': "unknown key",
+    b'{"messages": [{"content": "user"}]}\n': "missing key",
+    b'["a", "b"]\n': "not a dialogue",
+    b'[{"user": "a", "assistant": "b"}]\n': "not a dialogue",
+    b'[{"user": ["a"]}, {"assistant": "b"}]\n': "not a string",
+    b'[{"human": "a"}, {"assistant": "b"}]\n': "unknown role",
+    b'[{"assistant": "b"}]\n': "assistant first",
+    b'[{"system": "a"}, {"assistant": "b"}]\n': "assistant first",
+    b'[{"user": "a"}]\n': "no answer",
+    b"[]\n": "no answer",
+    b'[{"user": "\\ud800"}, {"assistant": "b"}]\n': "invalid Unicode",
+    b'{"messages": [{"role": "user", "content": "a", "tool_calls": [1]}]}\n': "unknown key",
+}
+BAD_TEXTS = {
+    b'{"text": "a"\n': "malformed JSON",
+    b'{"txt": "a"}\n': "missing key",
+    b'"a"\n': "not an object",
+    b'{"text": null}\n': "not a string",
+    b'{"text": "\xe9"}\n': "invalid UTF-8",
+}
+CASES = [("ft", GOOD, line, why) for line, why in BAD_CHATS.items()]
+CASES += [("pretrain", b'{"text": "good"}\n', line, why) for line, why in BAD_TEXTS.items()]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_toy_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.mark.parametrize(("kind", "good", "bad", "reason"), CASES)
+def test_a_bad_line_stops_with_its_place_or_is_skipped_counted_and_listed(
+    tmp_path: Path, tokenizer: Path, kind: str, good: bytes, bad: bytes, reason: str
+) -> None:
+    source, out = tmp_path / "data.jsonl", tmp_path / "out"
+    source.write_bytes(good * 2 + b"\n" + bad + good)
+    with pytest.raises(BadRecord) as caught:
+        run_convert(tokenizer, source, out, type=kind, max_len=99)
+    assert str(caught.value).startswith(f"{source}:4: {reason}: ")
+    assert not out.exists()
+    run_convert(tokenizer, source, out, type=kind, max_len=99, on_error="skip")
+    records = info_of(out)["records"]
+    assert (records["read"], records["written"], records["dropped"]) == (4, 3, {reason: 1})
+    (listed,) = records["dropped_list"]
+    assert (listed["file"], listed["line"], listed["reason"]) == ("data.jsonl", 4, reason)
+    assert sum(len(row["cu_seqlens"]) - 1 for row in rows_of(out)) == 3
+
+
+def test_the_first_bad_record_is_reported_for_every_number_of_processes(
+    tmp_path: Path, tokenizer: Path
+) -> None:
+    source = tmp_path / "data.jsonl"
+    source.write_bytes(GOOD * 500 + b"{\n" + GOOD * 500 + b"}\n")
+    for cores in (1, 3):
+        with pytest.raises(BadRecord, match="data.jsonl:501: malformed JSON"):
+            run_convert(tokenizer, source, tmp_path / "out", cores=cores, chunk_size=10)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n \n"])
+@pytest.mark.parametrize("name", ["data.txt", "data.jsonl"])
+def test_an_empty_file_is_an_error(
+    tmp_path: Path, tokenizer: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}: the file is empty"):
+        run_convert(tokenizer, tmp_path / name, tmp_path / "out", type="pretrain")
+    with pytest.raises(ValueError, match="no record is left"):
+        run_convert(tokenizer, tmp_path / name, tmp_path / "out", type="pretrain", on_error="skip")
+    assert not (tmp_path / "out").exists()
+
+
+def test_empty_texts_are_counted_and_long_chats_too(tmp_path: Path, tokenizer: Path) -> None:
+    source = tmp_path / "data.jsonl"
+    source.write_text('{"text": "a"}\n{"text": " \\n"}\n{"text": ""}\n')
+    run_convert(tokenizer, source, tmp_path / "text", type="pretrain")
+    assert info_of(tmp_path / "text")["records"]["dropped"] == {"empty text": 2}
+    long = json.dumps([{"user": "a"}, {"assistant": "b " * 99}]) + "\n"
+    source.write_bytes(GOOD + long.encode())
+    run_convert(tokenizer, source, tmp_path / "chats", max_len=60)
+    assert info_of(tmp_path / "chats")["records"]["dropped"] == {"longer than max_len": 1}
+
+
+def test_unanswered_chats_are_dropped_by_filter(tmp_path: Path, tokenizer: Path) -> None:
+    source = tmp_path / "data.jsonl"
+    source.write_bytes(GOOD + b'[{"user": "a"}]\n[{"user": "a"}, {"assistant": ""}]\n')
+    run_convert(tokenizer, source, tmp_path / "out", max_len=60, filter=True)
+    dropped = info_of(tmp_path / "out")["records"]["dropped"]
+    assert dropped == {"no answer": 1, "no trained label": 1}
+
+
+def test_a_tokenizer_that_cannot_be_used_is_refused_before_anything_is_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data.jsonl").write_bytes(GOOD)
+    with pytest.raises(ValueError, match="no such folder"):
+        run_convert(tmp_path / "absent", tmp_path / "data.jsonl", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="expected a folder with tokenizer.json"):
+        run_convert(tmp_path / "empty", tmp_path / "data.jsonl", tmp_path / "out")
+    tokenizer_with(None).hf.save_pretrained(tmp_path / "base")
+    with pytest.raises(ValueError, match="has no chat template"):
+        run_convert(tmp_path / "base", tmp_path / "data.jsonl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,59 @@
+"""A person sees the account: plain lines without a terminal, a bar with one."""
+
+from collections import Counter
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from jllm.data.account import Account
+from jllm.data.convert import Converted
+from jllm.data.progress import ConsoleReporter
+from jllm.data.records import Problem
+from jllm.data.row_block import DocumentBatch
+from jllm.data.sources import Source, Unit
+from jllm.data.unit_work import UnitResult
+
+SOURCE = Source(path=Path("in/data.jsonl"), layout="lines", name="data", size=100)
+UNIT = Unit(path=SOURCE.path, layout="lines", start=0, stop=50, first_line=1)
+RESULT = UnitResult(
+    documents=DocumentBatch(ids=np.zeros(0, np.int32), lengths=np.zeros(0, np.int64)),
+    record=np.zeros(0, np.int64),
+    read=1234,
+    problems=(Problem(line=7, reason="malformed JSON", detail="[bold] stays", fatal=True),),
+    truncated=Counter({"turns beyond max_len": 2}),
+    tokens=5678,
+    trained=99,
+)
+
+
+def shown(*, terminal: bool) -> str:
+    out = StringIO()
+    account = Account()
+    account.add(SOURCE.path, RESULT, stop=False)
+    with ConsoleReporter(Console(file=out, force_terminal=terminal, width=80)) as reporter:
+        reporter.begin([SOURCE])
+        reporter.advance(UNIT, RESULT)
+        converted = Converted(
+            source=SOURCE, account=account, rows=10, row_ids=995, max_len=100, files=("a",)
+        )
+        reporter.close([converted], "out")
+    return out.getvalue()
+
+
+def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jllm.data.progress.PLAIN_SECONDS", 0)
+    first, *rest = shown(terminal=False).splitlines()
+    assert first.startswith("converting  50%  1,234 records, ") and first.endswith(" tokens/s")
+    text = "\n".join(rest)
+    for part in ("data.jsonl", "1,234", "1,233", "99.50%", "5,678"):
+        assert part in text
+    assert "note: data.jsonl: 1 dropped: malformed JSON" in text
+    assert "note: data.jsonl: 2 truncated: turns beyond max_len" in text
+    assert "note: data.jsonl:7: malformed JSON: [bold] stays" in text
+
+
+def test_a_terminal_shows_a_bar() -> None:
+    assert "━" in shown(terminal=True)

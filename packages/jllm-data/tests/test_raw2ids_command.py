@@ -1,0 +1,92 @@
+"""The command: its help teaches, its errors are one line, its flags are the seeds'."""
+
+from pathlib import Path
+
+import pytest
+
+from convert_helpers import info_of, rows_of, write_jsonl
+from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
+from jllm.raw2ids import main
+from tokenizer_helpers import save_toy_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_toy_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+def test_help_shows_an_example_of_each_kind_and_every_flag(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for shown in (
+        "-i chats.jsonl",
+        "-t pretrain -i text.txt",
+        "--stack",
+        '[{"user": "…"}, {"assis',
+    ):
+        assert shown in text
+    flags = "--type --input --output --num_lines_per_partition --chunk_size --batch_size --max_len"
+    flags += " --compress --cores --tokenizer --stack --clean --pad --filter --on_error"
+    short = "-t -i -o -n -c -C"
+    for flag in [*flags.split(), *short.split()]:
+        assert f"{flag} " in text or f"{flag}," in text, flag
+
+
+def test_one_command_converts_and_prints_the_account(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "data.jsonl"
+    source.write_text('[{"user": "a"}, {"assistant": "b"}]\n{\n')
+    flags = ["--tokenizer", str(tokenizer), "-i", str(source), "-C", "--on-error", "skip"]
+    assert main([*flags, "--max-len", "99", "--cores", "1"]) == 0
+    out = tmp_path / f"data_{tokenizer.name}"
+    assert len(rows_of(out)) == 1 and info_of(out)["records"]["read"] == 2
+    printed = capsys.readouterr().out
+    assert "data.jsonl: 1 dropped: malformed JSON" in printed and "data.jsonl:2: " in printed
+
+
+def test_errors_are_one_line_on_standard_error_and_exit_code_2(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "data.jsonl"
+    source.write_text("{\n")
+    flags = ["--tokenizer", str(tokenizer), "-i", str(source), "-o", str(tmp_path / "out")]
+    assert main([*flags, "--cores", "2"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {source}:1: malformed JSON") and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"type": "pretrian"}, "--type pretrian: expected ft or pretrain; did you mean pretrain?"),
+        ({"max_len": 1}, "--max_len 1"),
+        ({"cores": 0}, "--cores 0"),
+        ({"batch_size": 0}, "--batch_size 0"),
+        ({"chunk_size": -1}, "--chunk_size -1"),
+        ({"num_lines_per_partition": 0}, "--num_lines_per_partition 0"),
+        ({"stack": True}, "--stack cuts documents"),
+        ({"type": "pretrain", "stack": True, "pad": True}, "--pad with --stack"),
+        ({"type": "pretrain", "filter": True}, "--filter drops chats"),
+        ({"type": "pretrain", "template_kwargs": "{}  "}, "--template_kwargs"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(
+    settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        check_config(Raw2IdsConfig(tokenizer="t", input="i", **settings))
+    assert message in str(caught.value)
+
+
+def test_the_old_spelling_of_pretrain_is_taken(tmp_path: Path, tokenizer: Path) -> None:
+    source = write_jsonl(tmp_path / "data.jsonl", [{"text": "a"}])
+    flags = ["--tokenizer", str(tokenizer), "-i", str(source), "-o", str(tmp_path / "out")]
+    assert main([*flags, "--type", "pretain", "--cores", "1"]) == 0
+    assert info_of(tmp_path / "out")["kind"] == "pretrain"

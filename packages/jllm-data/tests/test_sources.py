@@ -1,0 +1,96 @@
+"""Work units hold whole records, all of them, whatever the limits."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jllm.data import sources
+from jllm.data.records import Problem, Text, read_records
+from jllm.data.sources import Unit, cut_units, find_sources, read_unit
+
+BYTES = st.lists(
+    st.sampled_from(
+        [b"\n", b"\n\n", b"\r\n", b"\r\n\r\n", b"a", b"bb ", "é".encode(), b'{"text":"x"}']
+    ),
+    max_size=40,
+).map(b"".join)
+
+
+def units_of(path: Path, *, max_lines: int) -> list[Unit]:
+    (source,), _ = find_sources(path, chats=False)
+    return list(cut_units(source, max_lines=max_lines))
+
+
+def records_of(path: Path, *, max_lines: int) -> list[tuple[int, str]]:
+    """(line, text or what is wrong) of every record."""
+    return [
+        (record.line, record.text if isinstance(record, Text) else record.reason)
+        for unit in units_of(path, max_lines=max_lines)
+        for record in read_records(unit, read_unit(unit), "pretrain")
+        if isinstance(record, Text | Problem)
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl"])
+def test_records_do_not_depend_on_where_units_are_cut(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"data{suffix}"
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(data=BYTES, size=st.integers(1, 30), lines=st.integers(1, 6))
+    def check(data: bytes, size: int, lines: int) -> None:
+        path.write_bytes(data)
+        monkeypatch.setattr(sources, "UNIT_BYTES", 10_000)
+        whole = records_of(path, max_lines=10_000)
+        monkeypatch.setattr(sources, "UNIT_BYTES", size)
+        assert records_of(path, max_lines=lines) == whole
+        units = units_of(path, max_lines=lines)
+        assert b"".join(map(read_unit, units)) == data
+
+    check()
+
+
+def test_paragraphs_are_what_lies_between_blank_lines(tmp_path: Path) -> None:
+    path = tmp_path / "data.txt"
+    path.write_bytes(b"\n\none\ntwo\n\n\n\n three \n\n \n\n\xff")
+    assert records_of(path, max_lines=100) == [
+        (3, "one\ntwo"),
+        (8, " three "),
+        (12, "invalid UTF-8"),
+    ]
+
+
+def test_every_record_is_read_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(b'{"text": "a"}\n\n  \n{"text": "b\\nc"}\r\n{"text": 3}\n{"text": "d"}')
+    expected = [(1, "a"), (4, "b\nc"), (5, "not a string"), (6, "d")]
+    assert records_of(path, max_lines=2) == expected
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(b'{"text": "a"}\n' * 9)
+    (unit,) = units_of(path, max_lines=100)
+    path.write_bytes(b'{"text": "a"}\n')
+    with pytest.raises(OSError, match="became shorter"):
+        read_unit(unit)
+
+
+def test_what_is_not_input_is_refused_or_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such file"):
+        find_sources(tmp_path / "absent", chats=False)
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(ValueError, match="holds no .jsonl or .txt file"):
+        find_sources(tmp_path, chats=False)
+    with pytest.raises(ValueError, match="expected a .jsonl or .txt file"):
+        find_sources(tmp_path / "a.csv", chats=False)
+    (tmp_path / "a.txt").touch()
+    (tmp_path / ".hidden.txt").touch()
+    found, passed_over = find_sources(tmp_path, chats=False)
+    assert [source.name for source in found] == ["a"] and passed_over == [tmp_path / "a.csv"]
+    (tmp_path / "a.jsonl").touch()
+    with pytest.raises(ValueError, match="a.jsonl, a.txt would have outputs of one name"):
+        find_sources(tmp_path, chats=False)

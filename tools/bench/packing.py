@@ -1,0 +1,123 @@
+"""Measure packing: how full the rows are, and documents a second.
+
+    python tools/bench/packing.py --chats ids/train
+
+Log-normal lengths (100 000 documents), and the documents of a folder that `jllm.raw2ids` wrote
+(--chats: the quickstart's). `assign_rows` finds each document's row; `whole` is all of packing: the
+rows' ids, labels and bounds as the writer takes them. Medians of --rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pyarrow.parquet as pq
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from jllm.data.dataset import open_dataset
+from jllm.data.packing import Packer, assign_rows
+from jllm.data.row_block import DocumentBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure."""
+
+    chats: Path | None = None
+    """A folder of packed rows; its documents are packed again."""
+    documents: int = 100_000
+    """Log-normal documents."""
+    mean: float = 5.0
+    """Mean of the logarithm of their lengths."""
+    sigma: float = 1.0
+    """Its standard deviation."""
+    max_len: int = 2049
+    """Ids a row of the log-normal documents."""
+    rounds: int = 5
+    """Runs of each."""
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    lengths = np.random.default_rng(0).lognormal(options.mean, options.sigma, options.documents)
+    cases = {"log-normal": (lengths.astype(np.int64).clip(2, options.max_len), options.max_len)}
+    if options.chats is not None:
+        cases["chats"] = lengths_in(options.chats)
+    table = Table("documents", "rows", "fill", "assign_rows, documents/s", "whole, documents/s")
+    figures = {}
+    for name, (case, capacity) in cases.items():
+        figures[name] = measure(case, capacity, options.rounds)
+        shown = figures[name]
+        table.add_row(
+            f"{name}: {len(case):,}",
+            f"{shown['rows']:,.0f}",
+            f"{shown['fill']:.3%}",
+            f"{shown['assign_rows_documents_per_second']:,.0f}",
+            f"{shown['whole_documents_per_second']:,.0f}",
+        )
+    console = Console()
+    console.print(table)
+    line = json.dumps({"options": asdict(options), **figures}, default=str)
+    console.print(line, soft_wrap=True, highlight=False)
+
+
+def measure(lengths: np.ndarray, capacity: int, rounds: int) -> dict[str, float]:
+    """Rows, fill and documents/s of packing documents of these lengths."""
+    documents = DocumentBatch(
+        ids=np.arange(lengths.sum(), dtype=np.int32),
+        lengths=lengths,
+        trained=np.ones(lengths.sum(), bool),
+    )
+    size = len(documents)
+    batches = [documents.slice(at, min(at + 4096, size)) for at in range(0, size, 4096)]
+    rows = 0
+
+    def whole() -> None:
+        nonlocal rows
+        packer = Packer(capacity)
+        blocks = [block for batch in batches for block in packer.add(batch)]
+        rows = sum(len(block) for block in [*blocks, *packer.finish()])
+
+    assigning = statistics.median(seconds(lambda: assign_rows(lengths, capacity), rounds))
+    packing = statistics.median(seconds(whole, rounds))
+    return {
+        "rows": rows,
+        "fill": int(lengths.sum()) / (rows * capacity),
+        "assign_rows_documents_per_second": len(lengths) / assigning,
+        "whole_documents_per_second": len(lengths) / packing,
+    }
+
+
+def seconds(work: Callable[[], object], rounds: int) -> list[float]:
+    """Seconds of each of `rounds` runs, after one that is not counted."""
+    work()
+    times = []
+    for _ in range(rounds):
+        start = perf_counter()
+        work()
+        times.append(perf_counter() - start)
+    return times
+
+
+def lengths_in(folder: Path) -> tuple[np.ndarray, int]:
+    """The lengths of the documents in a folder's rows, and the rows' max_len."""
+    dataset = open_dataset(folder)
+    lengths = []
+    for file in sorted(folder.glob("*.parquet")):
+        table = pq.read_table(file, columns=["input_ids", "cu_seqlens"])
+        for ids, bounds in zip(table["input_ids"], table["cu_seqlens"], strict=True):
+            edges = [*bounds.values.to_numpy()[:-1], len(ids.values)]
+            lengths.append(np.diff(edges))
+    return np.concatenate(lengths).astype(np.int64), dataset.max_len
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
