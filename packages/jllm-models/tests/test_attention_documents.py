@@ -91,3 +91,31 @@ def test_slopes_of_alibi_are_those_of_its_paper():
     assert alibi_slopes(8) == tuple(2.0**-i for i in range(1, 9))
     six = (2**-2.0, 2**-4.0, 2**-6.0, 2**-8.0, 2**-1.0, 2**-3.0)
     assert alibi_slopes(6) == six
+
+
+def test_blocks_and_layers_share_one_mask():
+    inputs = [torch.randn(50, count, 8).requires_grad_() for count in (4, 2, 2)]
+    documents = Documents.from_bounds([0, 30, 50])
+    kept = {}
+
+    def pack(tensor):
+        if tensor.isinf().any():
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    attend = attention_backend("sdpa")
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layers = [attend(*inputs, documents, window=6) for _ in range(3)]
+    assert all(layer.requires_grad for layer in layers)
+    assert list(kept.values()) == [4 * 6 * 12]
+
+
+def test_training_follows_inference():
+    inputs = [torch.randn(40, 2, 4) for _ in range(3)]
+    documents, attend = Documents.from_bounds([0, 40]), attention_backend("sdpa")
+    with torch.inference_mode():
+        before = attend(*inputs, documents, window=11).clone()
+    inputs[0].requires_grad_()
+    after = attend(*inputs, documents, window=11)
+    after.sum().backward()
+    torch.testing.assert_close(after.detach(), before)

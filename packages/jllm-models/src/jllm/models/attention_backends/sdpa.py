@@ -2,12 +2,13 @@
 
 Runs on every device. Costs Σ length² rather than T²; neighbours of equal length share one call.
 A document longer than the window is cut into blocks of a window's length, each of which meets at
-most two windows of keys: Σ 2 · length · window.
+most two windows of keys: Σ 2 · length · window, and 2 · window² numbers for the mask.
 
 Letters: T tokens, H query heads, G key/value heads, K head_dim, B documents, L their length.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby
 
 import torch
@@ -74,19 +75,33 @@ def _attend_equal(
 def _attend_window(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor, window: int) -> Tensor:
     """Attend with queries that see `window` tokens, block by block."""
     length = q_BHLK.shape[2]
-    at_L = torch.arange(length, device=q_BHLK.device)
+    band = _band(window, q_BHLK.dtype, q_BHLK.device)
     blocks = []
     for start in range(0, length, window):
-        queries = slice(start, min(start + window, length))
-        keys = slice(max(start - window + 1, 0), queries.stop)
-        behind = at_L[queries, None] - at_L[keys]
+        stop = min(start + window, length)
+        keys = slice(max(start - window, 0), stop)
         blocks.append(
             functional.scaled_dot_product_attention(
-                q_BHLK[:, :, queries],
+                q_BHLK[:, :, start:stop],
                 k_BGLK[:, :, keys],
                 v_BGLK[:, :, keys],
-                attn_mask=(behind >= 0) & (behind < window),
+                attn_mask=band[: stop - start, : window + stop - start] if start else None,
+                is_causal=start == 0,
                 enable_gqa=q_BHLK.shape[1] != k_BGLK.shape[1],
             )
         )
     return torch.cat(blocks, dim=2)
+
+
+@lru_cache(maxsize=2)
+@torch.inference_mode(False)  # a later backward must be able to keep what inference made
+def _band(window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return 0 where a block's queries see keys from one block before on, else −∞; [W, 2W].
+
+    One tensor serves all blocks of all layers, for each call keeps its mask for backward. Do not
+    write into it.
+    """
+    at_W = torch.arange(window, device=device)
+    behind = window + at_W[:, None] - torch.arange(2 * window, device=device)
+    unseen = (behind < 0) | (behind >= window)
+    return torch.zeros(unseen.shape, dtype=dtype, device=device).masked_fill_(unseen, -torch.inf)
