@@ -53,8 +53,22 @@ def test_a_window_that_is_off_is_no_window():
     given = {**BASE, "architectures": ["Qwen2ForCausalLM"], "sliding_window": 8}
     full = {**given, "use_sliding_window": True, "layer_types": ["full_attention"] * 3}
     late = {**given, "use_sliding_window": True, "max_window_layers": 3}
-    for values in ({**given, "use_sliding_window": False}, full, late):
-        assert decoder_config(values, "config.json").qkv_bias
+    null = {**given, "use_sliding_window": True, "sliding_window": None}
+    for values in ({**given, "use_sliding_window": False}, full, late, null):
+        assert decoder_config(values, "config.json").windows == ()
+
+
+def test_windows_are_in_the_layers_that_have_them():
+    qwen = {**BASE, "architectures": ["Qwen3ForCausalLM"], "use_sliding_window": True}
+    late = decoder_config({**qwen, "max_window_layers": 2}, "config.json")
+    assert late.windows == (None, None, 4096)
+    deep = {**qwen, "num_hidden_layers": 30, "max_window_layers": None}
+    assert decoder_config(deep, "config.json").windows == (None,) * 28 + (4096,) * 2
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    named = decoder_config({**qwen, "layer_types": kinds, "sliding_window": 9}, "config.json")
+    assert named.windows == (9, None, 9)
+    mistral = decoder_config({**BASE, "architectures": ["MistralForCausalLM"]}, "config.json")
+    assert mistral.windows == (4096, 4096, 4096)
 
 
 def test_config_text_changes_the_dtype_alone(tmp_path):

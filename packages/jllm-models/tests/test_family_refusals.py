@@ -5,11 +5,15 @@ import json
 import pytest
 
 from jllm.models.families import FAMILIES, decoder_config, read_config
-from tiny_model_helpers import SIZES
+from own_code_helpers import OWN_CODE, write_own_code
+from tiny_model_helpers import SIZES, loaded_stage
 
 BASE = {"architectures": ["LlamaForCausalLM"], **SIZES}
 QWEN = {**BASE, "architectures": ["Qwen2ForCausalLM"]}
 MISTRAL = {**BASE, "architectures": ["MistralForCausalLM"]}
+FIRST_QWEN, INTERNLM2, BAICHUAN = (
+    OWN_CODE[name][0] for name in ("qwen", "internlm2", "baichuan2-7b")
+)
 
 
 def rope(**values):
@@ -19,7 +23,7 @@ def rope(**values):
 
 REFUSED = {
     "architecture": ({**BASE, "architectures": ["MambaForCausalLM"]}, "'MambaForCausalLM'"),
-    "model type": ({**SIZES, "model_type": "mamba"}, "'model_type mamba'; known: Llama"),
+    "model type": ({**SIZES, "model_type": "mamba"}, "'model_type mamba'; known: BaiChuan"),
     "nothing": ({}, "unknown architecture"),
     "classifier": ({**BASE, "architectures": ["LlamaForSequenceClassification"]}, "unknown archit"),
     "rope type": (rope(rope_type="longrope"), "unknown rope type 'longrope'; known: default, lin"),
@@ -48,20 +52,42 @@ REFUSED = {
     "dropout": ({**BASE, "attention_dropout": 0.1}, "attention_dropout = 0.1 is not supported"),
     "quantised": ({**BASE, "quantization_config": {"bits": 4}}, "dequantise"),
     "dtype": ({**BASE, "dtype": "float8_e4m3fn"}, "dtype = 'float8_e4m3fn' is not supported"),
-    "window": (
-        {**QWEN, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2},
-        "sliding_window = 8 is in use",
+    "window": ({**MISTRAL, "sliding_window": 0}, "sliding_window must be a positive .* found 0"),
+    "layer types": (
+        {**QWEN, "layer_types": ["sliding_attention"] * 3},
+        "but use_sliding_window and sliding_window switch it off",
     ),
-    "layer types": ({**QWEN, "layer_types": ["sliding_attention"] * 3}, "only full_attention"),
-    "mistral": (MISTRAL, "sliding_window = 4096 is in use"),
-    "mistral in spite of layer types": (
-        {**MISTRAL, "sliding_window": 8, "layer_types": ["full_attention"] * 3},
-        "sliding_window = 8 is in use",
+    "layer kind": ({**QWEN, "layer_types": ["chunked_attention"] * 3}, "list of full_attention"),
+    "layer count": ({**QWEN, "layer_types": ["full_attention"] * 2}, "has 2 entries, .* = 3"),
+    "qwen bias": ({**FIRST_QWEN, "no_bias": False}, "no_bias = False is not supported"),
+    "qwen rotary": ({**FIRST_QWEN, "rotary_pct": 0.5}, "rotary_pct = 0.5 is not supported"),
+    "qwen tied": ({**FIRST_QWEN, "tie_word_embeddings": True}, "tie_word_embeddings = True"),
+    "qwen dropout": ({**FIRST_QWEN, "emb_dropout_prob": 0.1}, "emb_dropout_prob = 0.1"),
+    "qwen heads": ({**FIRST_QWEN, "kv_channels": 16}, "6 times kv_channels = 16 is not .* = 48"),
+    "qwen halves": ({**FIRST_QWEN, "intermediate_size": 161}, "intermediate_size = 161 must be"),
+    "qwen odd": ({**FIRST_QWEN, "kv_channels": 3, "hidden_size": 18}, "kv_channels = 3 and"),
+    "qwen length": (
+        {key: value for key, value in FIRST_QWEN.items() if key != "seq_length"},
+        "seq_length is missing",
     ),
-    "window from an absent layer": (
-        {**QWEN, "use_sliding_window": True, "sliding_window": 8, "num_hidden_layers": 30}
-        | {"max_window_layers": None},
-        "sliding_window = 8 is in use",
+    "qwen names": ({"architectures": ["QWenLMHeadModel"], "n_embd": 64}, "hidden_size is missing"),
+    "internlm2 rope": (
+        {**INTERNLM2, "rope_scaling": {"type": "yarn", "factor": 2.0}},
+        "unknown rope type 'yarn' here; known: default, linear, dynamic",
+    ),
+    "internlm2 groups": ({**INTERNLM2, "num_key_value_heads": 4}, "= 6 is no multiple of .* = 4"),
+    "baichuan kind": (
+        {key: value for key, value in BAICHUAN.items() if key[:4] not in ("max_", "mode")},
+        "neither max_position_embeddings .* nor model_max_length",
+    ),
+    "baichuan loss": ({**BAICHUAN, "z_loss_weight": 0.1}, "z_loss_weight = 0.1 is not supported"),
+    "baichuan rope": (
+        {**BAICHUAN, "rope_scaling": {"type": "dynamic", "factor": 2.0}},
+        "unknown rope type 'dynamic' here; known: default",
+    ),
+    "mistral layers": (
+        {**MISTRAL, "layer_types": ["full_attention"] * 3},
+        "must hold sliding_attention alone where sliding_window = 4096",
     ),
 }
 
@@ -92,18 +118,24 @@ def test_a_broken_file_is_named(tmp_path, text, message):
     assert str(tmp_path / "config.json") in str(caught.value)
 
 
-@pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "OwnForCausalLM"])
+@pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "OwnForCausalLM", "qwen"])
 def test_code_in_a_model_directory_never_runs(tmp_path, architecture, monkeypatch):
     monkeypatch.chdir(tmp_path)
     mark = tmp_path / "mark"
     for module in ("configuration_own", "modeling_own"):
         (tmp_path / f"{module}.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
     auto_map = {"AutoConfig": "configuration_own.C", "AutoModelForCausalLM": "modeling_own.M"}
-    values = {**BASE, "architectures": [architecture], "auto_map": auto_map}
-    (tmp_path / "config.json").write_text(json.dumps(values))
-    if architecture == "LlamaForCausalLM":
-        assert read_config(tmp_path).architecture == architecture
+    if architecture == "qwen":
+        write_own_code("qwen", tmp_path)
+        values = {**FIRST_QWEN, "auto_map": auto_map}
     else:
+        values = {**BASE, "architectures": [architecture], "auto_map": auto_map}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    if architecture == "OwnForCausalLM":
         with pytest.raises(ValueError, match="own code .auto_map. is never run"):
             read_config(tmp_path)
+    else:
+        assert read_config(tmp_path).architecture == values["architectures"][0]
+    if architecture == "qwen":
+        assert loaded_stage(tmp_path).has_head
     assert not mark.exists()

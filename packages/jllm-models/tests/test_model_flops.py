@@ -2,21 +2,25 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from jllm.models.documents import Documents
-from jllm.models.flops import flops_per_token, parameter_count, unit_costs
+from jllm.models.flops import flops_per_token, parameter_count, tokens_seen, unit_costs
 from jllm.models.units import unit_count, unit_kind
+from own_code_helpers import write_model
 from tiny_model_helpers import MODELS, loaded_stage, random_tokens, reference_model, saved
 
 TOKENS = 64
+NAMES = ("llama-tied", "qwen2", "qwen3", "qwen", "internlm2-bias-linear", "baichuan2-7b")
 
 
-@pytest.fixture(scope="module", params=["llama-tied", "qwen2", "qwen3"])
+@pytest.fixture(scope="module", params=NAMES)
 def model(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp(request.param)
-    return directory, saved(reference_model(request.param), directory)
+    return directory, write_model(request.param, directory)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -72,4 +76,14 @@ def test_activation_bytes_equal_what_is_kept(model, kind):
         kept -= 4 * TOKENS * config.head_dim  # cosine and sine serve all layers
     if kind == "head":
         kept += 4 * TOKENS * (config.vocab_size + config.hidden_size)  # while it runs
+        kept += 4 * config.vocab_size * config.hidden_size * config.normalised_head
     assert kept == unit_costs(config, TOKENS, TOKENS)[unit].activation_bytes * TOKENS
+
+
+@settings(max_examples=50, deadline=None)
+@given(length=st.integers(1, 60), window=st.integers(1, 60))
+def test_tokens_seen_are_the_mean_over_the_queries_of_a_document(length, window):
+    pairs = sum(min(position + 1, window) for position in range(length))
+    area = pairs - min(length, window) / 2  # under the staircase that the diagonal cuts
+    assert tokens_seen(length, window) * length == pytest.approx(area)
+    assert tokens_seen(length, None) == length / 2

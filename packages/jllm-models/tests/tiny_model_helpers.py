@@ -70,7 +70,13 @@ MODELS: dict[str, tuple[type, type, dict[str, Any]]] = {
     "llama-llama3": (LlamaConfig, LlamaForCausalLM, {"rope_parameters": LLAMA3}),
     "llama-yarn": (LlamaConfig, LlamaForCausalLM, {"rope_parameters": YARN}),
     "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
+    "mistral-window": (MistralConfig, MistralForCausalLM, {"sliding_window": 7}),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
+    "qwen2-window": (
+        Qwen2Config,
+        Qwen2ForCausalLM,
+        {"use_sliding_window": True, "sliding_window": 10, "max_window_layers": 1},
+    ),
     "qwen2-tied-yarn": (
         Qwen2Config,
         Qwen2ForCausalLM,
@@ -81,6 +87,16 @@ MODELS: dict[str, tuple[type, type, dict[str, Any]]] = {
         Qwen3Config,
         Qwen3ForCausalLM,
         {"head_dim": 16, "tie_word_embeddings": True, "attention_bias": True},
+    ),
+    "qwen3-window": (
+        Qwen3Config,
+        Qwen3ForCausalLM,
+        {
+            "head_dim": 8,
+            "use_sliding_window": True,
+            "sliding_window": 2,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        },
     ),
 }
 

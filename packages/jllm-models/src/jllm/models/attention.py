@@ -1,4 +1,4 @@
-"""The attention unit: norm, fused query/key/value projection, rotation, attention, output.
+"""The attention unit: norm, fused query/key/value projection, positions, attention, output.
 
 Letters: T tokens, D hidden_size, H query heads, G key/value heads, K head_dim, N any heads.
 """
@@ -11,7 +11,8 @@ from jllm.models.config import DecoderConfig
 from jllm.models.documents import Documents
 from jllm.models.linear import Linear
 from jllm.models.norm import RMSNorm
-from jllm.models.rotary import Rotary, rotate
+from jllm.models.positions import Positions
+from jllm.models.rotary import rotate
 
 
 class Attention(nn.Module):
@@ -22,6 +23,7 @@ class Attention(nn.Module):
         config: DecoderConfig,
         attend: Attend,
         *,
+        window: int | None,
         dtype: torch.dtype,
         device: torch.device | str,
     ):
@@ -30,6 +32,7 @@ class Attention(nn.Module):
         heads, kv_heads = config.num_heads, config.num_kv_heads
         place = {"dtype": dtype, "device": device}
         self.attend = attend
+        self.window = window
         self.head_dim = width
         self.heads = (heads, kv_heads, kv_heads)
         self.norm = RMSNorm(hidden, config.norm_eps, **place)
@@ -38,12 +41,17 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(width, config.norm_eps, **place) if config.qk_norm else None
         self.output = Linear(heads * width, hidden, bias=config.output_bias, **place)
 
-    def forward(self, x_TD: Tensor, documents: Documents, rotary: Rotary) -> Tensor:
+    def forward(self, x_TD: Tensor, documents: Documents, positions: Positions) -> Tensor:
         """Attend within documents; x [T, D] in and out."""
         qkv_TNK = self.qkv(self.norm(x_TD)).unflatten(-1, (-1, self.head_dim))
         q_THK, k_TGK, v_TGK = qkv_TNK.split(self.heads, dim=1)
         if self.q_norm is not None and self.k_norm is not None:
             q_THK, k_TGK = self.q_norm(q_THK), self.k_norm(k_TGK)
-        q_THK, k_TGK = rotate(q_THK, rotary), rotate(k_TGK, rotary)
-        mixed_THK = self.attend(q_THK, k_TGK, v_TGK, documents)
+        if positions.rotary is not None:
+            q_THK, k_TGK = rotate(q_THK, positions.rotary), rotate(k_TGK, positions.rotary)
+        if positions.query_scale_T11 is not None:
+            q_THK = q_THK * positions.query_scale_T11
+        mixed_THK = self.attend(
+            q_THK, k_TGK, v_TGK, documents, window=self.window, bias_HLL=positions.bias_HLL
+        )
         return x_TD + self.output(mixed_THK.flatten(1))

@@ -5,6 +5,8 @@ A family file turns a Hugging Face `config.json` into these; no module reads tha
 
 from dataclasses import dataclass
 
+from jllm.models.names import Names
+
 ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn")
 """The rotary variants that `jllm.models.rotary` computes."""
 
@@ -36,11 +38,15 @@ class RopeConfig:
     """`yarn`: round the bounds of the ramp to whole dimensions."""
     attention_scaling: float = 1.0
     """`yarn`: what cosine and sine are multiplied with."""
+    in_powers_of_two: bool = False
+    """`dynamic`: a document counts as 2ⁿ times the original length, the least that holds it."""
+    outside_training: bool = False
+    """Frequencies are stretched in evaluation mode alone, and plain in training mode."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """A decoder-only transformer with pre-normalisation, rotary positions and SwiGLU."""
+    """A decoder-only transformer with pre-normalisation and SwiGLU."""
 
     architecture: str
     """Hugging Face class name, such as `LlamaForCausalLM`."""
@@ -62,8 +68,14 @@ class DecoderConfig:
     """Added to the mean square in every RMS norm."""
     max_position_embeddings: int
     """Longest document, in tokens, that the model was made for."""
-    rope: RopeConfig
-    """Rotary position embedding."""
+    rope: RopeConfig | None
+    """Rotary position embedding; None where distance lowers the scores instead (ALiBi)."""
+    windows: tuple[int | None, ...] = ()
+    """Of each layer, the tokens that a query sees, itself one of them; None where it sees its
+    document from the beginning, as it does in every layer of an empty tuple."""
+    log_n_length: int | None = None
+    """In evaluation mode a query that sees n > this many tokens is multiplied with log n / log
+    this; None where it never is."""
     qkv_bias: bool = False
     """Query, key and value projections have a bias."""
     output_bias: bool = False
@@ -72,10 +84,18 @@ class DecoderConfig:
     """Queries and keys are RMS-normalised per head before rotation."""
     tie_word_embeddings: bool = False
     """The head multiplies with the embedding."""
+    normalised_head: bool = False
+    """Each row of the head's matrix is divided by its length (L2) when it is used."""
     initializer_range: float = 0.02
     """Standard deviation of freshly initialised matrices."""
     dtype: str = "float32"
     """Element type in which the directory's weights are kept; a name of torch."""
+    names: Names = Names()
+    """What the tensors are called in the directory's files."""
+
+    def window(self, layer: int) -> int | None:
+        """Return the tokens that a query of a layer sees; None: its document so far."""
+        return self.windows[layer] if self.windows else None
 
 
 def loss_chunk(config: DecoderConfig) -> int:

@@ -5,7 +5,8 @@ two operations; the backward pass costs twice the forward; recomputation, norms,
 softmax and the embedding's look-up count nothing. A matrix of n parameters so costs 6n a token
 (arXiv:2001.08361; the head counts, the embedding does not). Attention to s tokens adds 12·N·K·s a
 layer (N query heads of width K) as in PaLM's MFU (arXiv:2204.02311, appendix B); the causal
-half of that, 6·N·K·s, is what is really computed and is the default here.
+half of that, 6·N·K·s, is what is really computed and is the default here. Where a window of w < s
+tokens slides, s/2 becomes w − w²/2s, the mean number of tokens that are seen.
 """
 
 import math
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from jllm.models.config import DecoderConfig, loss_chunk
 from jllm.models.table import weight_table
-from jllm.models.units import unit_count, unit_kind, unit_names
+from jllm.models.units import unit_count, unit_kind, unit_layer, unit_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,8 @@ class UnitCost:
     forward_flops: float
     """Operations of the forward pass per token."""
     activation_bytes: float
-    """Bytes per token kept from forward to backward; the head's are its peak while it runs."""
+    """Bytes per token kept from forward to backward, the masks of windows and biases aside; the
+    head's are its peak while it runs."""
     recomputed_bytes: float
     """The same when the unit is recomputed: its input alone."""
 
@@ -52,11 +54,13 @@ def unit_costs(
         kind = unit_kind(config, unit)
         kept = _activation_bytes(config, kind, tokens, value_bytes)
         layer = kind in ("attention", "mlp")
+        window = config.window(unit_layer(unit)) if kind == "attention" else None
+        seen = tokens_seen(mean_document_length, window) * (1 if causal else 2)
         costs.append(
             UnitCost(
                 name=name,
                 parameters=parameters[unit],
-                forward_flops=_forward_flops(config, kind, mean_document_length, causal),
+                forward_flops=_forward_flops(config, kind, seen),
                 activation_bytes=kept,
                 recomputed_bytes=config.hidden_size * value_bytes if layer else kept,
             )
@@ -69,7 +73,8 @@ def flops_per_token(
 ) -> float:
     """Return the operations of forward and backward per token, by the convention above.
 
-    causal=False counts the whole square of attention, as Megatron-LM and PaLM do.
+    causal=False counts the whole square of attention, as Megatron-LM and PaLM do; where a window
+    slides, the same twice.
     """
     costs = unit_costs(config, 1, mean_document_length, causal=causal)
     return 3 * sum(cost.forward_flops for cost in costs)
@@ -89,8 +94,15 @@ def _parameters(config: DecoderConfig) -> list[int]:
     ]
 
 
-def _forward_flops(config: DecoderConfig, kind: str, length: float, causal: bool) -> float:
-    """Return the operations of one unit's forward pass per token."""
+def tokens_seen(length: float, window: int | None) -> float:
+    """Return the mean number of tokens that a query sees: the area of a triangle or a band."""
+    if window is None or length <= window:
+        return length / 2
+    return window - window**2 / (2 * length)
+
+
+def _forward_flops(config: DecoderConfig, kind: str, seen: float) -> float:
+    """Return the operations of one unit's forward pass per token, whose query sees `seen`."""
     hidden, queries = config.hidden_size, config.num_heads * config.head_dim
     keys = config.num_kv_heads * config.head_dim
     match kind:
@@ -98,7 +110,7 @@ def _forward_flops(config: DecoderConfig, kind: str, length: float, causal: bool
             return 0
         case "attention":
             matrices = 2 * hidden * (queries + 2 * keys) + 2 * queries * hidden
-            return matrices + (2 if causal else 4) * queries * length
+            return matrices + 4 * queries * seen
         case "mlp":
             return 6 * hidden * config.intermediate_size
     return 2 * hidden * config.vocab_size
@@ -123,4 +135,6 @@ def _activation_bytes(config: DecoderConfig, kind: str, tokens: int, value_bytes
             return normed + 3 * config.intermediate_size * value_bytes
     gradient = 4 * config.vocab_size * config.hidden_size
     logits = 4 * config.vocab_size * min(loss_chunk(config), tokens)
-    return normed + hidden * value_bytes + 8 + (gradient + logits) / tokens
+    rows = config.vocab_size * (config.hidden_size * value_bytes + 4)
+    divided = rows if config.normalised_head else 0
+    return normed + hidden * value_bytes + 8 + (gradient + logits + divided) / tokens

@@ -10,6 +10,7 @@ from torch.nn import functional
 from jllm.models.config import DecoderConfig
 from jllm.models.loss import linear_cross_entropy
 from jllm.models.norm import RMSNorm
+from jllm.models.row_norm import unit_rows
 
 
 class Embedding(nn.Module):
@@ -44,11 +45,16 @@ class Head(nn.Module):
             weight = torch.empty(shape, dtype=dtype, device=device)
         self.weight = nn.Parameter(weight)
         self.chunk_tokens = chunk_tokens
+        self.normalised = config.normalised_head
 
     def forward(self, x_TD: Tensor, targets_T: Tensor) -> Tensor:
         """Return the sum of token losses, an fp32 scalar."""
-        return linear_cross_entropy(self.norm(x_TD), self.weight, targets_T, self.chunk_tokens)
+        return linear_cross_entropy(self.norm(x_TD), self._matrix(), targets_T, self.chunk_tokens)
 
     def logits(self, x_TD: Tensor) -> Tensor:
         """Return the whole logits [T, V] in the dtype of x: T·V numbers, so for few tokens."""
-        return functional.linear(self.norm(x_TD), self.weight)
+        return functional.linear(self.norm(x_TD), self._matrix())
+
+    def _matrix(self) -> Tensor:
+        """Return what hidden states are multiplied with."""
+        return unit_rows(self.weight) if self.normalised else self.weight

@@ -5,6 +5,7 @@ tensor of host memory at a time.
 """
 
 import hashlib
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -18,9 +19,11 @@ from jllm.models.table import weight_table
 def initialize_(stage: Stage, config: DecoderConfig, seed: int) -> None:
     """Fill a stage: matrices normal(0, initializer_range), norms 1, biases 0, drawn in fp32."""
     parameters = dict(stage.named_parameters())
-    for piece in weight_table(config, stage.unit_range):
-        values = initial_tensor(piece.tensor, piece.shape, config.initializer_range, seed)
-        parameters[piece.parameter][piece.here_index].copy_(values[piece.there_index])
+    slices = weight_table(config, stage.unit_range)
+    for (tensor, shape), pieces in groupby(slices, lambda piece: (piece.tensor, piece.shape)):
+        values = initial_tensor(tensor, shape, config.initializer_range, seed)
+        for piece in pieces:
+            parameters[piece.parameter][piece.here_index].copy_(values[piece.there_index])
 
 
 def initial_tensor(name: str, shape: tuple[int, ...], deviation: float, seed: int) -> Tensor:

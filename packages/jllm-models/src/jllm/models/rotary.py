@@ -61,7 +61,10 @@ def inverse_frequencies(rope: RopeConfig, head_dim: int, length: int = 0) -> Ten
     theta = rope.theta
     if rope.type == "dynamic":
         known = rope.original_max_position_embeddings
-        stretch = rope.factor * max(length, known) / known - (rope.factor - 1)
+        ratio = max(length, known) / known
+        if rope.in_powers_of_two:
+            ratio = 2 ** math.ceil(math.log2(ratio))
+        stretch = rope.factor * ratio - (rope.factor - 1)
         theta *= stretch ** (head_dim / (head_dim - 2))
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
     powers = theta**exponents

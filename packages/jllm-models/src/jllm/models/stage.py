@@ -14,8 +14,8 @@ from jllm.models.config import DecoderConfig, loss_chunk
 from jllm.models.documents import Documents
 from jllm.models.head import Embedding, Head
 from jllm.models.mlp import MLP
-from jllm.models.rotary import Rotary, rotary_tables
-from jllm.models.units import unit_count, unit_kind
+from jllm.models.positions import Positions, position_tables
+from jllm.models.units import unit_count, unit_kind, unit_layer
 
 
 class Stage(nn.Module):
@@ -56,7 +56,9 @@ class Stage(nn.Module):
                     module = Embedding(config, **place)
                     shared = module.weight.detach() if config.tie_word_embeddings else None
                 case "attention":
-                    module = Attention(config, attention_backend(attention), **place)
+                    window = config.window(unit_layer(unit))
+                    attend = attention_backend(attention)
+                    module = Attention(config, attend, window=window, **place)
                 case "mlp":
                     module = MLP(config, **place)
                 case _:
@@ -89,20 +91,25 @@ class Stage(nn.Module):
 
     def _body(self, x: Tensor, documents: Documents) -> Tensor:
         """Run every unit but the head."""
-        rotary = None
+        positions = None
         for name, unit in self.units.items():
-            if isinstance(unit, Attention) and rotary is None:
-                rotary = rotary_tables(self.config.rope, self.config.head_dim, documents, x.dtype)
+            if isinstance(unit, Attention) and positions is None:
+                positions = position_tables(self.config, documents, x.dtype, training=self.training)
             if isinstance(unit, Head):
                 break
-            x = self._run(int(name), unit, x, documents, rotary)
+            x = self._run(int(name), unit, x, documents, positions)
         return x
 
     def _run(
-        self, index: int, unit: nn.Module, x: Tensor, documents: Documents, rotary: Rotary | None
+        self,
+        index: int,
+        unit: nn.Module,
+        x: Tensor,
+        documents: Documents,
+        positions: Positions | None,
     ) -> Tensor:
         """Run one unit, keeping its activations or not."""
-        arguments = (x, documents, rotary) if isinstance(unit, Attention) else (x,)
+        arguments = (x, documents, positions) if isinstance(unit, Attention) else (x,)
         interval = self.recompute_interval
         recompute = interval > 0 and index % interval == 0 and not isinstance(unit, Embedding)
         if not (recompute and torch.is_grad_enabled()):

@@ -1,8 +1,8 @@
 """The weight table: which slices of which Hugging Face tensors each local parameter holds.
 
-Every family so far keeps its weights under Llama's names. Query, key and value are rows of one
-parameter, gate and up of another: here they are only slices. The table is a pure function of
-the configuration and costs microseconds a unit.
+Query, key and value are rows of one parameter, gate and up of another, however the files keep them:
+here they are only slices. The table is a pure function of the configuration and costs
+microseconds a unit.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,10 +10,6 @@ from collections.abc import Iterable, Iterator
 from jllm.models.config import DecoderConfig
 from jllm.models.units import unit_count, unit_kind, unit_layer
 from jllm.models.weights.slices import Slice, whole
-
-EMBEDDING = "model.embed_tokens.weight"
-FINAL_NORM = "model.norm.weight"
-HEAD = "lm_head.weight"
 
 
 def weight_table(
@@ -31,55 +27,87 @@ def weight_table(
 
 def _unit_slices(config: DecoderConfig, unit: int, *, for_saving: bool) -> Iterator[Slice]:
     """Give the slices of one unit."""
-    here = f"units.{unit}"
+    here, names = f"units.{unit}", config.names
     matrix = (config.vocab_size, config.hidden_size)
     match unit_kind(config, unit):
         case "embed":
-            yield whole(f"{here}.weight", EMBEDDING, matrix)
+            yield whole(f"{here}.weight", f"{names.embedding}.weight", matrix)
         case "attention":
-            yield from _attention(config, here, f"model.layers.{unit_layer(unit)}")
+            yield from _attention(config, here, f"{names.layers}.{unit_layer(unit)}")
         case "mlp":
-            yield from _mlp(config, here, f"model.layers.{unit_layer(unit)}")
+            yield from _mlp(config, here, f"{names.layers}.{unit_layer(unit)}")
         case _:
             assert unit == unit_count(config) - 1
-            yield whole(f"{here}.norm.weight", FINAL_NORM, (config.hidden_size,))
+            yield whole(f"{here}.norm.weight", f"{names.norm}.weight", (config.hidden_size,))
             if not config.tie_word_embeddings:
-                yield whole(f"{here}.weight", HEAD, matrix)
+                yield whole(f"{here}.weight", f"{names.head}.weight", matrix)
             elif not for_saving:
-                yield whole(f"{here}.weight", EMBEDDING, matrix)
+                yield whole(f"{here}.weight", f"{names.embedding}.weight", matrix)
 
 
 def _attention(config: DecoderConfig, here: str, layer: str) -> Iterator[Slice]:
     """Give the slices of an attention unit."""
-    hidden, width = config.hidden_size, config.head_dim
-    queries, keys = config.num_heads * width, config.num_kv_heads * width
-    parts = (("q", queries), ("k", keys), ("v", keys))
-    there = f"{layer}.self_attn"
-    yield whole(f"{here}.norm.weight", f"{layer}.input_layernorm.weight", (hidden,))
-    yield from _stacked(
-        f"{here}.qkv.weight", ((f"{there}.{p}_proj.weight", (n, hidden)) for p, n in parts)
-    )
+    hidden, width, names = config.hidden_size, config.head_dim, config.names
+    yield whole(f"{here}.norm.weight", f"{layer}.{names.attention_norm}.weight", (hidden,))
+    yield from _qkv(config, f"{here}.qkv", layer, "weight", (hidden,))
     if config.qkv_bias:
-        yield from _stacked(
-            f"{here}.qkv.bias", ((f"{there}.{p}_proj.bias", (n,)) for p, n in parts)
-        )
+        yield from _qkv(config, f"{here}.qkv", layer, "bias", ())
     if config.qk_norm:
-        yield whole(f"{here}.q_norm.weight", f"{there}.q_norm.weight", (width,))
-        yield whole(f"{here}.k_norm.weight", f"{there}.k_norm.weight", (width,))
-    yield whole(f"{here}.output.weight", f"{there}.o_proj.weight", (hidden, queries))
+        yield whole(f"{here}.q_norm.weight", f"{layer}.{names.q_norm}.weight", (width,))
+        yield whole(f"{here}.k_norm.weight", f"{layer}.{names.k_norm}.weight", (width,))
+    output = (hidden, config.num_heads * width)
+    yield whole(f"{here}.output.weight", f"{layer}.{names.output}.weight", output)
     if config.output_bias:
-        yield whole(f"{here}.output.bias", f"{there}.o_proj.bias", (hidden,))
+        yield whole(f"{here}.output.bias", f"{layer}.{names.output}.bias", (hidden,))
+
+
+def _qkv(
+    config: DecoderConfig, here: str, layer: str, kind: str, columns: tuple[int, ...]
+) -> Iterator[Slice]:
+    """Give the slices of the weight or the bias of the fused projection, in the order of `here`."""
+    names, width = config.names, config.head_dim
+    queries, keys = config.num_heads * width, config.num_kv_heads * width
+    parameter = f"{here}.{kind}"
+    tensors = [f"{layer}.{name}.{kind}" for name in names.qkv]
+    if names.qkv_by_group:
+        yield from _grouped(config, parameter, tensors[0], (queries + 2 * keys, *columns))
+    elif len(tensors) == 1:
+        yield whole(parameter, tensors[0], (queries + 2 * keys, *columns))
+    else:
+        shapes = ((rows, *columns) for rows in (queries, keys, keys))
+        yield from _stacked(parameter, zip(tensors, shapes, strict=True))
+
+
+def _grouped(
+    config: DecoderConfig, parameter: str, tensor: str, shape: tuple[int, ...]
+) -> Iterator[Slice]:
+    """Give the slices of a tensor whose rows are, group by group, queries, a key and a value."""
+    groups, width = config.num_kv_heads, config.head_dim
+    queries = config.num_heads // groups * width
+    columns = tuple((0, size) for size in shape[1:])
+    start = 0
+    for offset, rows in ((0, queries), (queries, width), (queries + width, width)):
+        for group in range(groups):
+            first = group * (queries + 2 * width) + offset
+            yield Slice(
+                parameter=parameter,
+                tensor=tensor,
+                shape=shape,
+                there=((first, first + rows), *columns),
+                here=((start, start + rows), *columns),
+            )
+            start += rows
 
 
 def _mlp(config: DecoderConfig, here: str, layer: str) -> Iterator[Slice]:
     """Give the slices of an MLP unit."""
-    hidden, inner = config.hidden_size, config.intermediate_size
-    yield whole(f"{here}.norm.weight", f"{layer}.post_attention_layernorm.weight", (hidden,))
+    hidden, inner, names = config.hidden_size, config.intermediate_size, config.names
+    yield whole(f"{here}.norm.weight", f"{layer}.{names.mlp_norm}.weight", (hidden,))
     yield from _stacked(
         f"{here}.gate_up.weight",
-        ((f"{layer}.mlp.{part}_proj.weight", (inner, hidden)) for part in ("gate", "up")),
+        ((f"{layer}.{name}.weight", (inner, hidden)) for name in (names.gate, names.up)),
     )
-    yield whole(f"{here}.down.weight", f"{layer}.mlp.down_proj.weight", (hidden, inner))
+    yield whole(f"{here}.down.weight", f"{layer}.{names.down}.weight", (hidden, inner))
 
 
 def _stacked(parameter: str, tensors: Iterable[tuple[str, tuple[int, ...]]]) -> Iterator[Slice]:

@@ -11,8 +11,22 @@ from jllm.models.documents import Documents
 class Attend(Protocol):
     """Causal attention within each document; H is a multiple of G; scaled by 1/sqrt(K)."""
 
-    def __call__(self, q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor, documents: Documents) -> Tensor:
-        """Return [T, H, K] of the dtype given."""
+    def __call__(
+        self,
+        q_THK: Tensor,
+        k_TGK: Tensor,
+        v_TGK: Tensor,
+        documents: Documents,
+        *,
+        window: int | None = None,
+        bias_HLL: Tensor | None = None,
+    ) -> Tensor:
+        """Return [T, H, K] of the dtype given.
+
+        window: tokens that a query sees, itself one of them; None: its document so far.
+        bias_HLL: added to the scores of query and key by their positions, −∞ where the key comes
+            later; as long as the longest document at least. Not together with a window.
+        """
         ...
 
 

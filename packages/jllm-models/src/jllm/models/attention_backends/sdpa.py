@@ -1,10 +1,14 @@
 """The reference back end: torch's scaled_dot_product_attention, document by document.
 
 Runs on every device. Costs Σ length² rather than T²; neighbours of equal length share one call.
+A document longer than the window is cut into blocks of a window's length, each of which meets at
+most two windows of keys: Σ 2 · length · window, and 2 · window² numbers for the mask.
+
 Letters: T tokens, H query heads, G key/value heads, K head_dim, B documents, L their length.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby
 
 import torch
@@ -14,14 +18,25 @@ from torch.nn import functional
 from jllm.models.documents import Documents
 
 
-def attend(q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor, documents: Documents) -> Tensor:
-    """Causal attention within each document; [T, H, K]."""
+def attend(
+    q_THK: Tensor,
+    k_TGK: Tensor,
+    v_TGK: Tensor,
+    documents: Documents,
+    *,
+    window: int | None = None,
+    bias_HLL: Tensor | None = None,
+) -> Tensor:
+    """Causal attention within each document; [T, H, K]. Options as in `Attend`."""
+    assert window is None or bias_HLL is None
     groups = list(_equal_neighbours(documents.lengths))
     if len(groups) == 1:
-        return _attend_equal(q_THK, k_TGK, v_TGK, groups[0][0])
+        return _attend_equal(q_THK, k_TGK, v_TGK, groups[0][0], window, bias_HLL)
     sizes = [length * count for length, count in groups]
     parts = zip(q_THK.split(sizes), k_TGK.split(sizes), v_TGK.split(sizes), groups, strict=True)
-    return torch.cat([_attend_equal(q, k, v, length) for q, k, v, (length, _) in parts])
+    return torch.cat(
+        [_attend_equal(q, k, v, length, window, bias_HLL) for q, k, v, (length, _) in parts]
+    )
 
 
 def _equal_neighbours(lengths: tuple[int, ...]) -> Iterator[tuple[int, int]]:
@@ -30,12 +45,63 @@ def _equal_neighbours(lengths: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         yield length, sum(1 for _ in run)
 
 
-def _attend_equal(q_THK: Tensor, k_TGK: Tensor, v_TGK: Tensor, length: int) -> Tensor:
+def _attend_equal(
+    q_THK: Tensor,
+    k_TGK: Tensor,
+    v_TGK: Tensor,
+    length: int,
+    window: int | None,
+    bias_HLL: Tensor | None,
+) -> Tensor:
     """Attend in documents that all have `length` tokens."""
     q_BHLK, k_BGLK, v_BGLK = (
         x.unflatten(0, (-1, length)).transpose(1, 2) for x in (q_THK, k_TGK, v_TGK)
     )
-    out_BHLK = functional.scaled_dot_product_attention(
-        q_BHLK, k_BGLK, v_BGLK, is_causal=True, enable_gqa=q_THK.shape[1] != k_TGK.shape[1]
-    )
+    if window is not None and length > window:
+        out_BHLK = _attend_window(q_BHLK, k_BGLK, v_BGLK, window)
+    else:
+        bias = None if bias_HLL is None else bias_HLL[None, :, :length, :length]
+        out_BHLK = functional.scaled_dot_product_attention(
+            q_BHLK,
+            k_BGLK,
+            v_BGLK,
+            attn_mask=bias,
+            is_causal=bias is None,
+            enable_gqa=q_THK.shape[1] != k_TGK.shape[1],
+        )
     return out_BHLK.transpose(1, 2).flatten(0, 1)
+
+
+def _attend_window(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor, window: int) -> Tensor:
+    """Attend with queries that see `window` tokens, block by block."""
+    length = q_BHLK.shape[2]
+    band = _band(window, q_BHLK.dtype, q_BHLK.device)
+    blocks = []
+    for start in range(0, length, window):
+        stop = min(start + window, length)
+        keys = slice(max(start - window, 0), stop)
+        blocks.append(
+            functional.scaled_dot_product_attention(
+                q_BHLK[:, :, start:stop],
+                k_BGLK[:, :, keys],
+                v_BGLK[:, :, keys],
+                attn_mask=band[: stop - start, : window + stop - start] if start else None,
+                is_causal=start == 0,
+                enable_gqa=q_BHLK.shape[1] != k_BGLK.shape[1],
+            )
+        )
+    return torch.cat(blocks, dim=2)
+
+
+@lru_cache(maxsize=2)
+@torch.inference_mode(False)  # a later backward must be able to keep what inference made
+def _band(window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return 0 where a block's queries see keys from one block before on, else −∞; [W, 2W].
+
+    One tensor serves all blocks of all layers, for each call keeps its mask for backward. Do not
+    write into it.
+    """
+    at_W = torch.arange(window, device=device)
+    behind = window + at_W[:, None] - torch.arange(2 * window, device=device)
+    unseen = (behind < 0) | (behind >= window)
+    return torch.zeros(unseen.shape, dtype=dtype, device=device).masked_fill_(unseen, -torch.inf)

@@ -10,20 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from jllm.models.config import DecoderConfig
-from jllm.models.families import llama, mistral, qwen2, qwen3
+from jllm.models.families import baichuan, internlm2, llama, mistral, qwen, qwen2, qwen3
 from jllm.models.families.fields import Fields
 
 FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
+    "BaiChuanForCausalLM": baichuan.decoder_config,
+    "BaichuanForCausalLM": baichuan.decoder_config,
+    "InternLM2ForCausalLM": internlm2.decoder_config,
     "LlamaForCausalLM": llama.decoder_config,
     "MistralForCausalLM": mistral.decoder_config,
+    "QWenLMHeadModel": qwen.decoder_config,
     "Qwen2ForCausalLM": qwen2.decoder_config,
     "Qwen3ForCausalLM": qwen3.decoder_config,
 }
 """Hugging Face class name → how to read its configuration."""
 
 MODEL_TYPES = {
+    "baichuan": "BaichuanForCausalLM",
+    "internlm2": "InternLM2ForCausalLM",
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
+    "qwen": "QWenLMHeadModel",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
 }

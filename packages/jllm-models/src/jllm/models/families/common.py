@@ -16,13 +16,14 @@ def decoder(
     head_dim: int | None = None,
     num_kv_heads: int | None = None,
     max_position_embeddings: int,
+    alibi: bool = False,
     **options: Any,
 ) -> DecoderConfig:
     """Make a DecoderConfig from the keys that all families share; refuse sizes that do not fit.
 
     head_dim, num_kv_heads, max_position_embeddings: the family's values for absent keys; None
-    stands for hidden_size / heads and for as many as query heads. options: further fields of
-    DecoderConfig.
+    stands for hidden_size / heads and for as many as query heads. alibi: the model does not rotate.
+    options: further fields of DecoderConfig.
     """
     fields.require("hidden_act", "silu", "silu")
     fields.require("attention_dropout", 0, 0)
@@ -52,35 +53,17 @@ def decoder(
         head_dim=width,
         norm_eps=fields.number("rms_norm_eps", 1e-6),
         max_position_embeddings=positions,
-        rope=rope_config(fields, positions),
+        rope=None if alibi else rope_config(fields, positions),
         tie_word_embeddings=fields.flag("tie_word_embeddings"),
         initializer_range=fields.number("initializer_range", 0.02),
-        dtype=_dtype(fields),
+        dtype=weights_dtype(fields),
         **options,
     )
 
 
-def _dtype(fields: Fields) -> str:
+def weights_dtype(fields: Fields, default: str = "float32") -> str:
     """Return the element type of the directory's weights."""
-    name = fields.values.get("dtype") or fields.values.get("torch_dtype") or "float32"
+    name = fields.values.get("dtype") or fields.values.get("torch_dtype") or default
     if name not in DTYPES:
         raise fields.error(f"dtype = {name!r} is not supported; known: {', '.join(DTYPES)}")
     return name
-
-
-def refuse_sliding_window(fields: Fields, window: int | None, first_layer: int = 0) -> None:
-    """Refuse a configuration in which some layer sees less than the whole document.
-
-    window: the window in tokens, None when off. first_layer: the first layer that has it, where
-    `layer_types` does not say.
-    """
-    kinds = fields.values.get("layer_types")
-    if kinds:
-        others = sorted({str(kind) for kind in kinds} - {"full_attention"})
-        if others:
-            raise fields.error(f"layer_types holds {others}; only full_attention is supported")
-    elif window is not None and first_layer < fields.size("num_hidden_layers"):
-        raise fields.error(
-            f"sliding_window = {window} is in use and not supported; "
-            "set it to null if your documents are not longer"
-        )

@@ -1,14 +1,13 @@
-"""Qwen3, dense: Llama with RMS-normalised queries and keys."""
+"""Qwen3, dense: Llama with RMS-normalised queries and keys, and late windows."""
 
 from jllm.models.config import DecoderConfig
 from jllm.models.families.common import decoder
 from jllm.models.families.fields import Fields
-from jllm.models.families.qwen2 import refuse_qwen_window
+from jllm.models.families.windows import late_windows
 
 
 def decoder_config(fields: Fields) -> DecoderConfig:
-    """Read a `Qwen3ForCausalLM` configuration; a sliding window in use is refused."""
-    refuse_qwen_window(fields)
+    """Read a `Qwen3ForCausalLM` configuration."""
     bias = fields.flag("attention_bias")
     return decoder(
         fields,
@@ -19,4 +18,5 @@ def decoder_config(fields: Fields) -> DecoderConfig:
         qkv_bias=bias,
         output_bias=bias,
         qk_norm=True,
+        windows=late_windows(fields),
     )

@@ -10,12 +10,17 @@ from jllm.models.config import ROPE_TYPES, RopeConfig
 from jllm.models.families.fields import Fields
 
 
+def require_rope(fields: Fields, kinds: tuple[str, ...]) -> None:
+    """Refuse a rotary type that the family's published code does not have."""
+    kind = _kind(_given(fields))
+    if kind not in kinds:
+        raise fields.error(f"unknown rope type {kind!r} here; known: {', '.join(kinds)}")
+
+
 def rope_config(fields: Fields, max_position_embeddings: int) -> RopeConfig:
     """Read the rotary parameters; refuse an unknown type and missing or impossible numbers."""
-    given = fields.values.get("rope_scaling") or fields.values.get("rope_parameters") or {}
-    if not isinstance(given, dict):
-        raise fields.error(f"rope_parameters must be an object, found {given!r}")
-    kind = given.get("rope_type") or given.get("type") or "default"
+    given = _given(fields)
+    kind = _kind(given)
     if kind not in ROPE_TYPES:
         raise fields.error(f"unknown rope type {kind!r}; known: {', '.join(ROPE_TYPES)}")
     for partial in (given.get("partial_rotary_factor"), fields.values.get("partial_rotary_factor")):
@@ -71,6 +76,19 @@ def rope_config(fields: Fields, max_position_embeddings: int) -> RopeConfig:
                 attention_scaling=_yarn_scaling(given, factor, number),
             )
     return RopeConfig(**base)
+
+
+def _given(fields: Fields) -> dict[str, Any]:
+    """Return the object that holds the rotary parameters, empty where there is none."""
+    given = fields.values.get("rope_scaling") or fields.values.get("rope_parameters") or {}
+    if not isinstance(given, dict):
+        raise fields.error(f"rope_parameters must be an object, found {given!r}")
+    return given
+
+
+def _kind(given: dict[str, Any]) -> str:
+    """Return the rotary type."""
+    return given.get("rope_type") or given.get("type") or "default"
 
 
 def _yarn_scaling(given: dict[str, Any], factor: float, number: Any) -> float:

@@ -1,0 +1,156 @@
+"""What a model is made of: `python -m jllm.models.describe MODEL_DIR [--length TOKENS] [--json]`.
+
+Prints units with their parameters, bytes and the operations of a training step per token, and the
+whole model's. Reads `config.json` alone: no weight is opened, PyTorch is not imported.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from jllm.models.config import DecoderConfig
+from jllm.models.families import read_config
+from jllm.models.flops import parameter_count, unit_costs
+from jllm.models.units import unit_layer, unit_names
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The figures of a unit, or of the whole model."""
+
+    parameters: int
+    """Trained numbers."""
+    bytes: int
+    """Bytes of them in the directory's dtype."""
+    flops_per_token: float
+    """Operations of forward and backward per token, attention counted causally."""
+    flops_per_token_square: float
+    """The same with the whole square of attention."""
+
+
+def unit_figures(config: DecoderConfig, length: int) -> dict[str, Figures]:
+    """Return the figures of every unit by name, for documents of `length` tokens.
+
+    The head of a tied model has the embedding's parameters again: it holds and multiplies them.
+    """
+    width = DTYPE_BYTES[config.dtype]
+    both = (unit_costs(config, length, length, causal=causal) for causal in (True, False))
+    return {
+        half.name: Figures(
+            parameters=half.parameters,
+            bytes=half.parameters * width,
+            flops_per_token=3 * half.forward_flops,
+            flops_per_token_square=3 * whole.forward_flops,
+        )
+        for half, whole in zip(*both, strict=True)
+    }
+
+
+def total_figures(config: DecoderConfig, length: int) -> Figures:
+    """Return the figures of the model; a tied matrix is counted once."""
+    units = unit_figures(config, length).values()
+    parameters = parameter_count(config)
+    return Figures(
+        parameters=parameters,
+        bytes=parameters * DTYPE_BYTES[config.dtype],
+        flops_per_token=sum(unit.flops_per_token for unit in units),
+        flops_per_token_square=sum(unit.flops_per_token_square for unit in units),
+    )
+
+
+def alike(config: DecoderConfig, units: dict[str, Figures]) -> Iterator[tuple[str, int, Figures]]:
+    """Give (name, how many, figures of one) of the units; layers alike in a row are one line."""
+    names = unit_names(config)
+    layers = [
+        (unit_layer(index), units[names[index]], units[names[index + 1]])
+        for index in range(1, len(names) - 1, 2)
+    ]
+    yield names[0], 1, units[names[0]]
+    for (attention, mlp), run in groupby(layers, lambda layer: layer[1:]):
+        numbers = [number for number, _, _ in run]
+        first, last = numbers[0], numbers[-1]
+        shown = f"layers.{first}" if first == last else f"layers.{first}…{last}"
+        yield f"{shown}.attention", len(numbers), attention
+        yield f"{shown}.mlp", len(numbers), mlp
+    yield names[-1], 1, units[names[-1]]
+
+
+def table(config: DecoderConfig, length: int) -> Table:
+    """Return the table that people see."""
+    shown = Table(
+        title=f"{config.architecture}, {config.dtype}, documents of {length:,} tokens",
+        caption="FLOPs: of forward and backward per token, attention causal or the whole square",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+    )
+    shown.add_column("unit", no_wrap=True)
+    for heading in ("×", "parameters", "bytes", "FLOPs causal", "FLOPs square"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for name, count, figures in alike(config, unit_figures(config, length)):
+        shown.add_row(name, str(count), *_cells(figures))
+    shown.add_section()
+    shown.add_row("model", "", *_cells(total_figures(config, length)))
+    return shown
+
+
+def _cells(figures: Figures) -> Iterator[str]:
+    """Give the numbers of a line."""
+    yield f"{figures.parameters:,}"
+    yield _short(figures.bytes, ("B", "KiB", "MiB", "GiB", "TiB"), 1024)
+    for flops in (figures.flops_per_token, figures.flops_per_token_square):
+        yield _short(flops, ("", "k", "M", "G", "T"), 1000)
+
+
+def _short(number: float, units: Sequence[str], step: int) -> str:
+    """Return a number with a unit that leaves few digits before the point."""
+    for unit in units[:-1]:
+        if number < step:
+            return f"{number:.4g} {unit}".rstrip()
+        number /= step
+    return f"{number:.4g} {units[-1]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code, 2 for what the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m jllm.models.describe", description=__doc__)
+    parser.add_argument("model_dir", type=Path, help="a directory with config.json")
+    parser.add_argument(
+        "--length", type=int, help="tokens of a document; the longest the model was made for"
+    )
+    parser.add_argument("--json", action="store_true", help="print every unit as JSON")
+    options = parser.parse_args(arguments)
+    try:
+        config = read_config(options.model_dir)
+        length = config.max_position_embeddings if options.length is None else options.length
+        if length < 1:
+            raise ValueError(f"--length must be at least 1, found {length}")
+    except (ValueError, OSError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
+        return 2
+    if options.json:
+        units = unit_figures(config, length)
+        values = {
+            "architecture": config.architecture,
+            "dtype": config.dtype,
+            "document_length": length,
+            "units": {name: asdict(figures) for name, figures in units.items()},
+            "model": asdict(total_figures(config, length)),
+        }
+        sys.stdout.write(json.dumps(values, indent=2) + "\n")
+    else:
+        Console().print(table(config, length))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Sliding windows of a configuration: how many tokens each layer sees, as in Transformers."""
+
+from jllm.models.families.fields import Fields
+
+KINDS = ("full_attention", "sliding_attention")
+"""What `layer_types` may hold."""
+
+
+def same_window(fields: Fields, default: int) -> tuple[int | None, ...]:
+    """Return the windows where `sliding_window` holds for every layer; null switches it off."""
+    window = _window(fields, default)
+    kinds = _layer_types(fields)
+    expected = KINDS[window is not None]
+    if kinds and set(kinds) != {expected}:
+        raise fields.error(
+            f"layer_types must hold {expected} alone where sliding_window = {window}, found {kinds}"
+        )
+    return _windows(fields, window, 0)
+
+
+def late_windows(fields: Fields) -> tuple[int | None, ...]:
+    """Return the windows that `use_sliding_window` switches on.
+
+    They are in the layers that `layer_types` names, or in those from `max_window_layers` on.
+    """
+    window = _window(fields, 4096) if fields.flag("use_sliding_window") else None
+    kinds = _layer_types(fields)
+    if not kinds:
+        return _windows(fields, window, fields.number("max_window_layers", 28))
+    windows = tuple(window if kind == "sliding_attention" else None for kind in kinds)
+    if window is None and "sliding_attention" in kinds:
+        raise fields.error(
+            "layer_types holds sliding_attention, but use_sliding_window and sliding_window "
+            "switch it off"
+        )
+    return windows if any(windows) else ()
+
+
+def _windows(fields: Fields, window: int | None, first: float) -> tuple[int | None, ...]:
+    """Return a window in every layer from `first` on; nothing where there is none."""
+    layers = fields.size("num_hidden_layers")
+    if window is None or first >= layers:
+        return ()
+    return tuple(window if layer >= first else None for layer in range(layers))
+
+
+def _window(fields: Fields, default: int) -> int | None:
+    """Return the window in tokens: null is none, an absent key the default."""
+    if fields.values.get("sliding_window", default) is None:
+        return None
+    return fields.size("sliding_window", default)
+
+
+def _layer_types(fields: Fields) -> list[str]:
+    """Return the kind of every layer, or an empty list where the configuration names none."""
+    kinds = fields.values.get("layer_types") or []
+    if not isinstance(kinds, list) or any(kind not in KINDS for kind in kinds):
+        raise fields.error(f"layer_types must be a list of {' and '.join(KINDS)}, found {kinds!r}")
+    if kinds and len(kinds) != fields.size("num_hidden_layers"):
+        raise fields.error(
+            f"layer_types has {len(kinds)} entries, "
+            f"num_hidden_layers = {fields.size('num_hidden_layers')}"
+        )
+    return kinds

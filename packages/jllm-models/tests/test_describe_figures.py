@@ -1,0 +1,88 @@
+"""`python -m jllm.models.describe` shows what a model is made of, from config.json alone."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jllm.models.describe import alike, main, total_figures, unit_figures
+from jllm.models.families import decoder_config, read_config
+from jllm.models.flops import flops_per_token, parameter_count
+from jllm.models.units import unit_names
+from own_code_helpers import OWN_CODE, write_model
+from published_model_helpers import PUBLISHED
+from tiny_model_helpers import MODELS
+
+QWEN, PARAMETERS = PUBLISHED["Qwen-14B"]
+
+
+@pytest.fixture
+def directory(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**QWEN, "bf16": True}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [*MODELS, *OWN_CODE])
+def test_units_add_up_to_the_model(name, tmp_path):
+    config = write_model(name, tmp_path)
+    units, total = unit_figures(config, 50), total_figures(config, 50)
+    assert tuple(units) == unit_names(config)
+    tied = units["embed"].parameters if config.tie_word_embeddings else 0
+    assert sum(unit.parameters for unit in units.values()) - tied == total.parameters
+    assert total.parameters == parameter_count(config)
+    header = (tmp_path / "model.safetensors").stat().st_size - total.bytes
+    assert 0 < header < 8192
+    assert total.flops_per_token == pytest.approx(flops_per_token(config, 50))
+    square = flops_per_token(config, 50, causal=False)
+    assert total.flops_per_token_square == pytest.approx(square)
+
+
+def test_layers_that_are_alike_are_one_line():
+    values = {**PUBLISHED["Mistral-7B-v0.1"][0], "architectures": ["Qwen2ForCausalLM"]}
+    values |= {"use_sliding_window": True, "max_window_layers": 30}
+    config = decoder_config(values, "config.json")
+    lines = [(name, count) for name, count, _ in alike(config, unit_figures(config, 9000))]
+    assert lines == [
+        ("embed", 1),
+        ("layers.0…29.attention", 30),
+        ("layers.0…29.mlp", 30),
+        ("layers.30…31.attention", 2),
+        ("layers.30…31.mlp", 2),
+        ("head", 1),
+    ]
+
+
+def test_the_command_shows_a_published_model_in_two_seconds_without_torch(directory):
+    code = (
+        "import sys; from jllm.models.describe import main; "
+        "code = main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    began = time.monotonic()
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(directory)], capture_output=True, text=True, check=False
+    )
+    assert time.monotonic() - began < 2
+    assert found.returncode == 0, found.stderr
+    for expected in ("QWenLMHeadModel, bfloat16", "layers.0…39.attention", f"{PARAMETERS:,}"):
+        assert expected in found.stdout
+
+
+def test_json_holds_every_unit(directory, capsys):
+    assert main([str(directory), "--json", "--length", "2048"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    config = read_config(directory)
+    assert tuple(found["units"]) == unit_names(config)
+    assert found["model"]["parameters"] == PARAMETERS
+    assert found["model"]["bytes"] == 2 * PARAMETERS
+    assert (found["dtype"], found["document_length"]) == ("bfloat16", 2048)
+    assert found["model"]["flops_per_token"] == flops_per_token(config, 2048)
+
+
+@pytest.mark.parametrize("arguments", [["missing"], [".", "--length", "0"]])
+def test_mistakes_are_one_line(directory, arguments, capsys, monkeypatch):
+    monkeypatch.chdir(directory)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1

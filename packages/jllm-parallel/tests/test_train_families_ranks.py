@@ -1,0 +1,89 @@
+"""Every kind of family trains from nothing, alone and in a pipeline with the same bits."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from jllm.models.families import read_config
+from jllm.parallel.config import TrainConfig
+from training_helpers import (
+    VOCABULARY,
+    alone,
+    checkpoint_bytes,
+    losses,
+    train,
+    write_data,
+)
+
+STEPS = 20
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4} | {
+    "vocab_size": VOCABULARY,
+    "intermediate_size": 48,
+    "initializer_range": 0.2,
+}
+FAMILIES = {
+    "qwen": {"architectures": ["QWenLMHeadModel"], "kv_channels": 8, "seq_length": 4},
+    "internlm2": {"architectures": ["InternLM2ForCausalLM"], "num_key_value_heads": 2},
+    "baichuan2-13b": {
+        "architectures": ["BaichuanForCausalLM"],
+        "model_max_length": 64,
+        "z_loss_weight": 0,
+    },
+    "mistral-window": {
+        "architectures": ["MistralForCausalLM"],
+        "num_key_value_heads": 2,
+        "sliding_window": 3,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "model").mkdir()
+    (folder / "model/config.json").write_text(json.dumps(SIZES | FAMILIES[request.param]))
+    values = TrainConfig(
+        model=str(folder / "model"),
+        init=True,
+        train_data=str(write_data(folder / "data", 61)),
+        num_train_epochs=5,
+        max_steps=STEPS,
+        learning_rate=1e-2,
+        checkpoint=str(folder / "one"),
+        threads=1,
+    )
+    alone(values)
+    return values
+
+
+def changed(config: TrainConfig, name: str, **changes: object) -> TrainConfig:
+    folder = str(Path(config.checkpoint).with_name(name))
+    return TrainConfig(**(vars(config) | {"checkpoint": folder} | changes))  # type: ignore[arg-type]
+
+
+def test_a_pipeline_has_the_same_bits(config: TrainConfig) -> None:
+    other = changed(config, "stages", pipe_parallel_size=2)
+    train(2, other)
+    one, two = Path(config.checkpoint), Path(other.checkpoint)
+    assert len(losses(one)) == STEPS
+    assert losses(two) == losses(one)
+    assert losses(one)[-1] < losses(one)[0]
+    assert checkpoint_bytes(two, STEPS) == checkpoint_bytes(one, STEPS)
+
+
+@pytest.mark.parametrize("config", ["internlm2"], indirect=True)
+def test_replicas_save_the_same_grouped_tensors(config: TrainConfig) -> None:
+    other = changed(config, "replicas", max_steps=2)
+    train(2, other)
+    short = changed(config, "short", max_steps=2)
+    alone(short)
+    name = "2/model.safetensors"
+    ours = load_file(Path(other.checkpoint) / name)
+    theirs = load_file(Path(short.checkpoint) / name)
+    assert ours.keys() == theirs.keys()
+    for tensor, values in theirs.items():
+        torch.testing.assert_close(ours[tensor], values, rtol=1e-3, atol=1e-4)
+    assert read_config(Path(other.checkpoint) / "2") == read_config(Path(config.model))
