@@ -14,8 +14,12 @@ from transformers import (
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
 from jllm.models.config import DecoderConfig
@@ -52,6 +56,7 @@ YARN = {
     "factor": 4.0,
     "original_max_position_embeddings": 8,
 }
+EXPERTS = {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 24}
 
 MODELS: dict[str, tuple[type, type, dict[str, Any]]] = {
     "llama": (LlamaConfig, LlamaForCausalLM, {}),
@@ -98,6 +103,39 @@ MODELS: dict[str, tuple[type, type, dict[str, Any]]] = {
             "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
         },
     ),
+    "qwen2-moe": (
+        Qwen2MoeConfig,
+        Qwen2MoeForCausalLM,
+        {**EXPERTS, "shared_expert_intermediate_size": 40},
+    ),
+    "qwen2-moe-sparse-window": (
+        Qwen2MoeConfig,
+        Qwen2MoeForCausalLM,
+        {
+            **EXPERTS,
+            "shared_expert_intermediate_size": 32,
+            "norm_topk_prob": True,
+            "decoder_sparse_step": 2,
+            "qkv_bias": False,
+            "use_sliding_window": True,
+            "sliding_window": 5,
+        },
+    ),
+    "qwen3-moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM, {**EXPERTS, "norm_topk_prob": True}),
+    "qwen3-moe-dense-window": (
+        Qwen3MoeConfig,
+        Qwen3MoeForCausalLM,
+        {
+            **EXPERTS,
+            "moe_intermediate_size": 22,  # no multiple of what grouped_mm takes
+            "head_dim": 12,
+            "mlp_only_layers": [1],
+            "attention_bias": True,
+            "tie_word_embeddings": True,
+            "use_sliding_window": True,
+            "sliding_window": 7,
+        },
+    ),
 }
 
 
@@ -105,7 +143,8 @@ def reference_model(name: str, **changes: Any) -> PreTrainedModel:
     """Return the tiny Transformers model of that name, every parameter random."""
     config_class, model_class, options = MODELS[name]
     config = config_class(**{**SIZES, **options, **changes})
-    model = model_class._from_config(config, attn_implementation="eager")
+    plain = {"attn_implementation": "eager", "experts_implementation": "eager"}
+    model = model_class._from_config(config, **plain)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -160,10 +199,28 @@ def gradients(stage: Stage) -> dict[str, Tensor]:
     return found
 
 
+def reference_gradients(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the gradients of Transformers by their names in files, where experts are apart."""
+    found = {}
+    for name, parameter in model.named_parameters():
+        before, fused, after = name.partition(".experts.")
+        if not fused:
+            found[name] = parameter.grad
+            continue
+        for number, gradient in enumerate(parameter.grad):
+            expert = f"{before}.experts.{number}"
+            if after == "down_proj":
+                found[f"{expert}.down_proj.weight"] = gradient
+            else:
+                gate, up = gradient.chunk(2)
+                found |= {f"{expert}.gate_proj.weight": gate, f"{expert}.up_proj.weight": up}
+    return found
+
+
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
-    """Return ‖ours − theirs‖ / ‖theirs‖ in float64."""
+    """Return ‖ours − theirs‖ / ‖theirs‖ in float64; where theirs is 0, so must be ours."""
     difference = (ours.double() - theirs.double()).norm()
-    return float(difference / theirs.double().norm())
+    return float(difference / theirs.double().norm().clamp(min=1e-30))
 
 
 def one_document(length: int) -> Documents:

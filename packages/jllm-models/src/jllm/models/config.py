@@ -45,6 +45,24 @@ class RopeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpertsConfig:
+    """The mixture of experts that takes the MLP's place in some layers."""
+
+    layers: tuple[int, ...]
+    """The layers that have it; the others have an MLP of `intermediate_size`."""
+    num_experts: int
+    """Experts of a layer."""
+    experts_per_token: int
+    """Experts that each token goes to."""
+    intermediate_size: int
+    """Width inside one expert."""
+    renormalise: bool = False
+    """The probabilities of a token's experts are divided by their sum."""
+    shared_intermediate_size: int = 0
+    """Width inside the expert that every token goes to, weighted by a sigmoid; 0: there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
     """A decoder-only transformer with pre-normalisation and SwiGLU."""
 
@@ -57,7 +75,7 @@ class DecoderConfig:
     intermediate_size: int
     """Width inside the MLP."""
     num_layers: int
-    """Decoder layers; each is two units, attention and MLP."""
+    """Decoder layers; each is two units, attention and MLP or mixture of experts."""
     num_heads: int
     """Query heads."""
     num_kv_heads: int
@@ -82,6 +100,8 @@ class DecoderConfig:
     """The attention's output projection has a bias."""
     qk_norm: bool = False
     """Queries and keys are RMS-normalised per head before rotation."""
+    experts: ExpertsConfig | None = None
+    """The mixture of experts; None where every layer has an MLP."""
     tie_word_embeddings: bool = False
     """The head multiplies with the embedding."""
     normalised_head: bool = False
@@ -96,6 +116,12 @@ class DecoderConfig:
     def window(self, layer: int) -> int | None:
         """Return the tokens that a query of a layer sees; None: its document so far."""
         return self.windows[layer] if self.windows else None
+
+    def mixture(self, layer: int) -> ExpertsConfig | None:
+        """Return the mixture of experts of a layer; None: it has an MLP."""
+        if self.experts is None or layer not in self.experts.layers:
+            return None
+        return self.experts
 
 
 def loss_chunk(config: DecoderConfig) -> int:

@@ -13,6 +13,7 @@ from jllm.models.attention_backends import attention_backend
 from jllm.models.config import DecoderConfig, loss_chunk
 from jllm.models.documents import Documents
 from jllm.models.head import Embedding, Head
+from jllm.models.mixture import Mixture
 from jllm.models.mlp import MLP
 from jllm.models.positions import Positions, position_tables
 from jllm.models.units import unit_count, unit_kind, unit_layer
@@ -59,6 +60,8 @@ class Stage(nn.Module):
                     window = config.window(unit_layer(unit))
                     attend = attention_backend(attention)
                     module = Attention(config, attend, window=window, **place)
+                case "mlp" if experts := config.mixture(unit_layer(unit)):
+                    module = Mixture(config, experts, **place)
                 case "mlp":
                     module = MLP(config, **place)
                 case _:

@@ -1,13 +1,13 @@
 """The weight table: which slices of which Hugging Face tensors each local parameter holds.
 
-Query, key and value are rows of one parameter, gate and up of another, however the files keep them:
-here they are only slices. The table is a pure function of the configuration and costs
-microseconds a unit.
+Query, key and value are rows of one parameter, gate and up of another, and so are all experts of a
+layer, however the files keep them: here they are only slices. The table is a pure function of the
+configuration and costs microseconds a tensor.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config import DecoderConfig, ExpertsConfig
 from jllm.models.units import unit_count, unit_kind, unit_layer
 from jllm.models.weights.slices import Slice, whole
 
@@ -35,7 +35,11 @@ def _unit_slices(config: DecoderConfig, unit: int, *, for_saving: bool) -> Itera
         case "attention":
             yield from _attention(config, here, f"{names.layers}.{unit_layer(unit)}")
         case "mlp":
-            yield from _mlp(config, here, f"{names.layers}.{unit_layer(unit)}")
+            layer = unit_layer(unit)
+            if experts := config.mixture(layer):
+                yield from _mixture(config, experts, here, f"{names.layers}.{layer}")
+            else:
+                yield from _mlp(config, here, f"{names.layers}.{layer}")
         case _:
             assert unit == unit_count(config) - 1
             yield whole(f"{here}.norm.weight", f"{names.norm}.weight", (config.hidden_size,))
@@ -103,11 +107,38 @@ def _mlp(config: DecoderConfig, here: str, layer: str) -> Iterator[Slice]:
     """Give the slices of an MLP unit."""
     hidden, inner, names = config.hidden_size, config.intermediate_size, config.names
     yield whole(f"{here}.norm.weight", f"{layer}.{names.mlp_norm}.weight", (hidden,))
-    yield from _stacked(
-        f"{here}.gate_up.weight",
-        ((f"{layer}.{name}.weight", (inner, hidden)) for name in (names.gate, names.up)),
-    )
-    yield whole(f"{here}.down.weight", f"{layer}.{names.down}.weight", (hidden, inner))
+    parts = tuple(f"{layer}.{name}.weight" for name in (names.gate, names.up, names.down))
+    yield from _swiglu(here, (parts,), hidden, inner)
+
+
+def _mixture(
+    config: DecoderConfig, experts: ExpertsConfig, here: str, layer: str
+) -> Iterator[Slice]:
+    """Give the slices of a mixture of experts: all experts are rows of the same two parameters."""
+    hidden, names = config.hidden_size, config.names
+    yield whole(f"{here}.norm.weight", f"{layer}.{names.mlp_norm}.weight", (hidden,))
+    router = (experts.num_experts, hidden)
+    yield whole(f"{here}.router.weight", f"{layer}.{names.router}.weight", router)
+    every = [
+        tuple(f"{layer}.{names.experts}.{number}.{part}.weight" for part in names.expert_parts)
+        for number in range(experts.num_experts)
+    ]
+    yield from _swiglu(f"{here}.experts", every, hidden, experts.intermediate_size)
+    if experts.shared_intermediate_size:
+        shared, inner = f"{layer}.{names.shared_expert}", experts.shared_intermediate_size
+        parts = tuple(f"{shared}.{part}.weight" for part in names.expert_parts)
+        yield from _swiglu(f"{here}.shared", (parts,), hidden, inner)
+        gate = f"{layer}.{names.shared_gate}.weight"
+        yield whole(f"{here}.shared.share.weight", gate, (1, hidden))
+
+
+def _swiglu(
+    here: str, tensors: Sequence[tuple[str, ...]], hidden: int, inner: int
+) -> Iterator[Slice]:
+    """Give the slices of gate and up, fused, and of down; `tensors` names the three of each."""
+    gates_ups = ((name, (inner, hidden)) for parts in tensors for name in parts[:2])
+    yield from _stacked(f"{here}.gate_up.weight", gates_ups)
+    yield from _stacked(f"{here}.down.weight", ((parts[2], (hidden, inner)) for parts in tensors))
 
 
 def _stacked(parameter: str, tensors: Iterable[tuple[str, tuple[int, ...]]]) -> Iterator[Slice]:

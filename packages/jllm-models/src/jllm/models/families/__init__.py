@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from jllm.models.config import DecoderConfig
-from jllm.models.families import baichuan, internlm2, llama, mistral, qwen, qwen2, qwen3
+from jllm.models.families import (
+    baichuan,
+    internlm2,
+    llama,
+    mistral,
+    qwen,
+    qwen2,
+    qwen2_moe,
+    qwen3,
+    qwen3_moe,
+)
 from jllm.models.families.fields import Fields
 
 FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
@@ -21,7 +31,9 @@ FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
     "MistralForCausalLM": mistral.decoder_config,
     "QWenLMHeadModel": qwen.decoder_config,
     "Qwen2ForCausalLM": qwen2.decoder_config,
+    "Qwen2MoeForCausalLM": qwen2_moe.decoder_config,
     "Qwen3ForCausalLM": qwen3.decoder_config,
+    "Qwen3MoeForCausalLM": qwen3_moe.decoder_config,
 }
 """Hugging Face class name → how to read its configuration."""
 
@@ -32,7 +44,9 @@ MODEL_TYPES = {
     "mistral": "MistralForCausalLM",
     "qwen": "QWenLMHeadModel",
     "qwen2": "Qwen2ForCausalLM",
+    "qwen2_moe": "Qwen2MoeForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
 }
 """What a configuration without `architectures` is taken for."""
 

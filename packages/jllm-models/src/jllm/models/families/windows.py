@@ -1,5 +1,7 @@
 """Sliding windows of a configuration: how many tokens each layer sees, as in Transformers."""
 
+from collections.abc import Callable
+
 from jllm.models.families.fields import Fields
 
 KINDS = ("full_attention", "sliding_attention")
@@ -15,7 +17,7 @@ def same_window(fields: Fields, default: int) -> tuple[int | None, ...]:
         raise fields.error(
             f"layer_types must hold {expected} alone where sliding_window = {window}, found {kinds}"
         )
-    return _windows(fields, window, 0)
+    return _windows(fields, window, lambda layer: True)
 
 
 def late_windows(fields: Fields) -> tuple[int | None, ...]:
@@ -23,10 +25,26 @@ def late_windows(fields: Fields) -> tuple[int | None, ...]:
 
     They are in the layers that `layer_types` names, or in those from `max_window_layers` on.
     """
+    first = fields.number("max_window_layers", 28)
+    return _switched_windows(fields, lambda layer: layer >= first)
+
+
+def early_windows(fields: Fields) -> tuple[int | None, ...]:
+    """Return the windows that `use_sliding_window` switches on.
+
+    They are in the layers that `layer_types` names, or in every second one of the first
+    `max_window_layers`, layer 0 among them.
+    """
+    end = fields.number("max_window_layers", 28)
+    return _switched_windows(fields, lambda layer: layer < end and layer % 2 == 0)
+
+
+def _switched_windows(fields: Fields, slides: Callable[[int], bool]) -> tuple[int | None, ...]:
+    """Return the windows in the layers that `layer_types` names or, without it, that slide."""
     window = _window(fields, 4096) if fields.flag("use_sliding_window") else None
     kinds = _layer_types(fields)
     if not kinds:
-        return _windows(fields, window, fields.number("max_window_layers", 28))
+        return _windows(fields, window, slides)
     windows = tuple(window if kind == "sliding_attention" else None for kind in kinds)
     if window is None and "sliding_attention" in kinds:
         raise fields.error(
@@ -36,12 +54,13 @@ def late_windows(fields: Fields) -> tuple[int | None, ...]:
     return windows if any(windows) else ()
 
 
-def _windows(fields: Fields, window: int | None, first: float) -> tuple[int | None, ...]:
-    """Return a window in every layer from `first` on; nothing where there is none."""
-    layers = fields.size("num_hidden_layers")
-    if window is None or first >= layers:
-        return ()
-    return tuple(window if layer >= first else None for layer in range(layers))
+def _windows(
+    fields: Fields, window: int | None, slides: Callable[[int], bool]
+) -> tuple[int | None, ...]:
+    """Return a window in every layer that slides; nothing where there is none."""
+    layers = range(fields.size("num_hidden_layers"))
+    windows = tuple(window if slides(layer) else None for layer in layers)
+    return windows if any(windows) else ()
 
 
 def _window(fields: Fields, default: int) -> int | None:

@@ -1,0 +1,45 @@
+"""The mixture of experts of a configuration: its sizes, and the layers that have it."""
+
+from jllm.models.config import ExpertsConfig
+from jllm.models.families.fields import Fields
+
+
+def mixture(fields: Fields, *, shared: bool = False) -> ExpertsConfig:
+    """Read the mixture of experts as the Qwen families name it.
+
+    shared: there is a shared expert. Refuses more experts of a token than there are, and
+    `output_router_logits`, with which Transformers adds a loss that balances the experts.
+    """
+    fields.require("output_router_logits", False, False)
+    experts = _experts(fields)
+    chosen = fields.size("num_experts_per_tok")
+    if chosen > experts:
+        raise fields.error(f"num_experts_per_tok = {chosen} is more than num_experts = {experts}")
+    return ExpertsConfig(
+        layers=_layers(fields),
+        num_experts=experts,
+        experts_per_token=chosen,
+        intermediate_size=fields.size("moe_intermediate_size"),
+        renormalise=fields.flag("norm_topk_prob"),
+        shared_intermediate_size=(fields.size("shared_expert_intermediate_size") if shared else 0),
+    )
+
+
+def _experts(fields: Fields) -> int:
+    """Return the number of experts; Transformers 5 writes that of Qwen3 as `num_local_experts`."""
+    names = ("num_experts", "num_local_experts")
+    given = [name for name in names if fields.values.get(name) is not None]
+    counts = {name: fields.size(name) for name in given or names[:1]}
+    if len(set(counts.values())) > 1:
+        raise fields.error(f"num_experts and num_local_experts differ: {counts}")
+    return next(iter(counts.values()))
+
+
+def _layers(fields: Fields) -> tuple[int, ...]:
+    """Return every `decoder_sparse_step`-th layer that `mlp_only_layers` does not name."""
+    step = fields.size("decoder_sparse_step", 1)
+    dense = fields.values.get("mlp_only_layers") or []
+    if not isinstance(dense, list) or any(type(layer) is not int for layer in dense):
+        raise fields.error(f"mlp_only_layers must be a list of layer numbers, found {dense!r}")
+    layers = range(step - 1, fields.size("num_hidden_layers"), step)
+    return tuple(layer for layer in layers if layer not in dense)

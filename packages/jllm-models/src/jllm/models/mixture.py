@@ -1,0 +1,106 @@
+"""The unit that takes the MLP's place: norm, mixture of experts (arXiv:1701.06538), residual.
+
+Letters: T tokens, D hidden_size, E experts, F width inside an expert.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from jllm.models.config import DecoderConfig, ExpertsConfig
+from jllm.models.experts.combination import combine
+from jllm.models.experts.computation import compute_experts
+from jllm.models.experts.permutation import permutation, permute
+from jllm.models.experts.routing import route
+from jllm.models.linear import Linear
+from jllm.models.mlp import swiglu
+from jllm.models.norm import RMSNorm
+
+
+class Experts(nn.Module):
+    """The experts that tokens are routed to; the rows of all lie in the same two matrices."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        experts: ExpertsConfig,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ):
+        super().__init__()
+        hidden, inner = config.hidden_size, experts.intermediate_size
+        self.count = experts.num_experts
+        place = {"dtype": dtype, "device": device}
+        self.gate_up = Linear(hidden, self.count * 2 * inner, **place)
+        self.down = Linear(inner, self.count * hidden, **place)
+
+    def forward(self, x_RD: Tensor, counts_E: Tensor) -> Tensor:
+        """Transform rows that are sorted by expert; x [R, D] in and out."""
+        gate_up_E2FD = self.gate_up.weight.unflatten(0, (self.count, -1))
+        down_EDF = self.down.weight.unflatten(0, (self.count, -1))
+        return compute_experts(x_RD, gate_up_E2FD, down_EDF, counts_E)
+
+
+class SharedExpert(nn.Module):
+    """The expert of all tokens: sigmoid(share(x)) · down(silu(gate(x)) · up(x))."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        experts: ExpertsConfig,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ):
+        super().__init__()
+        hidden, inner = config.hidden_size, experts.shared_intermediate_size
+        place = {"dtype": dtype, "device": device}
+        self.gate_up = Linear(hidden, 2 * inner, **place)
+        self.down = Linear(inner, hidden, **place)
+        self.share = Linear(hidden, 1, **place)
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        """Transform each token; x [T, D] in and out."""
+        return torch.sigmoid(self.share(x_TD)) * self.down(swiglu(self.gate_up(x_TD)))
+
+
+class Mixture(nn.Module):
+    """x + Σ weight · expert(norm(x)) over each token's experts, and the shared expert's result.
+
+    No token is dropped. The balance of the experts is left to the loss.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        experts: ExpertsConfig,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ):
+        super().__init__()
+        place = {"dtype": dtype, "device": device}
+        self.settings = experts
+        self.norm = RMSNorm(config.hidden_size, config.norm_eps, **place)
+        self.router = Linear(config.hidden_size, experts.num_experts, **place)
+        self.experts = Experts(config, experts, **place)
+        shared = experts.shared_intermediate_size > 0
+        self.shared = SharedExpert(config, experts, **place) if shared else None
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        """Transform each token; x [T, D] in and out."""
+        normed_TD = self.norm(x_TD)
+        mixed_TD = self._mix(normed_TD)
+        if self.shared is not None:
+            mixed_TD = mixed_TD + self.shared(normed_TD)
+        return x_TD + mixed_TD
+
+    def _mix(self, x_TD: Tensor) -> Tensor:
+        """Return what the experts of each token add up to; [T, D]."""
+        settings = self.settings
+        routing = route(
+            self.router(x_TD), settings.experts_per_token, renormalise=settings.renormalise
+        )
+        sorting = permutation(routing.experts_TA, settings.num_experts)
+        y_RD = self.experts(permute(x_TD, sorting), sorting.counts_E)
+        return combine(y_RD, routing.weights_TA, sorting)
