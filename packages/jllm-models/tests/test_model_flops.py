@@ -8,13 +8,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from jllm.models.documents import Documents
-from jllm.models.flops import flops_per_token, parameter_count, tokens_seen, unit_costs
+from jllm.models.experts import computation
+from jllm.models.flops import (
+    active_parameter_count,
+    flops_per_token,
+    parameter_count,
+    tokens_seen,
+    unit_costs,
+)
 from jllm.models.units import unit_count, unit_kind
 from own_code_helpers import write_model
 from tiny_model_helpers import MODELS, loaded_stage, random_tokens, reference_model, saved
 
 TOKENS = 64
 NAMES = ("llama-tied", "qwen2", "qwen3", "qwen", "internlm2-bias-linear", "baichuan2-7b")
+NAMES += ("qwen2-moe", "qwen3-moe")
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -31,10 +39,13 @@ def test_parameters_equal_those_of_transformers(name, tmp_path):
     tied = config.vocab_size * config.hidden_size if config.tie_word_embeddings else 0
     costs = unit_costs(config, TOKENS, TOKENS)
     assert sum(cost.parameters for cost in costs) == reference.num_parameters() + tied
+    active = sum(cost.active_parameters for cost in costs) - tied
+    assert active == active_parameter_count(config)
 
 
-def test_training_flops_equal_the_count_of_torch(model):
+def test_training_flops_equal_the_count_of_torch(model, monkeypatch):
     directory, config = model
+    monkeypatch.setattr(computation, "runs_grouped", lambda weight: False)  # torch counts no group
     stage = loaded_stage(directory)
     tokens = torch.arange(TOKENS) % config.vocab_size
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -45,7 +56,7 @@ def test_training_flops_equal_the_count_of_torch(model):
     assert flops_per_token(config, TOKENS) - matrices == (whole_square - matrices) / 2
     embedding = config.vocab_size * config.hidden_size * (not config.tie_word_embeddings)
     vectors = sum(p.numel() for p in stage.parameters() if p.dim() == 1)
-    assert matrices == 6 * (parameter_count(config) - embedding - vectors)
+    assert matrices == 6 * (active_parameter_count(config) - embedding - vectors)
 
 
 def kept_bytes(stage, *arguments):

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from jllm.models.config import DecoderConfig
 from jllm.models.families import read_config
-from jllm.models.flops import parameter_count, unit_costs
+from jllm.models.flops import active_parameter_count, parameter_count, unit_costs
 from jllm.models.units import unit_layer, unit_names
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -30,6 +30,8 @@ class Figures:
 
     parameters: int
     """Trained numbers."""
+    active_parameters: int
+    """Those of them that a token meets: all but the experts that it does not go to."""
     bytes: int
     """Bytes of them in the directory's dtype."""
     flops_per_token: float
@@ -48,6 +50,7 @@ def unit_figures(config: DecoderConfig, length: int) -> dict[str, Figures]:
     return {
         half.name: Figures(
             parameters=half.parameters,
+            active_parameters=half.active_parameters,
             bytes=half.parameters * width,
             flops_per_token=3 * half.forward_flops,
             flops_per_token_square=3 * whole.forward_flops,
@@ -62,6 +65,7 @@ def total_figures(config: DecoderConfig, length: int) -> Figures:
     parameters = parameter_count(config)
     return Figures(
         parameters=parameters,
+        active_parameters=active_parameter_count(config),
         bytes=parameters * DTYPE_BYTES[config.dtype],
         flops_per_token=sum(unit.flops_per_token for unit in units),
         flops_per_token_square=sum(unit.flops_per_token_square for unit in units),
@@ -94,18 +98,21 @@ def table(config: DecoderConfig, length: int) -> Table:
         padding=0,
     )
     shown.add_column("unit", no_wrap=True)
-    for heading in ("×", "parameters", "bytes", "FLOPs causal", "FLOPs square"):
+    active = ("active",) if config.experts else ()
+    for heading in ("×", "parameters", *active, "bytes", "FLOPs\ncausal", "FLOPs\nsquare"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for name, count, figures in alike(config, unit_figures(config, length)):
-        shown.add_row(name, str(count), *_cells(figures))
+        shown.add_row(name, str(count), *_cells(config, figures))
     shown.add_section()
-    shown.add_row("model", "", *_cells(total_figures(config, length)))
+    shown.add_row("model", "", *_cells(config, total_figures(config, length)))
     return shown
 
 
-def _cells(figures: Figures) -> Iterator[str]:
-    """Give the numbers of a line."""
+def _cells(config: DecoderConfig, figures: Figures) -> Iterator[str]:
+    """Give the numbers of a line; the active parameters where not all are."""
     yield f"{figures.parameters:,}"
+    if config.experts:
+        yield _short(figures.active_parameters, ("", "k", "M", "G", "T"), 1000)
     yield _short(figures.bytes, ("B", "KiB", "MiB", "GiB", "TiB"), 1024)
     for flops in (figures.flops_per_token, figures.flops_per_token_square):
         yield _short(flops, ("", "k", "M", "G", "T"), 1000)

@@ -6,13 +6,15 @@ softmax and the embedding's look-up count nothing. A matrix of n parameters so c
 (arXiv:2001.08361; the head counts, the embedding does not). Attention to s tokens adds 12·N·K·s a
 layer (N query heads of width K) as in PaLM's MFU (arXiv:2204.02311, appendix B); the causal
 half of that, 6·N·K·s, is what is really computed and is the default here. Where a window of w < s
-tokens slides, s/2 becomes w − w²/2s, the mean number of tokens that are seen.
+tokens slides, s/2 becomes w − w²/2s, the mean number of tokens that are seen. Of a mixture of
+experts, those count that a token goes to.
 """
 
 import math
 from dataclasses import dataclass
 
 from jllm.models.config import DecoderConfig, loss_chunk
+from jllm.models.experts.costs import idle_parameters, mixture_bytes, mixture_flops
 from jllm.models.table import weight_table
 from jllm.models.units import unit_count, unit_kind, unit_layer, unit_names
 
@@ -25,6 +27,8 @@ class UnitCost:
     """Name of the unit."""
     parameters: int
     """Trained numbers; a tied head counts its matrix again, for it is held and multiplied."""
+    active_parameters: int
+    """Those of them that a token meets: all but the experts that it does not go to."""
     forward_flops: float
     """Operations of the forward pass per token."""
     activation_bytes: float
@@ -52,15 +56,24 @@ def unit_costs(
     costs = []
     for unit, name in enumerate(unit_names(config)):
         kind = unit_kind(config, unit)
-        kept = _activation_bytes(config, kind, tokens, value_bytes)
         layer = kind in ("attention", "mlp")
+        experts = config.mixture(unit_layer(unit)) if kind == "mlp" else None
+        if experts is None:
+            kept = _activation_bytes(config, kind, tokens, value_bytes)
+        else:
+            kept = mixture_bytes(config, experts, tokens, value_bytes)
         window = config.window(unit_layer(unit)) if kind == "attention" else None
         seen = tokens_seen(mean_document_length, window) * (1 if causal else 2)
         costs.append(
             UnitCost(
                 name=name,
                 parameters=parameters[unit],
-                forward_flops=_forward_flops(config, kind, seen),
+                active_parameters=parameters[unit] - idle_parameters(config, experts),
+                forward_flops=(
+                    mixture_flops(config, experts)
+                    if experts
+                    else _forward_flops(config, kind, seen)
+                ),
                 activation_bytes=kept,
                 recomputed_bytes=config.hidden_size * value_bytes if layer else kept,
             )
@@ -84,6 +97,12 @@ def parameter_count(config: DecoderConfig) -> int:
     """Return the numbers in the model's files: a tied matrix counts once."""
     slices = weight_table(config, range(unit_count(config)), for_saving=True)
     return sum(math.prod(piece.extents) for piece in slices)
+
+
+def active_parameter_count(config: DecoderConfig) -> int:
+    """Return the numbers in the model's files that a token meets."""
+    mixtures = map(config.mixture, range(config.num_layers))
+    return parameter_count(config) - sum(idle_parameters(config, each) for each in mixtures)
 
 
 def _parameters(config: DecoderConfig) -> list[int]:
