@@ -24,6 +24,12 @@ SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4} | 
     "intermediate_size": 48,
     "initializer_range": 0.2,
 }
+EXPERTS = {
+    "num_key_value_heads": 2,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+}
 FAMILIES = {
     "qwen": {"architectures": ["QWenLMHeadModel"], "kv_channels": 8, "seq_length": 4},
     "internlm2": {"architectures": ["InternLM2ForCausalLM"], "num_key_value_heads": 2},
@@ -36,6 +42,17 @@ FAMILIES = {
         "architectures": ["MistralForCausalLM"],
         "num_key_value_heads": 2,
         "sliding_window": 3,
+    },
+    "qwen2-moe": {
+        "architectures": ["Qwen2MoeForCausalLM"],
+        **EXPERTS,
+        "shared_expert_intermediate_size": 24,
+    },
+    "qwen3-moe": {
+        "architectures": ["Qwen3MoeForCausalLM"],
+        **EXPERTS,
+        "norm_topk_prob": True,
+        "mlp_only_layers": [0],
     },
 }
 
@@ -74,7 +91,7 @@ def test_a_pipeline_has_the_same_bits(config: TrainConfig) -> None:
     assert checkpoint_bytes(two, STEPS) == checkpoint_bytes(one, STEPS)
 
 
-@pytest.mark.parametrize("config", ["internlm2"], indirect=True)
+@pytest.mark.parametrize("config", ["internlm2", "qwen2-moe"], indirect=True)
 def test_replicas_save_the_same_grouped_tensors(config: TrainConfig) -> None:
     other = changed(config, "replicas", max_steps=2)
     train(2, other)
