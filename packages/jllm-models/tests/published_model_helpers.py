@@ -33,6 +33,30 @@ SECOND = {**BAICHUAN, "vocab_size": 125696, "model_max_length": 4096, "z_loss_we
 CAPITAL = {"architectures": ["BaiChuanForCausalLM"]}
 SMALL = {"architectures": ["BaichuanForCausalLM"]}
 ROTARY, ALIBI = {"max_position_embeddings": 4096}, {"model_max_length": 4096}
+QWEN_MOE = {
+    "hidden_act": "silu",
+    "hidden_size": 2048,
+    "decoder_sparse_step": 1,
+    "rms_norm_eps": 1e-06,
+    "tie_word_embeddings": False,
+    "use_sliding_window": False,
+    "sliding_window": None,
+    "output_router_logits": False,
+    "router_aux_loss_coef": 0.001,
+    "vocab_size": 151936,
+}
+QWEN3_MOE = {
+    **QWEN_MOE,
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "head_dim": 128,
+    "max_position_embeddings": 40960,
+    "mlp_only_layers": [],
+    "norm_topk_prob": True,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "num_key_value_heads": 4,
+    "rope_theta": 1000000.0,
+}
 
 PUBLISHED = {
     "Qwen-7B": (
@@ -107,6 +131,45 @@ PUBLISHED = {
             "rms_norm_eps": 1e-05,
         },
         7_241_732_096,
+    ),
+    "Qwen1.5-MoE-A2.7B": (
+        {
+            **QWEN_MOE,
+            "architectures": ["Qwen2MoeForCausalLM"],
+            "intermediate_size": 5632,
+            "max_position_embeddings": 8192,
+            "max_window_layers": 21,
+            "moe_intermediate_size": 1408,
+            "norm_topk_prob": False,
+            "num_attention_heads": 16,
+            "num_experts": 60,
+            "num_experts_per_tok": 4,
+            "num_hidden_layers": 24,
+            "num_key_value_heads": 16,
+            "shared_expert_intermediate_size": 5632,
+        },
+        14_315_784_192,
+    ),
+    "Qwen3-30B-A3B": (
+        {
+            **QWEN3_MOE,
+            "intermediate_size": 6144,
+            "moe_intermediate_size": 768,
+            "num_attention_heads": 32,
+            "num_hidden_layers": 48,
+        },
+        30_532_122_624,
+    ),
+    "Qwen3-235B-A22B": (
+        {
+            **QWEN3_MOE,
+            "hidden_size": 4096,
+            "intermediate_size": 12288,
+            "moe_intermediate_size": 1536,
+            "num_attention_heads": 64,
+            "num_hidden_layers": 94,
+        },
+        235_093_634_560,
     ),
 }
 """Name → what matters of its `config.json`, and the parameters in its files."""

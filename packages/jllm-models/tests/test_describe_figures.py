@@ -69,6 +69,18 @@ def test_the_command_shows_a_published_model_in_two_seconds_without_torch(direct
         assert expected in found.stdout
 
 
+def test_the_command_shows_what_a_token_meets_of_many_experts(tmp_path):
+    values, parameters = PUBLISHED["Qwen3-235B-A22B"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    command = [sys.executable, "-m", "jllm.models.describe", str(tmp_path)]
+    began = time.monotonic()
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert time.monotonic() - began < 2
+    for expected in ("active", "layers.0…93.mlp", f"{parameters:,}", "22.19 G"):
+        assert expected in found
+    assert max(map(len, found.splitlines())) <= 80
+
+
 def test_json_holds_every_unit(directory, capsys):
     assert main([str(directory), "--json", "--length", "2048"]) == 0
     found = json.loads(capsys.readouterr().out)

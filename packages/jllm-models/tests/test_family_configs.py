@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoConfig
 
 from jllm.models.families import config_text, decoder_config, read_config
-from tiny_model_helpers import LLAMA3, MODELS, SIZES, YARN, reference_model, saved
+from tiny_model_helpers import EXPERTS, LLAMA3, MODELS, SIZES, YARN, reference_model, saved
 
 BASE = {"architectures": ["LlamaForCausalLM"], **SIZES}
 
@@ -69,6 +69,42 @@ def test_windows_are_in_the_layers_that_have_them():
     assert named.windows == (9, None, 9)
     mistral = decoder_config({**BASE, "architectures": ["MistralForCausalLM"]}, "config.json")
     assert mistral.windows == (4096, 4096, 4096)
+
+
+def test_early_windows_are_in_every_second_layer():
+    given = {**BASE, **EXPERTS, "architectures": ["Qwen2MoeForCausalLM"]}
+    given |= {"shared_expert_intermediate_size": 8, "num_hidden_layers": 6}
+    given |= {"use_sliding_window": True, "sliding_window": 9}
+    config = decoder_config({**given, "max_window_layers": 4}, "config.json")
+    assert config.windows == (9, None, 9, None, None, None)
+    assert decoder_config({**given, "max_window_layers": 0}, "config.json").windows == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "layers"),
+    [
+        ({}, (0, 1, 2, 3, 4)),
+        ({"decoder_sparse_step": 2}, (1, 3)),
+        ({"decoder_sparse_step": 2, "mlp_only_layers": [0, 3, 9]}, (1,)),
+        ({"decoder_sparse_step": 6}, ()),
+        ({"mlp_only_layers": None}, (0, 1, 2, 3, 4)),
+    ],
+)
+def test_experts_are_in_the_layers_of_transformers(changes, layers):
+    model = reference_model("qwen3-moe", num_hidden_layers=5, **changes)
+    assert layers == tuple(
+        number for number, layer in enumerate(model.model.layers) if hasattr(layer.mlp, "experts")
+    )
+    given = {**BASE, **EXPERTS, "architectures": ["Qwen3MoeForCausalLM"], "num_hidden_layers": 5}
+    config = decoder_config({**given, **changes}, "config.json")
+    assert tuple(layer for layer in range(5) if config.mixture(layer)) == layers
+
+
+def test_either_name_of_the_number_of_experts_is_read():
+    given = {**BASE, **EXPERTS, "architectures": ["Qwen3MoeForCausalLM"]}
+    local = {key: value for key, value in given.items() if key != "num_experts"}
+    local["num_local_experts"] = 6
+    assert decoder_config(local, "local") == decoder_config(given, "given")
 
 
 def test_config_text_changes_the_dtype_alone(tmp_path):

@@ -10,6 +10,9 @@ from tiny_model_helpers import SIZES, loaded_stage
 
 BASE = {"architectures": ["LlamaForCausalLM"], **SIZES}
 QWEN = {**BASE, "architectures": ["Qwen2ForCausalLM"]}
+EXPERTS = {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 24}
+QWEN3_MOE = {**BASE, "architectures": ["Qwen3MoeForCausalLM"], **EXPERTS}
+QWEN2_MOE = {**QWEN3_MOE, "architectures": ["Qwen2MoeForCausalLM"]}
 MISTRAL = {**BASE, "architectures": ["MistralForCausalLM"]}
 FIRST_QWEN, INTERNLM2, BAICHUAN = (
     OWN_CODE[name][0] for name in ("qwen", "internlm2", "baichuan2-7b")
@@ -84,6 +87,22 @@ REFUSED = {
     "baichuan rope": (
         {**BAICHUAN, "rope_scaling": {"type": "dynamic", "factor": 2.0}},
         "unknown rope type 'dynamic' here; known: default",
+    ),
+    "experts of a token": ({**QWEN3_MOE, "num_experts_per_tok": 7}, "= 7 is more than .* = 6"),
+    "no experts": ({**QWEN3_MOE, "num_experts": 0}, "num_experts must be a positive .* found 0"),
+    "experts missing": ({**QWEN3_MOE, "num_experts": None}, "num_experts is missing"),
+    "experts differ": ({**QWEN3_MOE, "num_local_experts": 8}, "and num_local_experts differ"),
+    "expert width": ({**QWEN3_MOE, "moe_intermediate_size": None}, "moe_intermediate_size is miss"),
+    "shared width": (QWEN2_MOE, "shared_expert_intermediate_size is missing"),
+    "sparse step": ({**QWEN3_MOE, "decoder_sparse_step": 0}, "decoder_sparse_step must be .* 0"),
+    "dense layers": ({**QWEN3_MOE, "mlp_only_layers": ["0"]}, "must be a list of layer numbers"),
+    "auxiliary loss": (
+        {**QWEN3_MOE, "output_router_logits": True},
+        "output_router_logits = True is not supported",
+    ),
+    "mixture window": (
+        {**QWEN3_MOE, "use_sliding_window": True, "layer_types": ["full_attention"] * 3},
+        "must hold sliding_attention alone where sliding_window = 4096",
     ),
     "mistral layers": (
         {**MISTRAL, "layer_types": ["full_attention"] * 3},

@@ -3,7 +3,7 @@
 import pytest
 
 from jllm.models.families import decoder_config
-from jllm.models.flops import parameter_count
+from jllm.models.flops import active_parameter_count, parameter_count
 from published_model_helpers import PUBLISHED
 
 
@@ -11,6 +11,17 @@ from published_model_helpers import PUBLISHED
 def test_parameters_are_as_many_as_published(name):
     values, parameters = PUBLISHED[name]
     assert parameter_count(decoder_config(values, "config.json")) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [("Qwen1.5-MoE-A2.7B", 2.7), ("Qwen3-30B-A3B", 3.3), ("Qwen3-235B-A22B", 22)],
+)
+def test_a_token_meets_as_many_parameters_as_published(name, billions):
+    config = decoder_config(PUBLISHED[name][0], "config.json")
+    assert active_parameter_count(config) / 1e9 == pytest.approx(billions, rel=0.02)  # as named
+    dense = decoder_config(PUBLISHED["Qwen-14B"][0], "config.json")
+    assert active_parameter_count(dense) == parameter_count(dense)
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if "aichuan" in name])

@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
+from jllm.models.documents import Documents
 from jllm.models.families import read_config
+from jllm.models.load import load_stage
+from jllm.models.stage import Stage
+from jllm.models.units import unit_count
 from jllm.parallel.config import TrainConfig
 from training_helpers import (
     VOCABULARY,
@@ -45,11 +50,13 @@ FAMILIES = {
     },
     "qwen2-moe": {
         "architectures": ["Qwen2MoeForCausalLM"],
+        "model_type": "qwen2_moe",
         **EXPERTS,
         "shared_expert_intermediate_size": 24,
     },
     "qwen3-moe": {
         "architectures": ["Qwen3MoeForCausalLM"],
+        "model_type": "qwen3_moe",
         **EXPERTS,
         "norm_topk_prob": True,
         "mlp_only_layers": [0],
@@ -104,3 +111,17 @@ def test_replicas_save_the_same_grouped_tensors(config: TrainConfig) -> None:
     for tensor, values in theirs.items():
         torch.testing.assert_close(ours[tensor], values, rtol=1e-3, atol=1e-4)
     assert read_config(Path(other.checkpoint) / "2") == read_config(Path(config.model))
+
+
+@pytest.mark.parametrize("config", ["qwen2-moe", "qwen3-moe"], indirect=True)
+def test_transformers_opens_the_experts_that_were_trained(config: TrainConfig) -> None:
+    saved = Path(config.checkpoint) / str(STEPS)
+    theirs = AutoModelForCausalLM.from_pretrained(saved)
+    decoder = read_config(saved)
+    ours = Stage(decoder, range(unit_count(decoder)))
+    load_stage(ours, decoder, saved)
+    tokens = torch.arange(20) % VOCABULARY
+    with torch.no_grad():
+        expected = theirs(input_ids=tokens[None]).logits[0]
+        found = ours.logits(tokens, Documents.from_bounds([0, 20]))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -12,6 +12,7 @@ experts, those count that a token goes to.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from jllm.models.config import DecoderConfig, loss_chunk
 from jllm.models.experts.costs import idle_parameters, mixture_bytes, mixture_flops
@@ -105,12 +106,13 @@ def active_parameter_count(config: DecoderConfig) -> int:
     return parameter_count(config) - sum(idle_parameters(config, each) for each in mixtures)
 
 
-def _parameters(config: DecoderConfig) -> list[int]:
+@lru_cache(maxsize=4)  # of many experts a table takes tenths of a second, and MFU asks every step
+def _parameters(config: DecoderConfig) -> tuple[int, ...]:
     """Return the parameters held by each unit."""
-    return [
+    return tuple(
         sum(math.prod(piece.extents) for piece in weight_table(config, range(unit, unit + 1)))
         for unit in range(unit_count(config))
-    ]
+    )
 
 
 def tokens_seen(length: float, window: int | None) -> float:
