@@ -186,8 +186,6 @@ def _prepare(
         variables = _template_variables(config.template_kwargs)
         template = ChatTemplate(tokenizer=tokenizer, variables=variables)
         template_digest = chat_template_digest(template.source, variables)
-        if "strftime_now" in template.source and not variables:
-            reporter.note("the chat template may write today's date; --template_kwargs can fix it")
         chats = ChatEncoder(
             template=template,
             encoder=encoder,
