@@ -162,8 +162,7 @@ def _convert_file(
     finally:
         output.abandon()
     text = info_text(metadata, output.files, account, output.max_num_blocks)
-    if output.rows:
-        (staged / f"{source.name}_info.json").write_text(text, encoding="utf-8")
+    (staged / f"{source.name}_info.json").write_text(text, encoding="utf-8")
     return Converted(
         source=source,
         account=account,
