@@ -35,10 +35,12 @@ def _multiply(x_RI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
 
 
 def runs_grouped(weight_EOI: Tensor) -> bool:
-    """Say whether `grouped_mm` takes matrices of this dtype, device and shape."""
+    """Say whether `grouped_mm` takes matrices of this dtype, device and shape.
+
+    Rows must be aligned, and accelerators take bfloat16 alone (compute capability 8.0 or more).
+    """
     aligned = all(size * weight_EOI.itemsize % ALIGNMENT == 0 for size in weight_EOI.shape[1:])
-    narrow = weight_EOI.is_cuda and weight_EOI.dtype == torch.bfloat16
-    return aligned and (narrow or weight_EOI.is_cpu)
+    return aligned and (weight_EOI.dtype == torch.bfloat16 or weight_EOI.device.type == "cpu")
 
 
 def multiply_grouped(x_RI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
