@@ -59,22 +59,20 @@ def unit_costs(
         kind = unit_kind(config, unit)
         layer = kind in ("attention", "mlp")
         experts = config.mixture(unit_layer(unit)) if kind == "mlp" else None
-        if experts is None:
-            kept = _activation_bytes(config, kind, tokens, value_bytes)
-        else:
-            kept = mixture_bytes(config, experts, tokens, value_bytes)
         window = config.window(unit_layer(unit)) if kind == "attention" else None
         seen = tokens_seen(mean_document_length, window) * (1 if causal else 2)
+        if experts is None:
+            flops = _forward_flops(config, kind, seen)
+            kept = _activation_bytes(config, kind, tokens, value_bytes)
+        else:
+            flops = mixture_flops(config, experts)
+            kept = mixture_bytes(config, experts, tokens, value_bytes)
         costs.append(
             UnitCost(
                 name=name,
                 parameters=parameters[unit],
                 active_parameters=parameters[unit] - idle_parameters(config, experts),
-                forward_flops=(
-                    mixture_flops(config, experts)
-                    if experts
-                    else _forward_flops(config, kind, seen)
-                ),
+                forward_flops=flops,
                 activation_bytes=kept,
                 recomputed_bytes=config.hidden_size * value_bytes if layer else kept,
             )

@@ -1,6 +1,7 @@
 """The unit that takes the MLP's place: norm, mixture of experts (arXiv:1701.06538), residual.
 
-Letters: T tokens, D hidden_size, E experts, F width inside an expert.
+Letters: T tokens, R rows (a token for each of its experts), D hidden_size, E experts, F width
+inside an expert.
 """
 
 import torch
