@@ -11,7 +11,16 @@ from jllm.models.generation.options import Sampling
 from tiny_model_helpers import loaded_stage, random_tokens, reference_model, saved
 
 COUNT = 40  # beyond the length that the models know
-GREEDY = ("llama", "llama-tied", "llama-llama3", "mistral", "qwen2", "qwen2-tied-yarn", "qwen3")
+GREEDY = (
+    "llama",
+    "llama-tied",
+    "llama-llama3",
+    "mistral",
+    "qwen2",
+    "qwen2-tied-yarn",
+    "qwen3",
+    "olmo2",
+)
 
 
 @pytest.fixture

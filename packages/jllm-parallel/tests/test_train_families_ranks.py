@@ -37,6 +37,7 @@ FAMILIES = {
         "num_key_value_heads": 2,
         "sliding_window": 3,
     },
+    "olmo2": {"architectures": ["Olmo2ForCausalLM"], "num_key_value_heads": 2},
 }
 
 

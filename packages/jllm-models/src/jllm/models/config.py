@@ -46,7 +46,7 @@ class RopeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """A decoder-only transformer with pre-normalisation and SwiGLU."""
+    """A decoder-only transformer with RMS norms and SwiGLU."""
 
     architecture: str
     """Hugging Face class name, such as `LlamaForCausalLM`."""
@@ -81,7 +81,11 @@ class DecoderConfig:
     output_bias: bool = False
     """The attention's output projection has a bias."""
     qk_norm: bool = False
-    """Queries and keys are RMS-normalised per head before rotation."""
+    """Queries and keys are RMS-normalised before rotation, each head by itself."""
+    qk_norm_whole: bool = False
+    """With `qk_norm`: all heads of a token are normalised as one vector."""
+    norm_behind: bool = False
+    """What attention and MLP give is RMS-normalised before it is added, rather than their input."""
     tie_word_embeddings: bool = False
     """The head multiplies with the embedding."""
     normalised_head: bool = False

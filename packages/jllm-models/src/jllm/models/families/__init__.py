@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jllm.models.config import DecoderConfig
-from jllm.models.families import baichuan, internlm2, llama, mistral, qwen, qwen2, qwen3
+from jllm.models.families import baichuan, internlm2, llama, mistral, olmo2, qwen, qwen2, qwen3
 from jllm.models.families.fields import Fields
 
 FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
@@ -19,6 +19,7 @@ FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
     "InternLM2ForCausalLM": internlm2.decoder_config,
     "LlamaForCausalLM": llama.decoder_config,
     "MistralForCausalLM": mistral.decoder_config,
+    "Olmo2ForCausalLM": olmo2.decoder_config,
     "QWenLMHeadModel": qwen.decoder_config,
     "Qwen2ForCausalLM": qwen2.decoder_config,
     "Qwen3ForCausalLM": qwen3.decoder_config,
@@ -30,6 +31,7 @@ MODEL_TYPES = {
     "internlm2": "InternLM2ForCausalLM",
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
+    "olmo2": "Olmo2ForCausalLM",
     "qwen": "QWenLMHeadModel",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
