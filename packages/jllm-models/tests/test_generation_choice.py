@@ -69,6 +69,12 @@ def test_the_same_seed_draws_the_same_and_another_draws_another():
     assert first == again != other
 
 
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_logits_that_are_no_numbers_are_refused(wrong):
+    with pytest.raises(ValueError, match="--dtype float32"):
+        choose(torch.tensor([0.0, wrong]), Sampling(), 0)
+
+
 @pytest.mark.parametrize(
     ("options", "flag"),
     [

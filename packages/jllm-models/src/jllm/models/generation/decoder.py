@@ -14,12 +14,16 @@ from torch import Tensor
 from jllm.models.attention import Attention
 from jllm.models.documents import Documents
 from jllm.models.generation.cache import KeyValueCache
+from jllm.models.head import Head
 from jllm.models.rotary import inverse_frequencies
 from jllm.models.stage import Stage
 
 
 class Decoder:
-    """Takes a stage over that holds all units: evaluation mode, a cache in each attention unit."""
+    """Takes a stage over that holds all units, for good: do not train it afterwards.
+
+    It is in evaluation mode, attention units have a cache, a normalised head is divided once.
+    """
 
     def __init__(self, stage: Stage):
         assert stage.has_embedding and stage.has_head, stage.unit_range
@@ -28,6 +32,8 @@ class Decoder:
         for unit in stage.units.values():
             if isinstance(unit, Attention):
                 unit.attend = KeyValueCache(unit.attend)
+            elif isinstance(unit, Head):
+                unit.divide_rows_()
 
     def start(self, prompt: Sequence[int]) -> Tensor:
         """Begin a new document with at least one token; fp32 logits [V] of the next."""

@@ -15,7 +15,15 @@ from jllm.models.generation.options import Sampling
 
 
 def choose(logits_V: Tensor, sampling: Sampling, number: int) -> int:
-    """Return the token of the `number`-th choice; logits fp32, the lower id first among equals."""
+    """Return the token of the `number`-th choice; logits fp32, the lower id first among equals.
+
+    Refuses (ValueError) logits that are not finite.
+    """
+    if not bool(logits_V.isfinite().all()):
+        raise ValueError(
+            "the model's logits are not finite numbers: its weights are damaged, or too large for "
+            "--dtype; try --dtype float32"
+        )
     if sampling.temperature == 0:
         return int((logits_V == logits_V.max()).nonzero()[0, 0])
     scaled_V = logits_V.cpu().double() / sampling.temperature
