@@ -1,5 +1,6 @@
 """Ids and mask of chats are those that rendering and tokenising by hand gives."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from jllm.data.chat_documents import ChatEncoder
 from jllm.data.chat_template import ChatTemplate
 from jllm.data.encoder import make_encoder
 from jllm.data.records import Chat
-from tokenizer_helpers import TEMPLATES, toy_tokenizer
+from tokenizer_helpers import TEMPLATES, tokenizer_with, toy_tokenizer
 
 Messages = list[dict[str, str]]
 WORDS = st.text(st.sampled_from("ab 12\n\t.,'éß中🙂{}%<|>\\\"&"), max_size=24)
@@ -55,6 +56,14 @@ def documents_of(encoder: ChatEncoder, messages: Messages) -> list[tuple[list[in
     return result
 
 
+def served_prompt(name: str, messages: Messages, **variables: Any) -> list[int]:
+    """What the server gives the model that is to answer."""
+    encoded = toy_tokenizer(name).hf.apply_chat_template(
+        messages, add_generation_prompt=True, **variables
+    )
+    return list(encoded["input_ids"])
+
+
 def by_hand(name: str, messages: Messages, **variables: Any) -> list[tuple[list[int], list[int]]]:
     """The same, slowly: prompt, answer and what lies between, each rendered and tokenised whole."""
     hf, end_of_turn = toy_tokenizer(name).hf, TEMPLATES[name][2]
@@ -86,7 +95,10 @@ def by_hand(name: str, messages: Messages, **variables: Any) -> list[tuple[list[
     answers = [number for number, m in enumerate(messages) if m["role"] == "assistant"]
     whole = render(len(messages), prompt=False)
     if all(whole.startswith(up_to_end_of_turn(number)) for number in answers):
-        return [example(whole, answers)]
+        together = example(whole, answers)
+        served = [served_prompt(name, messages[:number], **variables) for number in answers]
+        if all(together[0][: len(prompt)] == prompt for prompt in served):
+            return [together]
     return [example(render(number + 1, prompt=False), [number]) for number in answers]
 
 
@@ -100,14 +112,43 @@ def test_ids_and_mask_are_those_of_rendering_and_tokenising_by_hand(name: str) -
     check()
 
 
+@pytest.mark.parametrize("answer", ["2", " 2", "\n2", "\n\n 2", "", "  2"])
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_the_prompt_has_the_ids_that_the_server_gives_the_model(name: str) -> None:
-    messages = [{"role": "user", "content": "1 + 1?\n\n"}, {"role": "assistant", "content": " 2"}]
-    prompt = toy_tokenizer(name).hf.apply_chat_template(messages[:1], add_generation_prompt=True)
-    ((ids, labels),) = documents_of(ENCODERS[name, True], messages)
-    served = list(prompt["input_ids"])
-    assert ids[: len(served)] == served
-    assert set(labels[: len(served)]) == {-100} and labels[len(served)] != -100
+def test_every_prompt_has_the_ids_that_the_server_gives_the_model(name: str, answer: str) -> None:
+    """Of a second answer too, whose history holds the first one."""
+    messages = [{"role": "user", "content": "1 + 1?\n\n"}, {"role": "assistant", "content": answer}]
+    messages += [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "\n4"}]
+    found = []
+    for ids, labels in documents_of(ENCODERS[name, True], messages):
+        known = [label != -100 for label in labels]
+        starts = [n for n, (a, b) in enumerate(pairwise(known), 1) if b and not a]
+        found += [ids[:start] for start in starts]
+    assert found == [served_prompt(name, messages[:until]) for until in (1, 3)]
+
+
+def test_only_a_history_of_other_ids_makes_several_examples() -> None:
+    def count(answer: str) -> int:
+        turns = [("user", "a"), ("assistant", answer), ("user", "b"), ("assistant", "c")]
+        messages = [{"role": role, "content": text} for role, text in turns]
+        return len(documents_of(ENCODERS["smollm2", True], messages))
+
+    assert [count(answer) for answer in ("two", " two", "\n\ntwo")] == [1, 1, 2]
+
+
+def test_a_prompt_that_ends_within_a_word_makes_an_example_an_answer() -> None:
+    template = "{% for m in messages %}{{ m.role }}:{{ m.content }}<|im_end|>{% endfor %}"
+    template += "{% if add_generation_prompt %}assistant:{% endif %}"
+    tokenizer = tokenizer_with(template, style="gpt4")
+    encoder, _ = make_encoder(tokenizer)
+    chats = ChatEncoder(
+        template=ChatTemplate(tokenizer=tokenizer),
+        encoder=encoder, max_len=999, drop_untrained=False,
+    )  # fmt: skip
+    turns = [("user", "a"), ("assistant", "'re"), ("user", "b"), ("assistant", "c")]
+    messages = [{"role": role, "content": text} for role, text in turns]
+    found = documents_of(chats, messages)
+    prompt = tokenizer.hf.apply_chat_template(messages[:3], add_generation_prompt=True)["input_ids"]
+    assert len(found) == 2 and found[1][0][: len(prompt)] == list(prompt)
 
 
 @pytest.mark.parametrize("name", ["smollm2", "llama3", "qwen2", "qwen3"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jllm.data.chat_documents import ChatEncoder
-from jllm.data.chat_template import ChatRefused, ChatTemplate
+from jllm.data.chat_template import SHAPES, ChatRefused, ChatTemplate
 from jllm.data.encoder import make_encoder
 from jllm.data.records import Chat
 from tokenizer_helpers import SMOLLM2, tokenizer_with, toy_tokenizer
@@ -35,6 +35,64 @@ def test_a_template_that_hides_answers_is_refused() -> None:
     )
     why = refusal(hidden)
     assert (why.reason, "message 2" in why.detail) == ("no answer in the text", True)
+
+
+R1 = (
+    "{% for m in messages %}{% if m.role == 'assistant' %}<｜Assistant｜>"
+    "{{ m.content.split('</think>')[-1] }}<|im_end|>{% else %}<｜User｜>{{ m.content }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<｜Assistant｜>{% endif %}"
+)
+"""Takes reasoning out of every answer, the last one too, as R1-Distill does."""
+
+
+def test_a_template_that_hides_part_of_an_answer_is_refused_where_it_does() -> None:
+    template = ChatTemplate(tokenizer=tokenizer_with(R1))
+    thought = {"role": "assistant", "content": "<think>\nadd them\n</think>\n\n4"}
+    template.examples(DIALOGUE)
+    with pytest.raises(ChatRefused, match="leaves out part of the text of message 2") as caught:
+        template.examples([DIALOGUE[0], thought])
+    assert caught.value.reason == "no answer in the text"
+    kept = ChatTemplate(tokenizer=tokenizer_with(R1.replace(".split('</think>')[-1]", "")))
+    assert "add them" in kept.examples([DIALOGUE[0], thought])[0].whole()
+
+
+def test_white_space_of_an_answer_may_be_rendered_otherwise() -> None:
+    template = ChatTemplate(tokenizer=toy_tokenizer("qwen3"))
+    answer = {"role": "assistant", "content": "<think>hmm</think>\n\n\nHi "}
+    assert "<think>\nhmm\n</think>\n\nHi " in template.examples([DIALOGUE[0], answer])[0].whole()
+    given = ChatTemplate(tokenizer=toy_tokenizer("qwen3"), variables={"enable_thinking": False})
+    empty = {"role": "assistant", "content": "<think>\n\n</think>\n\nHi"}
+    assert given.examples([DIALOGUE[0], empty])[0].whole().endswith("Hi<|im_end|>\n")
+
+
+DATED = "{{ date_string if date_string is defined else strftime_now('%d %b %Y') }}" + PLAIN + PROMPT
+
+
+@pytest.mark.parametrize("template", [DATED, "{{ strftime_now('%d-%m-%Y') }}" + PLAIN + PROMPT])
+def test_a_template_that_writes_the_day_must_be_given_one(template: str) -> None:
+    with pytest.raises(ValueError, match="date_string"):
+        chat_encoder(tokenizer_with(template)).probe()
+    given = {"date_string": "26 Jul 2024"}
+    dated = ChatTemplate(tokenizer=tokenizer_with(template), variables=given)
+    assert dated.render(DIALOGUE, prompt=True).startswith("26 Jul 2024<|im_start|>")
+
+
+def test_only_so_many_sequences_of_roles_are_remembered() -> None:
+    template = ChatTemplate(tokenizer=tokenizer_with(PLAIN + PROMPT))
+    for count in range(SHAPES + 20):
+        questions = [
+            {"role": "user" if count >> bit & 1 else "system", "content": ""} for bit in range(9)
+        ]
+        template.examples([*questions, *DIALOGUE])
+    assert 0 < len(template._shapes) <= SHAPES
+
+
+def test_a_template_that_is_rendered_otherwise_than_it_was_filled_in_is_found_out() -> None:
+    template = ChatTemplate(tokenizer=tokenizer_with(PLAIN + PROMPT))
+    filled = template.examples(DIALOGUE)
+    template.check(DIALOGUE, filled)
+    with pytest.raises(AssertionError, match="did something else"):
+        template.check([{**DIALOGUE[0], "content": "Bye"}, DIALOGUE[1]], filled)
 
 
 def test_a_template_that_hides_a_question_is_refused() -> None:

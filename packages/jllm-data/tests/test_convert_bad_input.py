@@ -7,6 +7,7 @@ import pytest
 
 from convert_helpers import info_of, rows_of, run_convert
 from jllm.data.account import BadRecord
+from jllm.data.dataset import open_dataset
 from tokenizer_helpers import save_toy_tokenizer, tokenizer_with
 
 GOOD = b'[{"user": "a"}, {"assistant": "b"}]\n'
@@ -29,6 +30,9 @@ BAD_CHATS = {
     b"[]\n": "no answer",
     b'[{"user": "\\ud800"}, {"assistant": "b"}]\n': "invalid Unicode",
     b'{"messages": [{"role": "user", "content": "a", "tool_calls": [1]}]}\n': "unknown key",
+    b'{"messages": [{"role": "user", "content": "a", "weight": 0}]}\n': "unknown key",
+    b'{"messages": [{"role": "user", "content": "a", "train": false}]}\n': "unknown key",
+    b'{"chat_template_kwargs": {"a": 1}, "messages": []}\n': "unknown key",
 }
 BAD_TEXTS = {
     b'{"text": "a"\n': "malformed JSON",
@@ -62,6 +66,69 @@ def test_a_bad_line_stops_with_its_place_or_is_skipped_counted_and_listed(
     (listed,) = records["dropped_list"]
     assert (listed["file"], listed["line"], listed["reason"]) == ("data.jsonl", 4, reason)
     assert sum(len(row["cu_seqlens"]) - 1 for row in rows_of(out)) == 3
+
+
+SAID = [
+    (
+        "data.txt",
+        "ft",
+        b"Plain text.\n",
+        "mend or remove the line; for plain text give --type pretr",
+    ),
+    ("data.jsonl", "ft", b"[\n", "the line begins a whole list; write one record a line (`jq -c"),
+    (
+        "data.jsonl",
+        "ft",
+        b"[" + GOOD[:-1] + b"]\n",
+        "the line holds a whole list of dialogues; write",
+    ),
+    (
+        "data.jsonl",
+        "ft",
+        b'[{"messages": []}]\n',
+        "the line holds a whole list of dialogues; write",
+    ),
+    ("data.jsonl", "pretrain", b'[{"text": "a"}]\n', "the line holds a whole list; write one"),
+    (
+        "data.jsonl",
+        "ft",
+        b'{"conversations": [{"from": "human", "value": "a"}]}\n',
+        'found keys "conversations"; expected {"messages": [{"role": "user", "content": "…"}, ',
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "content", "said"), SAID)
+def test_a_file_of_another_form_is_met_with_the_mend(
+    tmp_path: Path, tokenizer: Path, name: str, kind: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadRecord) as caught:
+        run_convert(tokenizer, tmp_path / name, tmp_path / "out", type=kind)
+    assert said in str(caught.value)
+
+
+def test_keys_of_a_message_that_say_nothing_are_ignored(tmp_path: Path, tokenizer: Path) -> None:
+    nothing = {"name": "x", "tool_calls": [], "weight": None, "meta": {}, "id": ""}
+    messages = [{"role": r, "content": "a", **nothing} for r in ("user", "assistant")]
+    source = tmp_path / "data.jsonl"
+    source.write_text(json.dumps({"messages": messages, "tools": [], "id": 3}))
+    run_convert(tokenizer, source, tmp_path / "out", max_len=60)
+    assert info_of(tmp_path / "out")["records"]["written"] == 1
+
+
+def test_a_file_of_which_nothing_is_left_has_its_account_too(
+    tmp_path: Path, tokenizer: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / "in" / "b.jsonl").write_bytes(b"{}\n" * 3)
+    run_convert(tokenizer, tmp_path / "in", tmp_path / "out", max_len=60, on_error="skip")
+    info = info_of(tmp_path / "out", "b")
+    assert (info["num_samples"], info["files"]) == (0, [])
+    assert info["records"]["dropped"] == {"missing key": 3}
+    dataset = open_dataset(tmp_path / "out")
+    assert (dataset.num_rows, dataset.kind) == (1, "ft")
 
 
 def test_the_first_bad_record_is_reported_for_every_number_of_processes(

@@ -10,7 +10,13 @@ from jllm.data.dataset import open_dataset
 from jllm.data.digest import row_group_digest
 from jllm.data.schema import read_metadata
 from jllm.data.tokenizer import chat_template_digest
-from tokenizer_helpers import save_toy_tokenizer, toy_tokenizer
+from tokenizer_helpers import (
+    SMOLLM2,
+    TEMPLATES,
+    save_toy_tokenizer,
+    tokenizer_with,
+    toy_tokenizer,
+)
 
 CHATS = [
     [("system", "Be kind."), ("user", f"What is {n}?"), ("assistant", f"It is {n} " * (n % 9 + 1))]
@@ -38,6 +44,43 @@ def test_both_forms_of_a_chat_give_the_same_files(tmp_path: Path, tokenizer: Pat
     source = write_jsonl(tmp_path / "b" / "data.jsonl", long)
     run_convert(tokenizer, source, tmp_path / "2", max_len=200, cores=2, chunk_size=7)
     assert snapshot(tmp_path / "1") == snapshot(tmp_path / "2")
+
+
+MIXED = [
+    [*chat, ("user", "<|im_end|>\n" * (n % 5 == 0)), ("assistant", "\n" * (n % 3) + "ok")]
+    for n, chat in enumerate(CHATS)
+]
+"""Answers that begin with empty lines, and special tokens that were typed."""
+
+
+@pytest.mark.parametrize("name", ["smollm2", "qwen3", "dated"])
+def test_files_of_chats_are_the_same_bytes_for_every_number_of_processes(
+    tmp_path: Path, name: str
+) -> None:
+    template, _, end = TEMPLATES["smollm2" if name == "dated" else name]
+    dated = "{{ strftime_now('%d %b %Y') }}" * (name == "dated") + template
+    tokenizer_with(dated, eos_token=end).hf.save_pretrained(tmp_path / "tokenizer")
+    values = [[{role: text} for role, text in chat] for chat in MIXED]
+    source, kept = write_jsonl(tmp_path / "data.jsonl", values), []
+    given = '{"date_string": "26 Jul 2024"}' if name == "dated" else "{}"
+    for cores in (1, 2, 3):
+        settings = {"cores": cores, "chunk_size": 30, "max_len": 300, "template_kwargs": given}
+        out = tmp_path / str(cores)
+        run_convert(tmp_path / "tokenizer", source, out, **settings)
+        kept.append(snapshot(out))
+    assert kept[0] == kept[1] == kept[2]
+    assert info_of(tmp_path / "1")["records"]["written"] == len(MIXED)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_template_that_writes_the_day_is_refused_before_anything_is_read(
+    tmp_path: Path, cores: int
+) -> None:
+    tokenizer_with("{{ strftime_now('%d') }}" + SMOLLM2).hf.save_pretrained(tmp_path / "tokenizer")
+    source = short_form(tmp_path / "data.jsonl")
+    with pytest.raises(ValueError, match='--template_kwargs \'{"date_string": '):
+        run_convert(tmp_path / "tokenizer", source, tmp_path / "out", cores=cores)
+    assert not (tmp_path / "out").exists()
 
 
 def test_labels_are_the_ids_of_the_answers_with_their_end(tmp_path: Path, tokenizer: Path) -> None:

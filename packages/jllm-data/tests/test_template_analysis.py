@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from jllm.data.chat_template import ChatTemplate
+from jllm.data.chat_template import ChatRefused, ChatTemplate
 from jllm.data.template_analysis import Guard, guards_of
 from tokenizer_helpers import DEEPSEEK, LLAMA3, QWEN2, QWEN3, SMOLLM2, TEMPLATES, toy_tokenizer
 
@@ -103,7 +103,11 @@ def test_filling_in_gives_the_text_that_rendering_gives(name: str) -> None:
     def check(contents: list[str]) -> None:
         roles = ["system"] * (len(contents) % 2) + ["user", "assistant"] * 2
         messages = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)]
-        examples = template.examples(messages)
+        try:
+            examples = template.examples(messages)
+        except ChatRefused as why:
+            assert name == "qwen3" and why.reason == "no answer in the text"
+            return
         filled_in.append(bool(examples[0].contents))
         texts = [one.whole() for one in examples]
         whole = template.render(messages, prompt=False)
@@ -114,7 +118,7 @@ def test_filling_in_gives_the_text_that_rendering_gives(name: str) -> None:
         ]
         end = TEMPLATES[name][2]
         same = all(whole.startswith(turn[: turn.rindex(end) + len(end)]) for turn in turns)
-        assert texts == ([whole] if same else turns)
+        assert texts == turns or (same and texts == [whole])
 
     check()
     assert any(filled_in)

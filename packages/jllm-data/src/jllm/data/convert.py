@@ -162,8 +162,7 @@ def _convert_file(
     finally:
         output.abandon()
     text = info_text(metadata, output.files, account, output.max_num_blocks)
-    if output.rows:
-        (staged / f"{source.name}_info.json").write_text(text, encoding="utf-8")
+    (staged / f"{source.name}_info.json").write_text(text, encoding="utf-8")
     return Converted(
         source=source,
         account=account,
@@ -186,8 +185,6 @@ def _prepare(
         variables = _template_variables(config.template_kwargs)
         template = ChatTemplate(tokenizer=tokenizer, variables=variables)
         template_digest = chat_template_digest(template.source, variables)
-        if "strftime_now" in template.source and not variables:
-            reporter.note("the chat template may write today's date; --template_kwargs can fix it")
         chats = ChatEncoder(
             template=template,
             encoder=encoder,

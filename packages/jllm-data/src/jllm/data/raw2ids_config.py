@@ -24,7 +24,7 @@ class Raw2IdsConfig:
     input: Annotated[str, tyro.conf.arg(aliases=["-i"])]
     """A file, or a folder of files. Chats (--type ft): .jsonl, a line a dialogue,
     [{"user": "…"}, {"assistant": "…"}] or {"messages": [{"role": "user", "content": "…"}, …]}.
-    Text (--type pretrain): .txt, documents divided by blank lines, or .jsonl with {"text": "…"}."""
+    Text (--type pretrain): .txt, documents divided by empty lines, or .jsonl with {"text": "…"}."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
     """Folder to write to; empty: beside the input, <file>_<tokenizer>."""
     type: Annotated[str, tyro.conf.arg(aliases=["-t"])] = "ft"

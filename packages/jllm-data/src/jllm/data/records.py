@@ -15,6 +15,15 @@ from jllm.data.sources import Unit
 
 ROLES = ("system", "user", "assistant", "tool")
 
+EMPTY = (None, "", [], {})
+"""Values of further keys that say nothing; 0 and false are not among them (`"train": false`)."""
+CHANGE_RENDERING = ("tools", "functions", "documents", "chat_template_kwargs")
+"""Keys beside "messages" by which servers change what the chat template writes."""
+
+MESSAGES = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", …}]}'
+"""The form of a dialogue, for a person."""
+ONE_A_LINE = "write one record a line (`jq -c '.[]'`)"
+
 Message = dict[str, str]
 """{"role": …, "content": …}, as chat templates take it."""
 
@@ -71,9 +80,11 @@ def read_records(
             if unit.layout == "paragraphs":
                 yield Text(line=line, text=text)
             elif kind == "pretrain":
-                yield Text(line=line, text=_text_of(_json(text)))
+                yield Text(line=line, text=_text_of(_json(text, "")))
             else:
-                messages = _messages_of(_json(text))
+                plain = "; for plain text give --type pretrain"
+                hint = plain if unit.path.suffix == ".txt" else ""
+                messages = _messages_of(_json(text, hint))
                 _check_roles(messages, drop_unanswered=drop_unanswered)
                 yield Chat(line=line, messages=tuple(messages))
         except _Unusable as why:
@@ -109,12 +120,18 @@ def _decode(piece: bytes) -> str:
         ) from error
 
 
-def _json(text: str) -> object:
+def _json(text: str, hint: str) -> object:
+    """The value; `hint` goes with the advice where the text is not JSON."""
     try:
         value = json.loads(text)
     except ValueError as error:
+        if text.strip() == "[":
+            raise _Unusable(
+                "malformed JSON", f"the line begins a whole list; {ONE_A_LINE}"
+            ) from error
         raise _Unusable(
-            "malformed JSON", f"{error}; expected one JSON value a line: mend or remove the line"
+            "malformed JSON",
+            f"{error}; expected one JSON value a line: mend or remove the line{hint}",
         ) from error
     except RecursionError as error:
         raise _Unusable("malformed JSON", "the value is nested too deeply") from error
@@ -122,6 +139,8 @@ def _json(text: str) -> object:
 
 
 def _text_of(value: object) -> str:
+    if isinstance(value, list):
+        raise _Unusable("not an object", f"the line holds a whole list; {ONE_A_LINE}")
     if not isinstance(value, dict):
         raise _Unusable(
             "not an object", f'found {_named(value)}; expected an object {{"text": "…"}}'
@@ -140,18 +159,25 @@ def _messages_of(value: object) -> list[Message]:
     if isinstance(value, dict):
         if "messages" not in value:
             hint = "; text is converted with --type pretrain" if "text" in value else ""
+            if "conversations" in value:
+                hint = f"; expected {MESSAGES}: rename conversations, from and value, human and gpt"
             raise _Unusable("missing key", f'no key "messages"; found {_keys(value)}{hint}')
         if not isinstance(value["messages"], list):
             raise _Unusable("not a dialogue", f'"messages" is {_named(value["messages"])}')
-        if value.get("tools"):
-            raise _Unusable("unknown key", 'dialogues with "tools" are not read; leave them out')
+        for key in CHANGE_RENDERING:
+            if value.get(key) not in EMPTY:
+                raise _Unusable("unknown key", f'dialogues with "{key}" are not read; leave it out')
         return [_message(item, number) for number, item in enumerate(value["messages"], 1)]
     if isinstance(value, list):
+        if value and (
+            isinstance(value[0], list) or (isinstance(value[0], dict) and "messages" in value[0])
+        ):
+            what = f"the line holds a whole list of dialogues; {ONE_A_LINE}"
+            raise _Unusable("not a dialogue", what)
         return [_turn(item, number) for number, item in enumerate(value, 1)]
     raise _Unusable(
         "not a dialogue",
-        f'found {_named(value)}; expected [{{"user": "…"}}, {{"assistant": "…"}}] or '
-        '{"messages": [{"role": "user", "content": "…"}, …]}',
+        f'found {_named(value)}; expected [{{"user": "…"}}, {{"assistant": "…"}}] or {MESSAGES}',
     )
 
 
@@ -161,11 +187,12 @@ def _message(item: object, number: int) -> Message:
     for key in ("role", "content"):
         if key not in item:
             raise _Unusable("missing key", f'message {number} has no key "{key}"; {_keys(item)}')
-    if any(item[key] for key in item if key not in ("role", "content", "name")):
-        other = next(key for key in item if key not in ("role", "content", "name") and item[key])
-        raise _Unusable(
-            "unknown key", f'message {number} has the key "{other}"; only role and content are read'
-        )
+    for key, found in item.items():
+        if key not in ("role", "content", "name") and found not in EMPTY:
+            raise _Unusable(
+                "unknown key",
+                f'message {number} has the key "{key}"; only role and content are read',
+            )
     return {
         "role": _role(item["role"], number),
         "content": _string(item["content"], f"the content of message {number}"),

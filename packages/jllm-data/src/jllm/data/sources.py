@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 Layout = Literal["lines", "paragraphs"]
-"""One JSON value a line, or documents divided by blank lines."""
+"""One JSON value a line, or documents divided by empty lines."""
 
 UNIT_BYTES = 1 << 20
 """A unit ends at the last record that begins and ends within this many bytes."""

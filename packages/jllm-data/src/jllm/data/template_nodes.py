@@ -1,8 +1,10 @@
-"""What single nodes of a Jinja syntax tree say: constants, keys, indexes."""
+"""The syntax tree of a chat template, and what its single nodes say: constants, keys, indexes."""
 
 from __future__ import annotations
 
-from jinja2 import nodes
+from jinja2 import Environment, TemplateSyntaxError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 
 
 def is_generation(node: nodes.CallBlock) -> bool:
@@ -33,3 +35,23 @@ def is_index(node: nodes.Node) -> bool:
 def key_of(node: nodes.Getattr | nodes.Getitem) -> object:
     """The key of `value.key` or `value['key']`; None where it is not constant."""
     return node.attr if isinstance(node, nodes.Getattr) else constant_of(node.arg)
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}…{% endgeneration %}`, which Transformers adds to Jinja."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """The block as a call of `_generation_support`, as in Transformers."""
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_generation_support"), [], [], body, lineno=line)
+
+
+def parse_template(source: str) -> nodes.Template | None:
+    """The template's syntax tree; None where it uses statements that are not known here."""
+    try:
+        return Environment(extensions=[_GenerationTag, loopcontrols]).parse(source)
+    except TemplateSyntaxError:
+        return None

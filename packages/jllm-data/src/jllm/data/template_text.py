@@ -2,7 +2,8 @@
 
 Special tokens are those that the *template* wrote. Text is cut at them and where an answer begins,
 and nowhere else: so the prompt has the very ids that `apply_chat_template` gives, and the answer
-those that are made of it alone.
+those that are made of it alone. Where an earlier answer has other ids in the history that is served
+(`answer_cuts.py`), answers get an example each.
 """
 
 from __future__ import annotations
@@ -128,6 +129,13 @@ class Filled:
             return piece.text
         contents = self.contents
         return "".join([part if isinstance(part, str) else contents[part] for part in piece.parts])
+
+
+def ends_with_answer(text: str, answer: str, closing: str) -> bool:
+    """Whether all of an answer but white space stands before `closing`, which ends the text."""
+    if text.endswith(answer + closing):
+        return True
+    return "".join(text[: len(text) - len(closing)].split()).endswith("".join(answer.split()))
 
 
 def difference(prompt: str, text: str) -> str:
