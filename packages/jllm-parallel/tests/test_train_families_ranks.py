@@ -26,6 +26,7 @@ SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4} | 
 }
 FAMILIES = {
     "qwen": {"architectures": ["QWenLMHeadModel"], "kv_channels": 8, "seq_length": 4},
+    "olmo2": {"architectures": ["Olmo2ForCausalLM"], "num_key_value_heads": 2},
     "internlm2": {"architectures": ["InternLM2ForCausalLM"], "num_key_value_heads": 2},
     "baichuan2-13b": {
         "architectures": ["BaichuanForCausalLM"],
@@ -37,7 +38,6 @@ FAMILIES = {
         "num_key_value_heads": 2,
         "sliding_window": 3,
     },
-    "olmo2": {"architectures": ["Olmo2ForCausalLM"], "num_key_value_heads": 2},
 }
 
 

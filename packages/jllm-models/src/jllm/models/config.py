@@ -81,15 +81,15 @@ class DecoderConfig:
     output_bias: bool = False
     """The attention's output projection has a bias."""
     qk_norm: bool = False
-    """Queries and keys are RMS-normalised before rotation, each head by itself."""
-    qk_norm_whole: bool = False
-    """With `qk_norm`: all heads of a token are normalised as one vector."""
-    norm_behind: bool = False
-    """What attention and MLP give is RMS-normalised before it is added, rather than their input."""
+    """Queries and keys are RMS-normalised per head before rotation."""
     tie_word_embeddings: bool = False
     """The head multiplies with the embedding."""
     normalised_head: bool = False
     """Each row of the head's matrix is divided by its length (L2) when it is used."""
+    qk_norm_whole: bool = False
+    """With `qk_norm`: all heads of a token are normalised as one vector instead."""
+    norm_behind: bool = False
+    """What attention and MLP give is RMS-normalised before it is added, rather than their input."""
     initializer_range: float = 0.02
     """Standard deviation of freshly initialised matrices."""
     dtype: str = "float32"
