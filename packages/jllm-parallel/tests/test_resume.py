@@ -15,6 +15,7 @@ from jllm.parallel.config import TrainConfig
 from jllm.parallel.job import lock
 from training_helpers import (
     alone,
+    changed,
     checkpoint_bytes,
     forked,
     losses,
@@ -44,11 +45,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     )
     alone(values)
     return values
-
-
-def changed(config: TrainConfig, name: str, **changes: object) -> TrainConfig:
-    folder = str(Path(config.checkpoint).with_name(name))
-    return TrainConfig(**(vars(config) | {"checkpoint": folder} | changes))
 
 
 def figures(config: TrainConfig) -> list[tuple[float, ...]]:

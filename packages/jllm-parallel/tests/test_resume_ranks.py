@@ -12,6 +12,7 @@ import pytest
 from jllm.parallel.config import TrainConfig
 from training_helpers import (
     alone,
+    changed,
     checkpoint_bytes,
     losses,
     metrics,
@@ -40,11 +41,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     )
     alone(values)
     return values
-
-
-def changed(config: TrainConfig, name: str, **changes: object) -> TrainConfig:
-    folder = str(Path(config.checkpoint).with_name(name))
-    return TrainConfig(**(vars(config) | {"checkpoint": folder} | changes))
 
 
 @pytest.mark.parametrize(("stages", "replicas"), [(2, 1), (1, 2), (2, 2)])

@@ -86,6 +86,12 @@ def checkpoint_bytes(folder: Path, step: int) -> dict[str, bytes]:
     return {str(f.relative_to(where)): f.read_bytes() for f in files}
 
 
+def changed(config: TrainConfig, name: str, **changes: object) -> TrainConfig:
+    """Gives a configuration other values and a checkpoint folder beside the old one."""
+    folder = str(Path(config.checkpoint).with_name(name))
+    return TrainConfig(**(vars(config) | {"checkpoint": folder} | changes))
+
+
 def alone(config: TrainConfig) -> None:
     """Runs a configuration in this process."""
     with pytest.MonkeyPatch.context() as patch:
