@@ -27,6 +27,12 @@ def test_sizes_equal_those_of_transformers(name, tmp_path):
     assert config.dtype == "float32"
 
 
+def test_what_olmo2_leaves_out_is_its_own_default():
+    values = {key: value for key, value in SIZES.items() if key != "rms_norm_eps"}
+    config = decoder_config({**values, "model_type": "olmo2"}, "config.json")
+    assert (config.norm_eps, config.qk_norm_whole, config.norm_behind) == (1e-5, True, True)
+
+
 @pytest.mark.parametrize("rope", [LLAMA3, YARN, {"rope_type": "linear", "factor": 2.0}])
 def test_old_and_new_rope_keys_are_read_alike(rope):
     rope = {"rope_theta": 5000.0, **rope}

@@ -21,7 +21,7 @@ from own_code_helpers import write_model
 from tiny_model_helpers import MODELS, loaded_stage, random_tokens, reference_model, saved
 
 TOKENS = 64
-NAMES = ("llama-tied", "qwen2", "qwen3", "qwen", "internlm2-bias-linear", "baichuan2-7b")
+NAMES = ("llama-tied", "qwen2", "qwen3", "olmo2", "qwen", "internlm2-bias-linear", "baichuan2-7b")
 NAMES += ("qwen2-moe", "qwen3-moe")
 
 

@@ -11,6 +11,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -76,6 +78,12 @@ MODELS: dict[str, tuple[type, type, dict[str, Any]]] = {
     "llama-yarn": (LlamaConfig, LlamaForCausalLM, {"rope_parameters": YARN}),
     "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
     "mistral-window": (MistralConfig, MistralForCausalLM, {"sliding_window": 7}),
+    "olmo2": (Olmo2Config, Olmo2ForCausalLM, {"pad_token_id": None}),
+    "olmo2-tied-bias": (
+        Olmo2Config,
+        Olmo2ForCausalLM,
+        {"pad_token_id": None, "tie_word_embeddings": True, "attention_bias": True},
+    ),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
     "qwen2-window": (
         Qwen2Config,

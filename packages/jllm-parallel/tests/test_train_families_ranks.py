@@ -37,6 +37,7 @@ EXPERTS = {
 }
 FAMILIES = {
     "qwen": {"architectures": ["QWenLMHeadModel"], "kv_channels": 8, "seq_length": 4},
+    "olmo2": {"architectures": ["Olmo2ForCausalLM"], "num_key_value_heads": 2},
     "internlm2": {"architectures": ["InternLM2ForCausalLM"], "num_key_value_heads": 2},
     "baichuan2-13b": {
         "architectures": ["BaichuanForCausalLM"],

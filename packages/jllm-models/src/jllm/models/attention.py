@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from jllm.models.attention_backends import Attend
 from jllm.models.config import DecoderConfig
 from jllm.models.documents import Documents
+from jllm.models.heads_norm import HeadsNorm
 from jllm.models.linear import Linear
 from jllm.models.norm import RMSNorm
 from jllm.models.positions import Positions
@@ -37,13 +38,15 @@ class Attention(nn.Module):
         self.heads = (heads, kv_heads, kv_heads)
         self.norm = RMSNorm(hidden, config.norm_eps, **place)
         self.qkv = Linear(hidden, sum(self.heads) * width, bias=config.qkv_bias, **place)
-        self.q_norm = RMSNorm(width, config.norm_eps, **place) if config.qk_norm else None
-        self.k_norm = RMSNorm(width, config.norm_eps, **place) if config.qk_norm else None
+        self.norm_behind = config.norm_behind
+        self.q_norm = _head_norm(config, heads, **place) if config.qk_norm else None
+        self.k_norm = _head_norm(config, kv_heads, **place) if config.qk_norm else None
         self.output = Linear(heads * width, hidden, bias=config.output_bias, **place)
 
     def forward(self, x_TD: Tensor, documents: Documents, positions: Positions) -> Tensor:
         """Attend within documents; x [T, D] in and out."""
-        qkv_TNK = self.qkv(self.norm(x_TD)).unflatten(-1, (-1, self.head_dim))
+        normed_TD = x_TD if self.norm_behind else self.norm(x_TD)
+        qkv_TNK = self.qkv(normed_TD).unflatten(-1, (-1, self.head_dim))
         q_THK, k_TGK, v_TGK = qkv_TNK.split(self.heads, dim=1)
         if self.q_norm is not None and self.k_norm is not None:
             q_THK, k_TGK = self.q_norm(q_THK), self.k_norm(k_TGK)
@@ -54,4 +57,14 @@ class Attention(nn.Module):
         mixed_THK = self.attend(
             q_THK, k_TGK, v_TGK, documents, window=self.window, bias_HLL=positions.bias_HLL
         )
-        return x_TD + self.output(mixed_THK.flatten(1))
+        out_TD = self.output(mixed_THK.flatten(1))
+        return x_TD + (self.norm(out_TD) if self.norm_behind else out_TD)
+
+
+def _head_norm(
+    config: DecoderConfig, heads: int, *, dtype: torch.dtype, device: torch.device | str
+) -> RMSNorm:
+    """Return the norm of queries or of keys."""
+    if config.qk_norm_whole:
+        return HeadsNorm(heads, config.head_dim, config.norm_eps, dtype=dtype, device=device)
+    return RMSNorm(config.head_dim, config.norm_eps, dtype=dtype, device=device)

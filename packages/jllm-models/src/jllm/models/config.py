@@ -64,7 +64,7 @@ class ExpertsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """A decoder-only transformer with pre-normalisation and SwiGLU."""
+    """A decoder-only transformer with RMS norms and SwiGLU."""
 
     architecture: str
     """Hugging Face class name, such as `LlamaForCausalLM`."""
@@ -106,6 +106,10 @@ class DecoderConfig:
     """The head multiplies with the embedding."""
     normalised_head: bool = False
     """Each row of the head's matrix is divided by its length (L2) when it is used."""
+    qk_norm_whole: bool = False
+    """With `qk_norm`: all heads of a token are normalised as one vector instead."""
+    norm_behind: bool = False
+    """What attention and MLP give is RMS-normalised before it is added, rather than their input."""
     initializer_range: float = 0.02
     """Standard deviation of freshly initialised matrices."""
     dtype: str = "float32"

@@ -22,7 +22,9 @@ class Documents:
     positions: Tensor
     """int64 [T], counted from 0 in every document, on the device."""
     max_length: int
-    """Tokens of the longest document."""
+    """Tokens of the longest document, those of `past` included."""
+    past: int = 0
+    """Tokens of the only document that came before these, where they continue it."""
 
     @classmethod
     def from_bounds(cls, bounds: Sequence[int], device: torch.device | str = "cpu") -> Self:
@@ -42,4 +44,16 @@ class Documents:
             lengths=tuple(lengths.tolist()),
             positions=positions.to(device),
             max_length=int(lengths.max()),
+        )
+
+    @classmethod
+    def continued(cls, past: int, tokens: int, device: torch.device | str = "cpu") -> Self:
+        """Make the value of `tokens` tokens that go on with a document after its first `past`."""
+        assert past >= 0 and tokens > 0, (past, tokens)
+        return cls(
+            cu_seqlens=torch.tensor([0, tokens], dtype=torch.int32, device=device),
+            lengths=(tokens,),
+            positions=torch.arange(past, past + tokens, device=device),
+            max_length=past + tokens,
+            past=past,
         )

@@ -140,7 +140,8 @@ def _activation_bytes(config: DecoderConfig, kind: str, tokens: int, value_bytes
     hidden, queries = config.hidden_size, config.num_heads * config.head_dim
     keys = config.num_kv_heads * config.head_dim
     normed = 2 * hidden * value_bytes + 4  # a norm's input and output, its fp32 scale
-    qk_heads = config.num_heads + config.num_kv_heads if config.qk_norm else 0
+    groups = 2 if config.qk_norm_whole else config.num_heads + config.num_kv_heads
+    qk_norms = groups if config.qk_norm else 0
     match kind:
         case "embed":
             return 8
@@ -148,7 +149,7 @@ def _activation_bytes(config: DecoderConfig, kind: str, tokens: int, value_bytes
             projected = queries + 2 * keys
             rotated = queries + keys
             mixed = 2 * queries  # by document, and all of them in one tensor
-            scales = 4 * (qk_heads + config.num_heads)  # of the norms and of each softmax
+            scales = 4 * (qk_norms + config.num_heads)  # of the norms and of each softmax
             return normed + (projected + rotated + mixed) * value_bytes + scales
         case "mlp":
             return normed + 3 * config.intermediate_size * value_bytes

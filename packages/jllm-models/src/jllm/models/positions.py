@@ -25,7 +25,8 @@ class Positions:
     rotary: Rotary | None = None
     """Angles of queries and keys."""
     bias_HLL: Tensor | None = None
-    """What is added to the score of a query (row) and a key (column) at positions of a document."""
+    """What is added to the score of a query (row) and a key (column) at positions of a document;
+    the rows of past tokens are left out."""
     query_scale_T11: Tensor | None = None
     """What each token's query is multiplied with."""
 
@@ -39,7 +40,8 @@ def position_tables(
     """
     if config.rope is None:
         device = documents.positions.device
-        bias_HLL = alibi_bias(config.num_heads, documents.max_length, device)
+        past = documents.past
+        bias_HLL = alibi_bias(config.num_heads, documents.max_length, device, first=past)
         return Positions(bias_HLL=bias_HLL.to(dtype))
     rope, scale = config.rope, None
     if training and rope.outside_training:
@@ -61,10 +63,12 @@ def alibi_slopes(heads: int) -> tuple[float, ...]:
     return tuple(slopes + between[: heads - power])
 
 
-def alibi_bias(heads: int, length: int, device: torch.device | str = "cpu") -> Tensor:
-    """Return −slope · distance, −∞ for later keys; fp32 [H, L, L]."""
+def alibi_bias(
+    heads: int, length: int, device: torch.device | str = "cpu", *, first: int = 0
+) -> Tensor:
+    """Return −slope · distance, −∞ for later keys; fp32 [H, L, L], without rows before `first`."""
     at_L = torch.arange(length, device=device)
-    ahead_LL = at_L[None, :] - at_L[:, None]
+    ahead_LL = at_L[None, :] - at_L[first:, None]
     slopes_H = torch.tensor(alibi_slopes(heads), device=device)
     bias_HLL = slopes_H[:, None, None] * ahead_LL
     return bias_HLL.masked_fill_(ahead_LL > 0, -torch.inf)

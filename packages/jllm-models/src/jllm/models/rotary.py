@@ -34,11 +34,11 @@ def rotary_tables(
     """Compute the angles of a micro-batch once for all layers; fp32, then rounded to `dtype`."""
     device = documents.positions.device
     positions_T1 = documents.positions[:, None].float()
-    known = rope.original_max_position_embeddings
+    known, past = rope.original_max_position_embeddings, documents.past
     if rope.type == "dynamic" and documents.max_length > known:
         frequencies = torch.cat(
             [
-                inverse_frequencies(rope, head_dim, max(length, known)).expand(length, -1)
+                inverse_frequencies(rope, head_dim, max(past + length, known)).expand(length, -1)
                 for length in documents.lengths
             ]
         )

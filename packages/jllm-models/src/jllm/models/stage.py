@@ -81,9 +81,13 @@ class Stage(nn.Module):
             raise ValueError("the stage with the head needs targets; for logits call logits()")
         return self._head(self._body(x, documents), targets)
 
-    def logits(self, x: Tensor, documents: Documents) -> Tensor:
-        """Return logits [T, V] of a stage that holds the head; x as in forward."""
-        return self._head.logits(self._body(x, documents))
+    def logits(self, x: Tensor, documents: Documents, *, last: int | None = None) -> Tensor:
+        """Return logits [T, V] of a stage that holds the head; x as in forward.
+
+        last: give those of the last so many tokens alone, [last, V]; None gives all.
+        """
+        x = self._body(x, documents)
+        return self._head.logits(x if last is None else x[-last:])
 
     @property
     def _head(self) -> Head:

@@ -57,8 +57,12 @@ def _attention(config: DecoderConfig, here: str, layer: str) -> Iterator[Slice]:
     if config.qkv_bias:
         yield from _qkv(config, f"{here}.qkv", layer, "bias", ())
     if config.qk_norm:
-        yield whole(f"{here}.q_norm.weight", f"{layer}.{names.q_norm}.weight", (width,))
-        yield whole(f"{here}.k_norm.weight", f"{layer}.{names.k_norm}.weight", (width,))
+        for norm, name, heads in (
+            ("q_norm", names.q_norm, config.num_heads),
+            ("k_norm", names.k_norm, config.num_kv_heads),
+        ):
+            size = heads * width if config.qk_norm_whole else width
+            yield whole(f"{here}.{norm}.weight", f"{layer}.{name}.weight", (size,))
     output = (hidden, config.num_heads * width)
     yield whole(f"{here}.output.weight", f"{layer}.{names.output}.weight", output)
     if config.output_bias:

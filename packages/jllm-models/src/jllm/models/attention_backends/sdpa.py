@@ -29,6 +29,7 @@ def attend(
 ) -> Tensor:
     """Causal attention within each document; [T, H, K]. Options as in `Attend`."""
     assert window is None or bias_HLL is None
+    assert documents.past == 0, "what came before is not here; see jllm.models.generation.cache"
     groups = list(_equal_neighbours(documents.lengths))
     if len(groups) == 1:
         return _attend_equal(q_THK, k_TGK, v_TGK, groups[0][0], window, bias_HLL)

@@ -16,14 +16,15 @@ def decoder(
     head_dim: int | None = None,
     num_kv_heads: int | None = None,
     max_position_embeddings: int,
+    norm_eps: float = 1e-6,
     alibi: bool = False,
     **options: Any,
 ) -> DecoderConfig:
     """Make a DecoderConfig from the keys that all families share; refuse sizes that do not fit.
 
-    head_dim, num_kv_heads, max_position_embeddings: the family's values for absent keys; None
-    stands for hidden_size / heads and for as many as query heads. alibi: the model does not rotate.
-    options: further fields of DecoderConfig.
+    head_dim, num_kv_heads, max_position_embeddings, norm_eps: the family's values for absent keys;
+    None stands for hidden_size / heads and for as many as query heads. alibi: the model does not
+    rotate. options: further fields of DecoderConfig.
     """
     fields.require("hidden_act", "silu", "silu")
     fields.require("attention_dropout", 0, 0)
@@ -51,7 +52,7 @@ def decoder(
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=width,
-        norm_eps=fields.number("rms_norm_eps", 1e-6),
+        norm_eps=fields.number("rms_norm_eps", norm_eps),
         max_position_embeddings=positions,
         rope=None if alibi else rope_config(fields, positions),
         tie_word_embeddings=fields.flag("tie_word_embeddings"),

@@ -1,0 +1,120 @@
+"""One prompt answered into a stream: tokenizer, weights, tokens, text and their speed."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import torch
+
+from jllm.models.config import DecoderConfig
+from jllm.models.generation.answer import answer, stop_tokens
+from jllm.models.generation.decoder import Decoder
+from jllm.models.generation.options import Sampling
+from jllm.models.generation.text_stream import stream_text
+from jllm.models.generation.tokenizer import load_tokenizer
+from jllm.models.load import load_stage
+from jllm.models.stage import Stage
+from jllm.models.units import unit_count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What an answer cost and how it ended."""
+
+    prompt_tokens: int
+    """Tokens of the prompt, chat template included."""
+    tokens: int
+    """Tokens of the answer, the one that ended it included."""
+    first_seconds: float
+    """Until the first token was there: the pass over the prompt."""
+    other_seconds: float
+    """For all tokens after the first."""
+    stopped: bool
+    """It ended at an end-of-sequence token."""
+
+    def summary(self) -> str:
+        """Return the line for people."""
+        others = self.tokens - 1
+        speed = f", then {others / self.other_seconds:.1f} tokens/s" if others else ""
+        end = "end of sequence" if self.stopped else "--max_new_tokens"
+        return (
+            f"{self.tokens} tokens, ended by {end}; prompt of {self.prompt_tokens} tokens in "
+            f"{self.first_seconds:.2f} s{speed}"
+        )
+
+
+def write(
+    model_dir: Path,
+    config: DecoderConfig,
+    prompt: str,
+    sampling: Sampling,
+    *,
+    max_new_tokens: int,
+    chat: bool | None,
+    dtype: str,
+    device: str,
+    stream: TextIO,
+) -> Written:
+    """Write the answer to a prompt into a stream, piece by piece, and a line's end.
+
+    chat: apply the chat template; None where there is one. dtype, device: names of torch.
+    Raises ValueError and OSError as reading the tokenizer and the weights does.
+    """
+    tokenizer = load_tokenizer(model_dir)
+    chat = tokenizer.has_chat_template if chat is None else chat
+    ids = tokenizer.prompt_ids(prompt, chat=chat)
+    if max(ids) >= config.vocab_size:
+        raise ValueError(
+            f"{model_dir}: the tokenizer gives id {max(ids)}, the model knows "
+            f"{config.vocab_size}; they belong to different models"
+        )
+    stop = stop_tokens(model_dir)
+    if tokenizer.end is not None:
+        stop |= {tokenizer.end}
+    decoder = Decoder(_load(model_dir, config, dtype, device))
+    clock = _Clock()
+    tokens = answer(decoder, ids, sampling, max_new_tokens=max_new_tokens, stop=stop)
+    for piece in stream_text(clock.timed(tokens), tokenizer.text, ids):
+        stream.write(piece)
+        stream.flush()
+    stream.write("\n")
+    stream.flush()
+    return Written(
+        prompt_tokens=len(ids),
+        tokens=clock.tokens,
+        first_seconds=clock.first - clock.start,
+        other_seconds=clock.last - clock.first,
+        stopped=clock.token in stop,
+    )
+
+
+class _Clock:
+    """The times at which tokens came."""
+
+    def __init__(self) -> None:
+        self.start = self.first = self.last = time.perf_counter()
+        self.tokens = 0
+        self.token = -1
+
+    def timed(self, tokens: Iterable[int]) -> Iterator[int]:
+        """Give the tokens on, noting the time of each."""
+        for self.token in tokens:
+            self.last = time.perf_counter()
+            self.first = self.last if self.tokens == 0 else self.first
+            self.tokens += 1
+            yield self.token
+
+
+def _load(model_dir: Path, config: DecoderConfig, dtype: str, device: str) -> Stage:
+    """Load the whole model onto a device."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"--device {device}: PyTorch cannot use it here: {first}") from error
+    units = range(unit_count(config))
+    stage = Stage(config, units, dtype=getattr(torch, dtype), device=device)
+    load_stage(stage, config, model_dir)
+    return stage
