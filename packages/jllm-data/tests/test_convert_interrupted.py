@@ -46,6 +46,7 @@ def start(tokenizer: Path, source: Path, output: Path) -> subprocess.Popen[bytes
         str(source),
     ]
     command += ["-o", str(output), "-t", "pretrain", "--max_len", "257", "--cores", "2", "--clean"]
+    command += ["--fast", "off"]  # slow enough to be caught on a busy machine
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -60,7 +60,8 @@ def check_failure(rank: int, data: Path) -> None:
     own = None
     if mesh.first:
         own = {"train": reader(data, lanes(BATCH, 2, mesh.dp.rank))}
-    if rank == 0:  # the file changes under one of the two readers
+    dist.barrier()  # both have opened it
+    if rank == 0:  # the file changes under the readers
         file = data / "part-0.parquet"
         file.write_bytes(file.read_bytes()[:100])
     dist.barrier()
