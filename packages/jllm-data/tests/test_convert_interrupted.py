@@ -48,9 +48,7 @@ def start(tokenizer: Path, source: Path, output: Path) -> subprocess.Popen[bytes
     command += ["-o", str(output), "-t", "pretrain", "--max_len", "257", "--cores", "2", "--clean"]
     command += ["--fast", "off"]  # slow enough to be caught on a busy machine
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, env=environment)
     while process.poll() is None and not list((output / STAGING).glob("*.parquet")):
         time.sleep(0.02)
     assert process.poll() is None, "the conversion was too quick to be interrupted"

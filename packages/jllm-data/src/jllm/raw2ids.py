@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import tyro
 from rich.console import Console
@@ -21,7 +22,10 @@ from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code (2 for what the user can mend, 130 for Ctrl-C)."""
+    """Run the command; returns the exit code.
+
+    0, 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     config = tyro.cli(
         Raw2IdsConfig,
         prog="python -m jllm.raw2ids",
@@ -32,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    stop = StopSignals()
     try:
         check_config(config)
         from jllm.data.convert import convert
         from jllm.data.progress import ConsoleReporter
 
-        with ConsoleReporter(Console()) as reporter:
+        with ConsoleReporter(Console(), stop.check) as reporter:
             converted = convert(config, reporter)
             reporter.close(converted, str(config.output_folder))
     except (ValueError, OSError) as error:
@@ -47,8 +51,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("error: stopped; nothing was written\n")
-        return 130
+        return 128 + (stop.received or signal.SIGINT)
     return 0
+
+
+class StopSignals:
+    """Turns SIGINT and SIGTERM into KeyboardInterrupt, and remembers them.
+
+    The exception alone may be lost: pyarrow drops whatever is raised while it looks for optional
+    modules. So the conversion asks again after every unit of work.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if a signal has come."""
+        if self.received is not None:
+            raise KeyboardInterrupt
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

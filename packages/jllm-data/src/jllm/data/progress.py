@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich import box
@@ -24,8 +24,9 @@ SHOWN = 10
 class ConsoleReporter:
     """Reports to a rich console; use it as a context manager."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, check: Callable[[], None] = lambda: None) -> None:
+        """`check` is called after every unit of work; what it raises ends the conversion."""
+        self._console, self._check = console, check
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -57,6 +58,7 @@ class ConsoleReporter:
 
     def advance(self, unit: Unit, result: UnitResult) -> None:
         """Count a unit and show where the conversion is."""
+        self._check()
         self._bytes += unit.stop - unit.start
         self._records += result.read
         self._tokens += result.tokens
