@@ -16,11 +16,14 @@ from jllm.data.row_block import DocumentBatch
 from jllm.data.sources import Source, Unit
 from jllm.data.unit_work import UnitResult
 
-SOURCE = Source(path=Path("in/data.jsonl"), layout="lines", name="data", size=100)
+SOURCE = Source(
+    path=Path("in/data.jsonl"), relative="data.jsonl", layout="lines", name="data", size=100
+)
 UNIT = Unit(path=SOURCE.path, layout="lines", start=0, stop=50, first_line=1)
 RESULT = UnitResult(
     documents=DocumentBatch(ids=np.zeros(0, np.int32), lengths=np.zeros(0, np.int64)),
     record=np.zeros(0, np.int64),
+    line=np.zeros(0, np.int64),
     read=1234,
     problems=(Problem(line=7, reason="malformed JSON", detail="[bold] stays", fatal=True),),
     truncated=Counter({"turns beyond max_len": 2}),

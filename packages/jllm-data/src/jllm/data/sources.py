@@ -22,12 +22,16 @@ UNIT_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One input file: where it is, how its records are divided, and the name of its outputs."""
+    """One input file."""
 
     path: Path
+    relative: str
+    """Its name below `--input`, parts divided by "/"; of a single file its own name."""
     layout: Layout
     name: str
+    """What the names of its outputs begin with."""
     size: int
+    """Bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,7 @@ def find_sources(path: Path, *, chats: bool) -> tuple[list[Source], list[Path]]:
     return [
         Source(
             path=file,
+            relative=file.name,
             layout="paragraphs" if file.suffix == ".txt" and not chats else "lines",
             name=file.stem,
             size=file.stat().st_size,

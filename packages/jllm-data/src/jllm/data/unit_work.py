@@ -24,12 +24,14 @@ class UnitResult:
     """What became of a unit.
 
     documents: in input order; record: int64 [documents], which of the unit's records (from 0) each
-    is of; read: records in the unit; problems: the records that were not used; truncated: records
-    by what was cut off; tokens: ids, without the overlap of pieces; trained: ids that are targets.
+    is of; line: int64 [documents], the line of the file where that record begins (from 1); read:
+    records in the unit; problems: the records that were not used; truncated: records by what was
+    cut off; tokens: ids, without the overlap of pieces; trained: ids that are targets.
     """
 
     documents: DocumentBatch
     record: np.ndarray
+    line: np.ndarray
     read: int
     problems: tuple[Problem, ...]
     truncated: Counter[str]
@@ -84,6 +86,7 @@ class UnitWork:
         return UnitResult(
             documents=documents,
             record=record,
+            line=_lines(records, record),
             read=len(records),
             problems=tuple(sorted(problems, key=lambda problem: problem.line)),
             truncated=Counter(),
@@ -96,10 +99,12 @@ class UnitWork:
         made = chats.encode([chat for _, chat in numbered])
         problems = [record for record in records if isinstance(record, Problem)] + made.problems
         numbers = np.array([number for number, _ in numbered], np.int64)
+        record = numbers[made.chat]
         assert made.documents.trained is not None
         return UnitResult(
             documents=made.documents,
-            record=numbers[made.chat],
+            record=record,
+            line=_lines(records, record),
             read=len(records),
             problems=tuple(sorted(problems, key=lambda problem: problem.line)),
             truncated=made.truncated,
@@ -131,6 +136,10 @@ def cut_long(
             start = stop - 1
     cut = DocumentBatch(ids=np.concatenate(pieces), lengths=np.array(lengths, np.int64))
     return cut, np.array(of_record, np.int64)
+
+
+def _lines(records: Sequence[Text | Chat | Problem], record: np.ndarray) -> np.ndarray:
+    return np.array([one.line for one in records], np.int64)[record]
 
 
 def _empty(line: int) -> Problem:
