@@ -1,6 +1,7 @@
 """A saved checkpoint is a model directory that holds everything; the folder stays in order."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -114,3 +115,22 @@ def test_a_model_directorys_files_go_along_with_the_saved_dtype(tmp_path) -> Non
     assert files.keys() == {"config.json", "tokenizer.json", "generation_config.json"}
     assert json.loads(files["config.json"]) == {"model_type": "llama", "dtype": "bfloat16"}
     assert files["tokenizer.json"] == b"tokenizer.json"
+
+
+def test_a_buffer_is_float32_in_the_model_and_has_no_optimizer_state(tmp_path) -> None:
+    kept = contents(3, dtype=torch.bfloat16)
+    buffer = next(iter(kept.shapes))
+    optimizer = {
+        kind: replace(part, slices=tuple(s for s in part.slices if s.tensor != buffer))
+        for kind, part in kept.optimizer.items()
+    }
+    weights = replace(kept.weights, tensors=held("master", 3, 0, 1).tensors)
+    made = replace(kept, weights=weights, optimizer=optimizer, buffers=frozenset({buffer}))
+    path = save_checkpoint(tmp_path, made, Alone())
+    model, moments = (
+        load_file(path / "model.safetensors"),
+        load_file(path / "trainer/exp_avg.safetensors"),
+    )
+    assert torch.equal(model[buffer], values("master", 3)[buffer])
+    assert {name for name, tensor in model.items() if tensor.dtype == torch.float32} == {buffer}
+    assert moments.keys() == kept.shapes.keys() - {buffer}

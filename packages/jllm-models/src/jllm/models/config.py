@@ -59,7 +59,24 @@ class ExpertsConfig:
     renormalise: bool = False
     """The probabilities of a token's experts are divided by their sum."""
     shared_intermediate_size: int = 0
-    """Width inside the expert that every token goes to, weighted by a sigmoid; 0: there is none."""
+    """Width inside the expert that every token goes to; 0: there is none."""
+    shared_gate: bool = True
+    """The shared expert's result is weighted by a sigmoid of one more product."""
+    scoring: str = "softmax"
+    """What makes scores of the router's logits: `softmax` over all experts or `sigmoid` of each."""
+    router_bias: bool = False
+    """A number of each expert, moved by its load and not by gradients, is added to its score when
+    experts are chosen, and not when they are weighted (arXiv:2408.15664)."""
+    groups: int = 1
+    """Neighbouring experts form so many equal groups."""
+    groups_per_token: int = 1
+    """Groups whose experts a token may go to, those of largest scores."""
+    group_best: int = 1
+    """The score of a group is the sum of so many of its largest."""
+    scale: float = 1.0
+    """What the weights of a token's experts are multiplied with in the end."""
+    float32_router: bool = False
+    """The router's product is computed in float32 whatever the dtype of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,17 +18,17 @@ from jllm.models.table import weight_table
 @torch.no_grad()
 def initialize_(stage: Stage, config: DecoderConfig, seed: int) -> None:
     """Fill a stage: matrices normal(0, initializer_range), norms 1, biases 0, drawn in fp32."""
-    parameters = dict(stage.named_parameters())
+    tensors = stage.tensors()
     slices = weight_table(config, stage.unit_range)
     for (tensor, shape), pieces in groupby(slices, lambda piece: (piece.tensor, piece.shape)):
         values = initial_tensor(tensor, shape, config.initializer_range, seed)
         for piece in pieces:
-            parameters[piece.parameter][piece.here_index].copy_(values[piece.there_index])
+            tensors[piece.parameter][piece.here_index].copy_(values[piece.there_index])
 
 
 def initial_tensor(name: str, shape: tuple[int, ...], deviation: float, seed: int) -> Tensor:
     """Return the fresh fp32 tensor of a Hugging Face name."""
-    if name.endswith(".bias"):
+    if name.endswith("bias"):
         return torch.zeros(shape)
     if len(shape) == 1:
         return torch.ones(shape)

@@ -9,11 +9,10 @@ from jllm.models.weights.read import load_slices
 
 
 def load_stage(stage: Stage, config: DecoderConfig, model_dir: Path) -> None:
-    """Load the stage's parameters in place, converting to their dtype.
+    """Load the stage's parameters and buffers in place, converting to their dtype.
 
     Refuses (ValueError) missing or truncated files, missing tensors and other shapes.
     """
     shared = stage.has_embedding and stage.has_head
     slices = weight_table(config, stage.unit_range, for_saving=shared)
-    tensors = {name: parameter.data for name, parameter in stage.named_parameters()}
-    load_slices(model_dir, slices, tensors)
+    load_slices(model_dir, slices, stage.tensors())

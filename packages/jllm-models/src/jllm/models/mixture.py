@@ -6,6 +6,7 @@ inside an expert.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from jllm.models.config import DecoderConfig, ExpertsConfig
 from jllm.models.experts.combination import combine
@@ -43,7 +44,7 @@ class Experts(nn.Module):
 
 
 class SharedExpert(nn.Module):
-    """The expert of all tokens: sigmoid(share(x)) · down(silu(gate(x)) · up(x))."""
+    """The expert of all tokens: down(silu(gate(x)) · up(x)), times sigmoid(share(x)) if gated."""
 
     def __init__(
         self,
@@ -58,18 +59,22 @@ class SharedExpert(nn.Module):
         place = {"dtype": dtype, "device": device}
         self.gate_up = Linear(hidden, 2 * inner, **place)
         self.down = Linear(inner, hidden, **place)
-        self.share = Linear(hidden, 1, **place)
+        self.share = Linear(hidden, 1, **place) if experts.shared_gate else None
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """Transform each token; x [T, D] in and out."""
-        return torch.sigmoid(self.share(x_TD)) * self.down(swiglu(self.gate_up(x_TD)))
+        y_TD = self.down(swiglu(self.gate_up(x_TD)))
+        return y_TD if self.share is None else torch.sigmoid(self.share(x_TD)) * y_TD
 
 
 class Mixture(nn.Module):
     """x + Σ weight · expert(norm(x)) over each token's experts, and the shared expert's result.
 
-    No token is dropped. The balance of the experts is left to the loss.
+    No token is dropped. `router_bias` [E] is a float32 buffer, there if the configuration has it:
+    saved and loaded with the weights, without gradient or optimizer state.
     """
+
+    router_bias: Tensor | None
 
     def __init__(
         self,
@@ -84,6 +89,8 @@ class Mixture(nn.Module):
         self.settings = experts
         self.norm = RMSNorm(config.hidden_size, config.norm_eps, **place)
         self.router = Linear(config.hidden_size, experts.num_experts, **place)
+        bias = torch.empty(experts.num_experts, dtype=torch.float32, device=device)
+        self.register_buffer("router_bias", bias if experts.router_bias else None)
         self.experts = Experts(config, experts, **place)
         shared = experts.shared_intermediate_size > 0
         self.shared = SharedExpert(config, experts, **place) if shared else None
@@ -100,8 +107,22 @@ class Mixture(nn.Module):
         """Return what the experts of each token add up to; [T, D]."""
         settings = self.settings
         routing = route(
-            self.router(x_TD), settings.experts_per_token, renormalise=settings.renormalise
+            self._logits(x_TD),
+            settings.experts_per_token,
+            renormalise=settings.renormalise,
+            scoring=settings.scoring,
+            bias_E=self.router_bias,
+            groups=settings.groups,
+            groups_per_token=settings.groups_per_token,
+            group_best=settings.group_best,
+            scale=settings.scale,
         )
         sorting = permutation(routing.experts_TA, settings.num_experts)
         y_RD = self.experts(permute(x_TD, sorting), sorting.counts_E)
         return combine(y_RD, routing.weights_TA, sorting)
+
+    def _logits(self, x_TD: Tensor) -> Tensor:
+        """Return the router's product, [T, E]."""
+        if self.settings.float32_router:
+            return functional.linear(x_TD.float(), self.router.weight.float())
+        return self.router(x_TD)

@@ -33,6 +33,8 @@ class Names:
     """Projection back to the hidden size."""
     router: str = "mlp.gate"
     """The matrix whose rows score the experts."""
+    router_bias: str = "mlp.gate.e_score_correction_bias"
+    """What is added to the experts' scores when they are chosen; the whole name."""
     experts: str = "mlp.experts"
     """What goes before the number of an expert; `expert_parts` follow it."""
     expert_parts: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj")

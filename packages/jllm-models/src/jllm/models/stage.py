@@ -68,6 +68,11 @@ class Stage(nn.Module):
                     module = Head(config, shared, chunk_tokens=chunk, **place)
             self.units[str(unit)] = module
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what the weight table names: parameters, and buffers such as the routers' bias."""
+        named = (*self.named_parameters(), *self.named_buffers())
+        return {name: tensor.detach() for name, tensor in named}
+
     def forward(self, x: Tensor, documents: Documents, targets: Tensor | None = None) -> Tensor:
         """Run the units over T flat tokens.
 

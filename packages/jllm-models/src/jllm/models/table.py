@@ -11,6 +11,9 @@ from jllm.models.config import DecoderConfig, ExpertsConfig
 from jllm.models.units import unit_count, unit_kind, unit_layer
 from jllm.models.weights.slices import Slice, whole
 
+ROUTER_BIAS = "router_bias"
+"""Last part of the name of a mixture's buffer."""
+
 
 def weight_table(
     config: DecoderConfig, units: range, *, for_saving: bool = False
@@ -23,6 +26,11 @@ def weight_table(
     return tuple(
         piece for unit in units for piece in _unit_slices(config, unit, for_saving=for_saving)
     )
+
+
+def is_buffer(piece: Slice) -> bool:
+    """Say whether a slice is of a buffer: float32 everywhere, not trained by gradients."""
+    return piece.parameter.endswith(f".{ROUTER_BIAS}")
 
 
 def _unit_slices(config: DecoderConfig, unit: int, *, for_saving: bool) -> Iterator[Slice]:
@@ -123,6 +131,8 @@ def _mixture(
     yield whole(f"{here}.norm.weight", f"{layer}.{names.mlp_norm}.weight", (hidden,))
     router = (experts.num_experts, hidden)
     yield whole(f"{here}.router.weight", f"{layer}.{names.router}.weight", router)
+    if experts.router_bias:
+        yield whole(f"{here}.{ROUTER_BIAS}", f"{layer}.{names.router_bias}", router[:1])
     every = [
         tuple(f"{layer}.{names.experts}.{number}.{part}.weight" for part in names.expert_parts)
         for number in range(experts.num_experts)
@@ -132,8 +142,9 @@ def _mixture(
         shared, inner = f"{layer}.{names.shared_expert}", experts.shared_intermediate_size
         parts = tuple(f"{shared}.{part}.weight" for part in names.expert_parts)
         yield from _swiglu(f"{here}.shared", (parts,), hidden, inner)
-        gate = f"{layer}.{names.shared_gate}.weight"
-        yield whole(f"{here}.shared.share.weight", gate, (1, hidden))
+        if experts.shared_gate:
+            gate = f"{layer}.{names.shared_gate}.weight"
+            yield whole(f"{here}.shared.share.weight", gate, (1, hidden))
 
 
 def _swiglu(

@@ -16,7 +16,7 @@ from jllm.models.config import DecoderConfig
 from jllm.models.initialize import initialize_
 from jllm.models.load import load_stage
 from jllm.models.stage import Stage
-from jllm.models.table import weight_table
+from jllm.models.table import is_buffer, weight_table
 from jllm.models.units import unit_count
 from jllm.models.weights.slices import Slice, rows, shapes
 from jllm.parallel.checkpoint.atomic import sync_directory
@@ -78,23 +78,26 @@ def checkpoint_contents(
         share: the rows of each parameter that this replica saves.
     """
     table = weight_table(config, stage.unit_range, for_saving=True)
-    slices = tuple(_own_rows(table, share))
-    parameters = dict(stage.named_parameters())
-    dtype = next(iter(parameters.values())).dtype
-    weights = {n: parameters[n].detach()[r.start : r.stop] for n, r in share.items()}
+    held = stage.tensors()
+    dtype = next(stage.parameters()).dtype
+    weights = {n: held[n][r.start : r.stop] for n, r in share.items()}
+    trained = {n: r for n, r in share.items() if optimizer and n in optimizer.masters}
     states: dict[str, Mapping[str, Tensor]] = {}
     if optimizer is not None:
-        states |= {n: _valid(tensors, share) for n, tensors in optimizer.states().items()}
+        states |= {n: _valid(tensors, trained) for n, tensors in optimizer.states().items()}
         if dtype != torch.float32:
-            states["master"] = _valid(optimizer.masters, share)
+            states["master"] = _valid(optimizer.masters, trained)
+    slices = tuple(_own_rows(table, trained))
+    whole = weight_table(config, range(unit_count(config)), for_saving=True)
     return CheckpointContents(
         step=step,
-        shapes=shapes(weight_table(config, range(unit_count(config)), for_saving=True)),
-        weights=Held(slices=slices, tensors=weights, dtype=dtype),
+        shapes=shapes(whole),
+        weights=Held(slices=tuple(_own_rows(table, share)), tensors=weights, dtype=dtype),
         optimizer={
             name: Held(slices=slices, tensors=tensors, dtype=torch.float32)
             for name, tensors in states.items()
         },
+        buffers=frozenset(piece.tensor for piece in whole if is_buffer(piece)),
         state=state,
         files=files,
     )
@@ -129,8 +132,8 @@ class Saver:
         self._files = model_files(inputs.model_dir, dtype) if group.rank == 0 else {}
         saved = {s.parameter for s in weight_table(inputs.model, stage.unit_range, for_saving=True)}
         self._share = {
-            name: rows_of(len(parameter), mesh.dp.size, mesh.dp.rank)
-            for name, parameter in stage.named_parameters()
+            name: rows_of(len(tensor), mesh.dp.size, mesh.dp.rank)
+            for name, tensor in stage.tensors().items()
             if name in saved
         }
 

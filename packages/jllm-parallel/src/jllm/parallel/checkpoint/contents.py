@@ -44,6 +44,8 @@ class CheckpointContents:
     """This rank's share of the model. The shares of all ranks hold each element exactly once."""
     optimizer: Mapping[str, Held] = field(default_factory=dict)
     """This rank's share of the states, by STATE_NAMES; "master" only if weights are not float32."""
+    buffers: frozenset[str] = frozenset()
+    """Tensors of the model that gradients do not train: float32 files, no optimizer state."""
     state: Mapping[str, Any] | None = None
     """For state.json (`state.REQUIRED`); None, with no `optimizer`, saves the model alone."""
     files: Mapping[str, bytes] = field(default_factory=dict)

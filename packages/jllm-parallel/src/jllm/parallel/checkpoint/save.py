@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from jllm.models.weights.plan import MAX_SHARD_BYTES, FilePlan, plan_files
 from jllm.models.weights.write import (
     Chunk,
@@ -73,20 +75,23 @@ def _parts(contents: CheckpointContents, max_shard_bytes: int) -> list[_Part]:
     """Plan all files. Pure, the same on every rank but for the shares."""
     assert contents.optimizer.keys() <= set(STATE_NAMES), contents.optimizer.keys()
     assert contents.state is not None or not contents.optimizer
-    sets = [("", "model", contents.weights)]
-    sets += [(TRAINER, stem, held) for stem, held in sorted(contents.optimizer.items())]
-    return [
+    model = {
+        name: (torch.float32 if name in contents.buffers else contents.weights.dtype, shape)
+        for name, shape in contents.shapes.items()
+    }
+    parts = [
         _Part(
-            directory=directory,
-            held=held,
-            plan=plan_files(
-                {name: (held.dtype, shape) for name, shape in contents.shapes.items()},
-                max_shard_bytes,
-                stem,
-            ),
+            directory="",
+            held=contents.weights,
+            plan=plan_files(model, max_shard_bytes, "model"),
         )
-        for directory, stem, held in sets
     ]
+    trained = model.keys() - contents.buffers
+    for stem, held in sorted(contents.optimizer.items()):
+        tensors = {name: (held.dtype, contents.shapes[name]) for name in trained}
+        plan = plan_files(tensors, max_shard_bytes, stem)
+        parts.append(_Part(directory=TRAINER, held=held, plan=plan))
+    return parts
 
 
 def _begin(folder: Path, step: int) -> str:
