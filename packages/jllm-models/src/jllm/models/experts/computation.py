@@ -25,10 +25,10 @@ def compute_experts(
     counts_E: rows of each expert, int64; an expert without rows has gradients of zero.
     """
     ends_E = counts_E.cumsum(0, dtype=torch.int32)
-    return _multiply(swiglu(_multiply(x_RD, gate_up_E2FD, ends_E)), down_EDF, ends_E)
+    return multiply(swiglu(multiply(x_RD, gate_up_E2FD, ends_E)), down_EDF, ends_E)
 
 
-def _multiply(x_RI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
+def multiply(x_RI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
     """Multiply each expert's rows with its matrix, in the way that runs; [R, O]."""
     multiply = multiply_grouped if runs_grouped(weight_EOI) else multiply_in_a_loop
     return multiply(x_RI, weight_EOI, ends_E)

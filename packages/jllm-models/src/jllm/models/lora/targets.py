@@ -1,0 +1,87 @@
+"""From module names that people give to the tensors of the model: found in the weight table.
+
+A name is that of a module in the Hugging Face files, or its last parts (`q_proj`, `attn.c_proj`);
+or one of the fused names of ROLES, which every family has; or `all-linear`.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from jllm.models.config import DecoderConfig
+from jllm.models.table import weight_table
+from jllm.models.units import unit_count, unit_kind
+
+ALL = "all-linear"
+"""Every matrix of attention, MLPs and experts; not routers, embedding and head."""
+ROLES = {
+    "qkv_proj": ("qkv",),
+    "o_proj": ("output",),
+    "gate_up_proj": ("gate_up",),
+    "down_proj": ("down",),
+}
+"""Fused names → modules of a unit that hold such matrices, whatever the files call them."""
+NOT_ADAPTED = ("router", "share")
+"""Modules of a unit that decide rather than transform."""
+
+
+def adaptable(config: DecoderConfig) -> dict[str, str]:
+    """Return the tensors that can have an adapter, each with the module that holds it."""
+    units = [u for u in range(unit_count(config)) if unit_kind(config, u) in ("attention", "mlp")]
+    table = weight_table(config, range(units[0], units[-1] + 1))
+    found = {}
+    for piece in table:
+        module, _, kind = piece.parameter.rpartition(".")
+        role = module.rpartition(".")[2]
+        if kind == "weight" and len(piece.shape) == 2 and role not in NOT_ADAPTED:
+            found[piece.tensor] = module
+    return found
+
+
+def resolve(config: DecoderConfig, names: Sequence[str]) -> frozenset[str]:
+    """Return the tensors that the names stand for.
+
+    Raises ValueError for a name that matches none, listing those there are, and for experts of
+    which a part alone is named.
+    """
+    known = adaptable(config)
+    chosen: set[str] = set()
+    for name in names:
+        found = _matching(known, name)
+        if not found:
+            raise ValueError(
+                f"no module {name!r} in {config.architecture} for an adapter; there are "
+                f"{', '.join(module_names(known))}; the fused {', '.join(ROLES)}; and {ALL}"
+            )
+        chosen |= found
+    if not chosen:
+        raise ValueError(f"an adapter of nothing: name modules, or {ALL}")
+    _refuse_half_experts(config, chosen)
+    return frozenset(chosen)
+
+
+def _matching(known: dict[str, str], name: str) -> set[str]:
+    """Return the tensors that one name stands for."""
+    if name == ALL:
+        return set(known)
+    if exact := {tensor for tensor in known if f".{tensor}".endswith(f".{name}.weight")}:
+        return exact
+    roles = ROLES.get(name, ())
+    return {tensor for tensor, module in known.items() if module.rpartition(".")[2] in roles}
+
+
+def module_names(tensors: Iterable[str]) -> list[str]:
+    """Return the last parts of the modules' names, in order of appearance."""
+    modules = (tensor.removesuffix(".weight") for tensor in tensors)
+    return list(dict.fromkeys(module.rpartition(".")[2] for module in modules))
+
+
+def _refuse_half_experts(config: DecoderConfig, chosen: set[str]) -> None:
+    """Refuse gate, up or down of routed experts without the other two."""
+    for tensor in chosen:
+        stack, routed, rest = tensor.partition(f".{config.names.experts}.")
+        number = rest.split(".")[0]
+        parts = [f"{stack}{routed}{number}.{p}.weight" for p in config.names.expert_parts]
+        if routed and (lacking := [part for part in parts if part not in chosen]):
+            raise ValueError(
+                f"an adapter of {tensor} needs one of {' and '.join(lacking)} too: Transformers "
+                "and vLLM keep an expert's matrices together; name gate_up_proj and down_proj"
+            )
