@@ -132,7 +132,7 @@ class AdapterSpec:
 
 
 def read_adapter_config(directory: Path) -> AdapterSpec:
-    """Read `adapter_config.json`, by `peft` or by us; refuse (ValueError) what is not plain LoRA."""
+    """Read `adapter_config.json`; refuse (ValueError) what is not plain LoRA."""
     path = directory / CONFIG
     if not path.is_file():
         raise ValueError(f"{directory}: holds no {CONFIG}; an adapter is a directory that does")
