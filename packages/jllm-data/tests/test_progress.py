@@ -21,9 +21,10 @@ SOURCE = Source(
 )
 UNIT = Unit(path=SOURCE.path, layout="lines", start=0, stop=50, first_line=1)
 RESULT = UnitResult(
-    documents=DocumentBatch(ids=np.zeros(0, np.int32), lengths=np.zeros(0, np.int64)),
+    documents=DocumentBatch(
+        ids=np.zeros(0, np.int32), lengths=np.zeros(0, np.int64), records=np.zeros(0, np.int64)
+    ),
     record=np.zeros(0, np.int64),
-    line=np.zeros(0, np.int64),
     read=1234,
     problems=(Problem(line=7, reason="malformed JSON", detail="[bold] stays", fatal=True),),
     truncated=Counter({"turns beyond max_len": 2}),

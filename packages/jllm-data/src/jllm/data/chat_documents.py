@@ -79,7 +79,7 @@ class ChatEncoder:
             kept += usable
             owners += [number] * len(usable)
         return ChatDocuments(
-            documents=_join(kept),
+            documents=_join(kept, [chats[owner].line for owner in owners]),
             chat=np.array(owners, np.int64),
             problems=problems,
             truncated=+truncated,
@@ -173,7 +173,7 @@ class ChatEncoder:
         )
 
 
-def _join(kept: Sequence[_Encoded]) -> DocumentBatch:
+def _join(kept: Sequence[_Encoded], lines: Sequence[int]) -> DocumentBatch:
     arrays = [array for one in kept for array in one.arrays]
     sizes = np.array([len(array) for array in arrays], np.int64)
     flags = np.array([flag for one in kept for flag in one.trained], bool)
@@ -181,7 +181,8 @@ def _join(kept: Sequence[_Encoded]) -> DocumentBatch:
     trained = np.repeat(flags, sizes)
     trained[np.cumsum(lengths) - lengths] = False
     ids = np.concatenate(arrays) if arrays else np.zeros(0, np.int32)
-    return DocumentBatch(ids=ids, lengths=lengths, trained=trained)
+    records = np.array(lines, np.int64)
+    return DocumentBatch(ids=ids, lengths=lengths, records=records, trained=trained)
 
 
 def _up_to_last_answer(messages: Sequence[Message]) -> Sequence[Message]:

@@ -8,6 +8,7 @@ of processes. Memory: the tokenizer, a few units a process, one packing window.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import itertools
 import json
@@ -24,10 +25,12 @@ from jllm.data.encoder import EncodersDiffer, make_encoder
 from jllm.data.file_output import FileOutput, OutputSettings
 from jllm.data.info import info_text
 from jllm.data.raw2ids_config import Raw2IdsConfig
+from jllm.data.row_block import DocumentBatch
 from jllm.data.schema import FileMetadata
 from jllm.data.sources import Source, Unit, cut_units, find_sources
-from jllm.data.staging import publish, refuse_to_mix, stage
+from jllm.data.staging import publish, refuse_another_tokenizer, refuse_to_mix, stage
 from jllm.data.tokenizer import TextTokenizer, chat_template_digest, load_tokenizer
+from jllm.data.tokenizer_files import keep_tokenizer
 from jllm.data.unit_work import UnitResult, UnitWork
 from jllm.data.worker_pool import map_in_order
 
@@ -76,6 +79,8 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
     refuse_to_mix(output, infos, clean=config.clean)
     tokenizer = load_tokenizer(config.tokenizer)
     with stage(output) as staged, _naming_a_full_disk(output):
+        keep_tokenizer(tokenizer, staged)
+        refuse_another_tokenizer(output, staged, clean=config.clean)
         try:
             converted = _attempt(config, tokenizer, sources, staged, reporter, allow_fast=True)
         except EncodersDiffer as difference:
@@ -142,6 +147,7 @@ def _convert_file(
     output = FileOutput(
         folder=staged,
         name=source.name,
+        source=source.relative,
         metadata=metadata,
         settings=OutputSettings(
             stack=config.stack,
@@ -153,8 +159,9 @@ def _convert_file(
     )
     try:
         for unit, result in results:
+            before = account.read
             account.add(source.path, result, stop=config.on_error == "stop")
-            output.add(result.documents, result.record, result.read)
+            output.add(_numbered(unit, result, before), result.record, result.read)
             reporter.advance(unit, result)
         if not account.read and config.on_error == "stop":
             raise ValueError(f"{source.path}: the file is empty; expected at least one record")
@@ -171,6 +178,16 @@ def _convert_file(
         max_len=metadata.max_len,
         files=tuple(file.name for file in output.files),
     )
+
+
+def _numbered(unit: Unit, result: UnitResult, before: int) -> DocumentBatch:
+    """The documents by what a person finds them by: lines, or, in text, the how manieth record.
+
+    `before`: records of the file before this unit.
+    """
+    if unit.layout == "lines":
+        return result.documents
+    return dataclasses.replace(result.documents, records=before + 1 + result.record)
 
 
 def _prepare(
@@ -210,6 +227,7 @@ def _prepare(
         max_len=config.max_len,
         tokenizer_digest=tokenizer.digest,
         chat_template_digest=template_digest,
+        special_tokens_digest=tokenizer.specials_digest,
         document_end_id=tokenizer.document_end_id,
     )
     return work, metadata

@@ -51,8 +51,9 @@ class Dataset:
     """By relative file name, then index: the numbering that `order` permutes."""
     document_end_id: int | None
     tokenizer_digest: str
-    """Empty where the files do not state one (files by others), as the next."""
+    """Empty where the files do not state one (files by others), as the next two."""
     chat_template_digest: str
+    special_tokens_digest: str
     digest: str
     """32 hexadecimal digits that name the content: checkpoints keep it."""
 
@@ -107,6 +108,7 @@ def open_dataset(path: Path) -> Dataset:
         document_end_id=first.metadata.document_end_id if first.metadata else None,
         tokenizer_digest=first.metadata.tokenizer_digest if first.metadata else "",
         chat_template_digest=first.metadata.chat_template_digest if first.metadata else "",
+        special_tokens_digest=first.metadata.special_tokens_digest if first.metadata else "",
         digest=_digest(path, footers, row_groups),
     )
 

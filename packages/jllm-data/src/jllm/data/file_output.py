@@ -39,6 +39,8 @@ class FileOutput:
 
     folder: Path
     name: str
+    source: str
+    """What the column `source` says."""
     metadata: FileMetadata
     settings: OutputSettings
     files: list[FileInfo] = field(default_factory=list)
@@ -102,6 +104,7 @@ class FileOutput:
             self.folder,
             self.metadata,
             partial(_file_name, self.name, self._partition, self.settings.compression),
+            source=self.source,
             file_rows=self.settings.file_rows,
             compression=self.settings.compression,
         )

@@ -24,6 +24,9 @@ class FileInfo:
     """One parquet file."""
 
     name: str
+    bytes: int
+    digest: str
+    """Of all its bytes: `digest.file_digest`."""
     row_groups: tuple[RowGroupInfo, ...]
 
     @property
@@ -45,11 +48,14 @@ def info_text(
         "kind": metadata.kind,
         "tokenizer_digest": metadata.tokenizer_digest,
         "chat_template_digest": metadata.chat_template_digest,
+        "special_tokens_digest": metadata.special_tokens_digest,
         "document_end_id": metadata.document_end_id,
         "files": [
             {
                 "name": file.name,
                 "num_samples": file.num_samples,
+                "bytes": file.bytes,
+                "digest": file.digest,
                 "row_groups": [
                     {"num_samples": group.num_samples, "digest": group.digest}
                     for group in file.row_groups

@@ -102,5 +102,6 @@ def pack_rows(documents: DocumentBatch, row: np.ndarray, chosen: np.ndarray) -> 
         row_lengths=row_lengths,
         bounds=bounds.astype(np.int32),
         bound_counts=per_row + 1,
+        records=packed.records,
         labels=None if packed.trained is None else labels_of(packed.ids, packed.trained),
     )

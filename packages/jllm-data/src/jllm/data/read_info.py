@@ -28,6 +28,10 @@ class ListedFile:
     path: Path
     num_samples: int
     row_groups: tuple[ListedRowGroup, ...]
+    bytes: int | None
+    """None where it was written before there was one, as the next."""
+    digest: str | None
+    """Of all bytes of the file: `digest.file_digest`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +46,16 @@ class Info:
     files: tuple[ListedFile, ...] | None
     """None where it lists none (files by others)."""
     stated: Mapping[str, Any]
-    """Whatever of kind, tokenizer_digest, chat_template_digest, document_end_id it states."""
+    """Whatever of STATED it states."""
 
 
-STATED = ("kind", "tokenizer_digest", "chat_template_digest", "document_end_id")
+STATED = (
+    "kind",
+    "tokenizer_digest",
+    "chat_template_digest",
+    "special_tokens_digest",
+    "document_end_id",
+)
 
 HOW_TO_WRITE = (
     'write a data_info.json beside the parquet files: {"num_samples": <rows of all files>, '
@@ -91,6 +101,8 @@ def _listed_files(files: Any, path: Path) -> tuple[ListedFile, ...]:
                     )
                     for group in file["row_groups"]
                 ),
+                bytes=_count(file, "bytes", path) if "bytes" in file else None,
+                digest=str(file["digest"]) if "digest" in file else None,
             )
             for file in files
         )

@@ -18,12 +18,14 @@ from jllm.data.schema import IGNORE_INDEX
 class DocumentBatch:
     """N documents, one after another.
 
-    ids: int32 [Σ lengths]; lengths: int64 [N]; trained: bool [Σ lengths], or None where every id
-    is trained (pre-training text).
+    ids: int32 [Σ lengths]; lengths: int64 [N]; records: int64 [N], the number of the input record
+    that each is of; trained: bool [Σ lengths], or None where every id is trained (pre-training
+    text).
     """
 
     ids: np.ndarray
     lengths: np.ndarray
+    records: np.ndarray
     trained: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -34,7 +36,12 @@ class DocumentBatch:
         ends = np.concatenate(([0], np.cumsum(self.lengths)))
         flat = slice(int(ends[start]), int(ends[stop]))
         trained = None if self.trained is None else self.trained[flat]
-        return DocumentBatch(ids=self.ids[flat], lengths=self.lengths[start:stop], trained=trained)
+        return DocumentBatch(
+            ids=self.ids[flat],
+            lengths=self.lengths[start:stop],
+            records=self.records[start:stop],
+            trained=trained,
+        )
 
     def take(self, order: np.ndarray) -> DocumentBatch:
         """The documents in another order (int [M], M ≥ 1); about 1 µs a document."""
@@ -44,6 +51,7 @@ class DocumentBatch:
         return DocumentBatch(
             ids=np.concatenate([self.ids[start:end] for start, end in spans]),
             lengths=self.lengths[order],
+            records=self.records[order],
             trained=trained
             if trained is None
             else np.concatenate([trained[start:end] for start, end in spans]),
@@ -55,14 +63,16 @@ class RowBlock:
     """N finished rows, one after another.
 
     ids: int32 [Σ row_lengths]; row_lengths: int64 [N]; bounds: int32, the rows' `cu_seqlens` one
-    after another; bound_counts: int64 [N]; labels: int32 like ids (−100 where not trained), or
-    None for pre-training rows.
+    after another; bound_counts: int64 [N]; records: int64 [Σ (bound_counts − 1)], the input record
+    that each segment is of (−1: of none, it only closes the row); labels: int32 like ids (−100
+    where not trained), or None for pre-training rows.
     """
 
     ids: np.ndarray
     row_lengths: np.ndarray
     bounds: np.ndarray
     bound_counts: np.ndarray
+    records: np.ndarray
     labels: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -76,6 +86,7 @@ class RowBlock:
             row_lengths=self.row_lengths[start:stop],
             bounds=self.bounds[_span(self.bound_counts, start, stop)],
             bound_counts=self.bound_counts[start:stop],
+            records=self.records[_span(self.bound_counts - 1, start, stop)],
             labels=None if self.labels is None else self.labels[flat],
         )
 
@@ -89,6 +100,7 @@ def join_documents(batches: Sequence[DocumentBatch]) -> DocumentBatch:
     return DocumentBatch(
         ids=np.concatenate([batch.ids for batch in batches]),
         lengths=np.concatenate([batch.lengths for batch in batches]),
+        records=np.concatenate([batch.records for batch in batches]),
         trained=np.concatenate(masks) if masks else None,
     )
 
@@ -104,6 +116,7 @@ def join_rows(blocks: Sequence[RowBlock]) -> RowBlock:
         row_lengths=np.concatenate([block.row_lengths for block in blocks]),
         bounds=np.concatenate([block.bounds for block in blocks]),
         bound_counts=np.concatenate([block.bound_counts for block in blocks]),
+        records=np.concatenate([block.records for block in blocks]),
         labels=np.concatenate(labels) if labels else None,
     )
 

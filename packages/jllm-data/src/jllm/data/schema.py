@@ -6,6 +6,11 @@ A row is one training sequence of at most `max_len` ids:
     cu_seqlens  list<int32>  document bounds, strictly increasing from 0 to n − 1
     labels      list<int32>  chats only: input_ids[i] where the id is trained, else −100
 
+and, which training does not read, where the documents came from:
+
+    source      string       the input file
+    records     list<int64>  the record's number in it, of each document; −1 of a closing segment
+
 `docs/data_format.md` is the page for users.
 """
 
@@ -23,7 +28,12 @@ IGNORE_INDEX = -100
 
 INPUT_IDS, CU_SEQLENS, LABELS = "input_ids", "cu_seqlens", "labels"
 FIELDS = (INPUT_IDS, CU_SEQLENS, LABELS)
-"""Every column there is, in the order in which files hold them and digests take them."""
+"""Every column that training reads, in the order in which files hold them and digests take them."""
+SOURCE, RECORDS = "source", "records"
+PROVENANCE = (SOURCE, RECORDS)
+"""The columns that jllm's own files have behind these (files of before and of others have none)."""
+NO_RECORD = -1
+"""The record number of a segment that only closes a row."""
 
 Kind = Literal["pretrain", "ft"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -33,6 +43,7 @@ KIND_KEY = "jllm.kind"
 MAX_LEN_KEY = "jllm.max_len"
 TOKENIZER_DIGEST_KEY = "jllm.tokenizer_digest"
 CHAT_TEMPLATE_DIGEST_KEY = "jllm.chat_template_digest"
+SPECIAL_TOKENS_DIGEST_KEY = "jllm.special_tokens_digest"
 DOCUMENT_END_KEY = "jllm.document_end_id"
 
 
@@ -46,17 +57,22 @@ class FileMetadata:
     tokenizer_digest: str
     chat_template_digest: str = ""
     """Empty where no template was used (kind "pretrain")."""
+    special_tokens_digest: str = ""
+    """Empty in files that were written before there was one."""
     document_end_id: int | None = None
     """The id that closes a document; nothing is predicted from it (kind "pretrain")."""
 
 
 def fields_of(kind: Kind) -> tuple[str, ...]:
-    """The columns of jllm's own files of this kind, in order."""
+    """The columns of this kind that training reads, in order."""
     return FIELDS if kind == "ft" else (INPUT_IDS, CU_SEQLENS)
 
 
-def arrow_schema(metadata: FileMetadata) -> pa.Schema:
-    """The Arrow schema of a file, its key-value metadata included."""
+def arrow_schema(metadata: FileMetadata, *, provenance: bool = True) -> pa.Schema:
+    """The Arrow schema of a file, its key-value metadata included.
+
+    `provenance`: with the columns that tell where the documents came from.
+    """
     end = metadata.document_end_id
     pairs = {
         VERSION_KEY: FORMAT_VERSION,
@@ -64,9 +80,12 @@ def arrow_schema(metadata: FileMetadata) -> pa.Schema:
         MAX_LEN_KEY: str(metadata.max_len),
         TOKENIZER_DIGEST_KEY: metadata.tokenizer_digest,
         CHAT_TEMPLATE_DIGEST_KEY: metadata.chat_template_digest,
+        SPECIAL_TOKENS_DIGEST_KEY: metadata.special_tokens_digest,
         DOCUMENT_END_KEY: "" if end is None else str(end),
     }
     columns = [pa.field(name, pa.list_(pa.int32())) for name in fields_of(metadata.kind)]
+    if provenance:
+        columns += [pa.field(SOURCE, pa.string()), pa.field(RECORDS, pa.list_(pa.int64()))]
     return pa.schema(columns, metadata=pairs)
 
 
@@ -95,6 +114,7 @@ def read_metadata(pairs: Mapping[bytes, bytes] | None) -> FileMetadata | None:
             max_len=int(text[MAX_LEN_KEY]),
             tokenizer_digest=text[TOKENIZER_DIGEST_KEY],
             chat_template_digest=text.get(CHAT_TEMPLATE_DIGEST_KEY, ""),
+            special_tokens_digest=text.get(SPECIAL_TOKENS_DIGEST_KEY, ""),
             document_end_id=int(end) if end else None,
         )
     except KeyError as missing:

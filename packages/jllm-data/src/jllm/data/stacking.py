@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jllm.data.row_block import DocumentBatch, RowBlock
+from jllm.data.schema import NO_RECORD
 
 
 class Stacker:
@@ -27,6 +28,8 @@ class Stacker:
         self._ids = np.zeros(0, np.int32)
         self._starts = np.zeros(0, bool)
         """Whether a document starts at this id (its first id may be the overlap of two rows)."""
+        self._records = np.zeros(0, np.int64)
+        """The record of the document that the id is of."""
 
     def add(self, documents: DocumentBatch) -> Iterator[RowBlock]:
         """Take documents; yields the rows that are complete, if any."""
@@ -34,6 +37,8 @@ class Stacker:
         starts[np.cumsum(documents.lengths) - documents.lengths] = True
         self._ids = np.concatenate((self._ids, documents.ids))
         self._starts = np.concatenate((self._starts, starts))
+        records = np.repeat(documents.records, documents.lengths)
+        self._records = np.concatenate((self._records, records))
         yield from self._cut(len(self._ids))
 
     def finish(self) -> Iterator[RowBlock]:
@@ -47,6 +52,7 @@ class Stacker:
         self._ids = np.concatenate((self._ids, end))
         self._starts = np.concatenate((self._starts, np.zeros(missing, bool)))
         self._starts[left] = True
+        self._records = np.concatenate((self._records, np.full(missing, NO_RECORD)))
         yield from self._cut(left)
 
     def _cut(self, available: int) -> Iterator[RowBlock]:
@@ -63,6 +69,7 @@ class Stacker:
         if row_starts:
             yield self._rows(np.array(row_starts))
         self._ids, self._starts = self._ids[at:], self._starts[at:]
+        self._records = self._records[at:]
 
     def _rows(self, row_starts: np.ndarray) -> RowBlock:
         positions = self._max_len - 1
@@ -81,9 +88,13 @@ class Stacker:
             first - (np.cumsum(interior) - interior), interior
         )
         bounds[inner] = document_starts[which] - np.repeat(row_starts, interior)
+        segment_starts = (bounds + np.repeat(row_starts, counts))[
+            np.delete(np.arange(len(bounds)), row_ends - 1)
+        ]
         return RowBlock(
             ids=np.concatenate([self._ids[at : at + self._max_len] for at in row_starts.tolist()]),
             row_lengths=np.full(len(row_starts), self._max_len, np.int64),
             bounds=bounds.astype(np.int32),
             bound_counts=counts,
+            records=self._records[segment_starts],
         )

@@ -17,6 +17,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from jllm.data.tokenizer_files import TOKENIZER_FILES, TOKENIZER_FOLDER
+
 STAGING = ".jllm-writing"
 LOCK = "lock"
 
@@ -39,7 +41,9 @@ def stage(output: Path) -> Iterator[Path]:
                 "another --output"
             ) from error
         for left in folder.iterdir():
-            if left.name != LOCK:
+            if left.is_dir():
+                shutil.rmtree(left)
+            elif left.name != LOCK:
                 left.unlink()
         try:
             yield folder
@@ -51,9 +55,10 @@ def stage(output: Path) -> Iterator[Path]:
 
 
 def written_by_jllm(output: Path) -> list[Path]:
-    """The files of earlier conversions in a folder: parquet files first, then their info files.
+    """The files of earlier conversions in a folder: their tokenizer, parquet files, info files.
 
-    Only what an info file of jllm's lists and what lies directly in the folder counts.
+    Only what an info file of jllm's lists and what lies directly in the folder counts, and beside
+    an info file of jllm's the tokenizer's files.
     """
     infos, files = [], []
     for info in sorted(output.glob("*_info.json")):
@@ -66,6 +71,8 @@ def written_by_jllm(output: Path) -> list[Path]:
         if known:
             infos.append(info)
             files += [output / name for name in names if name.name == str(name)]
+    if infos:
+        files = [output / TOKENIZER_FOLDER / name for name in TOKENIZER_FILES] + files
     return [file for file in files if file.is_file()] + infos
 
 
@@ -83,29 +90,57 @@ def refuse_to_mix(output: Path, names: list[str], *, clean: bool) -> None:
         )
 
 
+def refuse_another_tokenizer(output: Path, staged: Path, *, clean: bool) -> None:
+    """Raise ValueError where the folder holds a tokenizer's files that are not the staged ones.
+
+    With `clean`, those of earlier conversions may be others, for they will be replaced.
+    """
+    there, new = output / TOKENIZER_FOLDER, staged / TOKENIZER_FOLDER
+    replaced = written_by_jllm(output) if clean else []
+    for name in TOKENIZER_FILES:
+        kept = there / name
+        if kept.exists() and kept not in replaced:
+            given = new / name
+            if not given.exists() or given.read_bytes() != kept.read_bytes():
+                raise ValueError(
+                    f"--output {output}: {TOKENIZER_FOLDER}/{name} there is of another tokenizer; "
+                    "give another --output, or move that folder"
+                )
+
+
 def publish(staged: Path, output: Path) -> None:
     """Move all staged files to their final names, replacing what earlier conversions wrote.
 
-    Order: old parquet files go, new info files come, old info files go, new parquet files come;
-    so every state between disagrees with its info files until the last rename.
+    Order: the old parquet files and tokenizer go, new info files come, old info files go, the new
+    tokenizer and parquet files come; so every state between disagrees with its info files until
+    the last rename.
     """
-    files = sorted(path for path in staged.iterdir() if path.name != LOCK)
-    for path in files:
-        _sync(path)
+    names = sorted(
+        path.relative_to(staged)
+        for path in (*staged.glob("*.*"), *(staged / TOKENIZER_FOLDER).glob("*"))
+    )
+    for name in names:
+        _sync(staged / name)
     old = written_by_jllm(output)
-    infos = [path for path in files if path.suffix == ".json"]
+    infos = [name for name in names if _is_info(name)]
     for path in old:
-        if path.suffix != ".json":
+        if not _is_info(path.relative_to(output)):
             path.unlink()
-    for path in infos:
-        path.rename(output / path.name)
+    for name in infos:
+        (staged / name).rename(output / name)
     for path in old:
-        if path.suffix == ".json" and path.name not in {new.name for new in infos}:
+        if _is_info(path.relative_to(output)) and path.name not in {new.name for new in infos}:
             path.unlink()
-    for path in files:
-        if path not in infos:
-            path.rename(output / path.name)
-    _sync(output)
+    for name in names:
+        if name not in infos:
+            (output / name).parent.mkdir(exist_ok=True)
+            (staged / name).rename(output / name)
+    for folder in {(output / name).parent for name in names}:
+        _sync(folder)
+
+
+def _is_info(name: Path) -> bool:
+    return len(name.parts) == 1 and name.suffix == ".json"
 
 
 def _sync(path: Path) -> None:

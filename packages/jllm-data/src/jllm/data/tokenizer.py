@@ -43,6 +43,8 @@ class TextTokenizer:
     """The end-of-sequence id."""
     digest: str
     """Of the vocabulary, merges, rules and added tokens; the same wherever it is loaded."""
+    specials_digest: str
+    """Of the special tokens with their ids, and of those that begin and end a text."""
 
 
 def load_tokenizer(name: str) -> TextTokenizer:
@@ -75,7 +77,7 @@ def wrap_tokenizer(hf: Any, name: str) -> TextTokenizer:
         )
     rules = json.loads(backend.to_str())
     rules["truncation"] = rules["padding"] = None
-    digest = hashlib.blake2b(json.dumps(rules, sort_keys=True).encode(), digest_size=16)
+    digest = _json_digest(rules)
     for token in rules["added_tokens"]:
         token["special"] |= CONTROL_TOKEN.fullmatch(token["content"]) is not None
     core = Tokenizer.from_str(json.dumps(rules))
@@ -83,16 +85,18 @@ def wrap_tokenizer(hf: Any, name: str) -> TextTokenizer:
     added = list(core.get_added_tokens_decoder().items())
     around = hf("", add_special_tokens=True)["input_ids"]
     end = hf.eos_token_id
+    specials = {token.content: number for number, token in added if token.special}
     return TextTokenizer(
         name=name,
         hf=hf,
         core=core,
-        specials={token.content: number for number, token in added if token.special},
+        specials=specials,
         special_tokens={token.content: token for _, token in added if token.special},
         added_words=tuple(token.content for _, token in added if not token.special),
         prefix_ids=tuple(around[:-1] if around and around[-1] == end else around),
         document_end_id=end,
-        digest=digest.hexdigest(),
+        digest=digest,
+        specials_digest=_json_digest([specials, hf.bos_token_id, end]),
     )
 
 
@@ -100,3 +104,7 @@ def chat_template_digest(template: str, variables: dict[str, object]) -> str:
     """Of a chat template and the extra variables that it is rendered with."""
     text = template + "\0" + json.dumps(variables, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _json_digest(value: object) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -23,15 +23,14 @@ from jllm.data.sources import Unit, read_unit
 class UnitResult:
     """What became of a unit.
 
-    documents: in input order; record: int64 [documents], which of the unit's records (from 0) each
-    is of; line: int64 [documents], the line of the file where that record begins (from 1); read:
-    records in the unit; problems: the records that were not used; truncated: records by what was
-    cut off; tokens: ids, without the overlap of pieces; trained: ids that are targets.
+    documents: in input order; their `records` are the lines (from 1) at which the records begin;
+    record: int64 [documents], which of the unit's records (from 0) each is of; read: records in the
+    unit; problems: the records that were not used; truncated: records by what was cut off; tokens:
+    ids, without the overlap of pieces; trained: ids that are targets.
     """
 
     documents: DocumentBatch
     record: np.ndarray
-    line: np.ndarray
     read: int
     problems: tuple[Problem, ...]
     truncated: Counter[str]
@@ -79,14 +78,15 @@ class UnitWork:
             of_record.append(number)
             trained += length - 1
         flat = np.concatenate(pieces) if pieces else np.zeros(0, np.int32)
-        documents = DocumentBatch(ids=flat, lengths=np.array(lengths, np.int64))
         record = np.array(of_record, np.int64)
+        documents = DocumentBatch(
+            ids=flat, lengths=np.array(lengths, np.int64), records=_lines(records, record)
+        )
         if not self.stack:
             documents, record = cut_long(documents, record, self.max_len)
         return UnitResult(
             documents=documents,
             record=record,
-            line=_lines(records, record),
             read=len(records),
             problems=tuple(sorted(problems, key=lambda problem: problem.line)),
             truncated=Counter(),
@@ -104,7 +104,6 @@ class UnitWork:
         return UnitResult(
             documents=made.documents,
             record=record,
-            line=_lines(records, record),
             read=len(records),
             problems=tuple(sorted(problems, key=lambda problem: problem.line)),
             truncated=made.truncated,
@@ -123,22 +122,30 @@ def cut_long(
     if not len(documents) or documents.lengths.max() <= max_len:
         return documents, record
     ends = np.cumsum(documents.lengths).tolist()
-    pieces, lengths, of_record = [], [], []
-    for end, length, number in zip(ends, documents.lengths.tolist(), record.tolist(), strict=True):
+    pieces, lengths, of_record, lines = [], [], [], []
+    for end, length, number, line in zip(
+        ends, documents.lengths.tolist(), record.tolist(), documents.records.tolist(), strict=True
+    ):
         start = end - length
         while True:
             stop = min(start + max_len, end)
             pieces.append(documents.ids[start:stop])
             lengths.append(stop - start)
             of_record.append(number)
+            lines.append(line)
             if stop == end:
                 break
             start = stop - 1
-    cut = DocumentBatch(ids=np.concatenate(pieces), lengths=np.array(lengths, np.int64))
+    cut = DocumentBatch(
+        ids=np.concatenate(pieces),
+        lengths=np.array(lengths, np.int64),
+        records=np.array(lines, np.int64),
+    )
     return cut, np.array(of_record, np.int64)
 
 
 def _lines(records: Sequence[Text | Chat | Problem], record: np.ndarray) -> np.ndarray:
+    """The lines (int64 [documents]) at which the records of the documents begin."""
     return np.array([one.line for one in records], np.int64)[record]
 
 

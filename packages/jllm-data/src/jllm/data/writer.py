@@ -15,12 +15,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jllm.data.digest import row_group_digest
+from jllm.data.digest import file_digest, row_group_digest
 from jllm.data.info import FileInfo, RowGroupInfo
 from jllm.data.row_block import RowBlock, join_rows
-from jllm.data.schema import CU_SEQLENS, INPUT_IDS, LABELS, FileMetadata, arrow_schema
+from jllm.data.schema import (
+    CU_SEQLENS,
+    INPUT_IDS,
+    LABELS,
+    NO_RECORD,
+    RECORDS,
+    SOURCE,
+    FileMetadata,
+    arrow_schema,
+    fields_of,
+)
 
 GROUP_ROWS, GROUP_IDS = 256, 1 << 20
+INT32 = pa.int32()
 
 
 class RowWriter:
@@ -32,12 +43,15 @@ class RowWriter:
         metadata: FileMetadata,
         name: Callable[[int], str],
         *,
+        source: str,
         file_rows: int,
         compression: str,
     ) -> None:
         self.files: list[FileInfo] = []
         self.max_num_blocks = 0
         self._folder = folder
+        self._source = source
+        self._fields = fields_of(metadata.kind)
         self._schema = arrow_schema(metadata)
         self._name = name
         self._compression = compression
@@ -74,17 +88,17 @@ class RowWriter:
             self._writer = None
 
     def _write(self, rows: RowBlock) -> None:
-        table = pa.Table.from_arrays(list(_columns(rows).values()), schema=self._schema)
+        table = pa.Table.from_pydict(_columns(rows, self._source), schema=self._schema)
         if self._writer is None:
             self._writer = pq.ParquetWriter(
                 self._folder / self._name(len(self.files)),
                 self._schema,
                 compression=self._compression,
-                use_dictionary=False,
+                use_dictionary=[SOURCE],  # pyrefly: ignore[bad-argument-type]
                 write_statistics=False,
             )
         self._writer.write_table(table, row_group_size=len(rows))
-        digest = row_group_digest({name: table[name] for name in table.column_names})
+        digest = row_group_digest({name: table[name] for name in self._fields})
         self._groups.append(RowGroupInfo(num_samples=len(rows), digest=digest))
         self.max_num_blocks = max(self.max_num_blocks, int(rows.bound_counts.max()))
         if len(self._groups) == self._groups_a_file:
@@ -96,7 +110,15 @@ class RowWriter:
         writer, self._writer = self._writer, None
         writer.close()
         name = self._name(len(self.files))
-        self.files.append(FileInfo(name=name, row_groups=tuple(self._groups)))
+        path = self._folder / name
+        self.files.append(
+            FileInfo(
+                name=name,
+                bytes=path.stat().st_size,
+                digest=file_digest(path),
+                row_groups=tuple(self._groups),
+            )
+        )
         self._groups = []
 
 
@@ -120,20 +142,25 @@ def pad_rows(rows: RowBlock, max_len: int, filler: int) -> RowBlock:
         row_lengths=rows.row_lengths + missing,
         bounds=bounds,
         bound_counts=rows.bound_counts + closing,
+        records=np.insert(rows.records, np.cumsum(rows.bound_counts - 1)[closing], NO_RECORD),
         labels=labels,
     )
 
 
-def _columns(rows: RowBlock) -> dict[str, pa.ListArray]:
-    columns = {
+def _columns(rows: RowBlock, source: str) -> dict[str, pa.Array]:
+    columns: dict[str, pa.Array] = {
         INPUT_IDS: _lists(rows.ids, rows.row_lengths),
         CU_SEQLENS: _lists(rows.bounds, rows.bound_counts),
     }
     if rows.labels is not None:
         columns[LABELS] = _lists(rows.labels, rows.row_lengths)
+    columns[SOURCE] = pa.repeat(pa.scalar(source, pa.string()), len(rows))
+    columns[RECORDS] = _lists(rows.records, rows.bound_counts - 1, pa.int64())
     return columns
 
 
-def _lists(values: np.ndarray, lengths: np.ndarray) -> pa.ListArray:
+def _lists(
+    values: np.ndarray, lengths: np.ndarray, type_: pa.DataType = INT32
+) -> pa.ListArray:
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.int32()))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, type_))
