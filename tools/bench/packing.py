@@ -74,6 +74,7 @@ def measure(lengths: np.ndarray, capacity: int, rounds: int) -> dict[str, float]
     documents = DocumentBatch(
         ids=np.arange(lengths.sum(), dtype=np.int32),
         lengths=lengths,
+        records=np.arange(len(lengths)),
         trained=np.ones(lengths.sum(), bool),
     )
     size = len(documents)

@@ -119,7 +119,7 @@ def write(folder: Path, options: Options) -> Path:
         tokenizer_digest="bench",
         document_end_id=0,
     )
-    schema = arrow_schema(metadata)
+    schema = arrow_schema(metadata, provenance=False)
     files, left = [], options.rows
     while left:
         path = folder / f"{len(files):05}.parquet"

@@ -41,14 +41,14 @@ def info_of(output: Path, name: str = "data") -> dict[str, Any]:
     return json.loads((output / f"{name}_info.json").read_text())
 
 
-def rows_of(output: Path) -> list[dict[str, list[int]]]:
+def rows_of(output: Path) -> list[dict[str, Any]]:
     """All rows of all files, in the order of the names."""
     return [
         row for file in sorted(output.glob("*.parquet")) for row in pq.read_table(file).to_pylist()
     ]
 
 
-def documents_in(rows: list[dict[str, list[int]]]) -> list[list[int]]:
+def documents_in(rows: list[dict[str, Any]]) -> list[list[int]]:
     """The ids of every document of rows that hold whole documents."""
     documents = []
     for row in rows:
@@ -64,4 +64,5 @@ def write_jsonl(path: Path, values: Sequence[Any]) -> Path:
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     """Every file of a folder and its bytes."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

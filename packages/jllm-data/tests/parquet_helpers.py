@@ -37,7 +37,7 @@ def write_parquet(
     columns = {name: pa.array([row[name] for row in rows], INT32_LISTS) for name in names}
     table = pa.table(columns)
     if metadata is not None:
-        table = table.cast(arrow_schema(metadata))
+        table = table.cast(arrow_schema(metadata, provenance=False))
     pq.write_table(table, path, row_group_size=row_group_size, **options)
     groups = [table.slice(i, row_group_size) for i in range(0, len(rows), row_group_size)]
     return {

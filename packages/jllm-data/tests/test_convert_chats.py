@@ -1,5 +1,6 @@
 """Chats → files: both forms, the account, the metadata, the digests."""
 
+import hashlib
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -111,10 +112,13 @@ def test_the_info_file_accounts_for_every_record_row_and_token(
     assert info["trained_tokens"] == sum(i != -100 for row in rows for i in row["labels"])
     assert [file["num_samples"] for file in info["files"][:-1]] == [40] * (len(info["files"]) - 1)
     for file in info["files"]:
+        content = (out / file["name"]).read_bytes()
+        assert file["bytes"] == len(content)
+        assert file["digest"] == hashlib.blake2b(content, digest_size=16).hexdigest()
         parquet = pq.ParquetFile(out / file["name"])
         for number, group in enumerate(file["row_groups"]):
             table = parquet.read_row_group(number)
-            digest = row_group_digest({name: table[name] for name in table.column_names})
+            digest = row_group_digest({name: table[name] for name in info["fields"]})
             assert (group["num_samples"], group["digest"]) == (table.num_rows, digest)
 
 
@@ -126,6 +130,7 @@ def test_files_say_what_made_them(tmp_path: Path, tokenizer: Path) -> None:
     toy = toy_tokenizer("smollm2", "digits")
     assert metadata is not None and (metadata.kind, metadata.max_len) == ("ft", 200)
     assert metadata.tokenizer_digest == toy.digest
+    assert metadata.special_tokens_digest == toy.specials_digest
     assert metadata.chat_template_digest == chat_template_digest(toy.hf.chat_template, {})
     dataset = open_dataset(tmp_path / "out")
     assert (dataset.kind, dataset.tokenizer_digest) == ("ft", toy.digest)

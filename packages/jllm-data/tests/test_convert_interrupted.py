@@ -85,7 +85,7 @@ def test_a_killed_conversion_shows_no_file_and_the_next_one_cleans_up(
         time.sleep(0.05)
     small = write_jsonl(tmp_path / "data.jsonl", [{"text": "a b c"}])
     run_convert(tokenizer, small, out, type="pretrain")
-    assert len(list(out.iterdir())) == 2 and open_dataset(out).num_rows == 1
+    assert len(list(out.iterdir())) == 3 and open_dataset(out).num_rows == 1
 
 
 def test_a_failed_conversion_keeps_the_data_that_was_there(tmp_path: Path, tokenizer: Path) -> None:
@@ -122,7 +122,7 @@ def test_clean_replaces_what_jllm_wrote_and_nothing_else(tmp_path: Path, tokeniz
         run_convert(tokenizer, second, out, type="pretrain")
     run_convert(tokenizer, second, out, type="pretrain", clean=True)
     kept = {"notes.txt", "other.parquet", "second-00000-chunk-00.zstd.parquet", "second_info.json"}
-    assert {path.name for path in out.iterdir()} == kept
+    assert {path.name for path in out.iterdir()} == {*kept, "tokenizer"}
 
 
 def test_two_conversions_do_not_write_to_one_folder(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_stop_between_two_renames_is_never_taken_for_a_data_set(
     run_convert(tokenizer, new, tmp_path / "staged", **settings)
     rows = {name: open_dataset(tmp_path / name).num_rows for name in ("kept", "staged")}
     outcomes = []
-    for steps in range(12):
+    for steps in range(16):
         folder, staged = tmp_path / f"out{steps}", tmp_path / f"staged{steps}"
         shutil.copytree(tmp_path / "kept", folder)
         shutil.copytree(tmp_path / "staged", staged)
@@ -168,5 +168,5 @@ def test_a_stop_between_two_renames_is_never_taken_for_a_data_set(
             outcomes.append(open_dataset(folder).num_rows)
         except ValueError:
             outcomes.append(None)
-    assert outcomes == [rows["kept"]] + [None] * (len(outcomes) - 4) + [rows["staged"]] * 3
-    assert len(written_by_jllm(folder)) == 5
+    assert outcomes == [rows["kept"]] + [None] * (len(outcomes) - 2) + [rows["staged"]]
+    assert len(written_by_jllm(folder)) == 8

@@ -35,15 +35,19 @@ def documents_of(lengths: list[int], *, masked: bool = True) -> DocumentBatch:
     return DocumentBatch(
         ids=np.array(ids, np.int32),
         lengths=np.array(lengths, np.int64),
+        records=np.arange(len(lengths)),
         trained=np.array([i % 1000 > 0 for i in ids], bool) if masked else None,
     )
 
 
 def rows_of(block: RowBlock) -> list[tuple[list[int], list[int]]]:
-    """(ids, cu_seqlens) of each row."""
+    """(ids, cu_seqlens) of each row; every segment's record is the document it is of."""
     ids = np.split(block.ids, np.cumsum(block.row_lengths)[:-1])
     bounds = np.split(block.bounds, np.cumsum(block.bound_counts)[:-1])
-    return [(i.tolist(), b.tolist()) for i, b in zip(ids, bounds, strict=True)]
+    rows = [(i.tolist(), b.tolist()) for i, b in zip(ids, bounds, strict=True)]
+    documents = [i[bound] // 1000 for i, b in rows for bound in b[:-1]]
+    assert block.records.tolist() == documents
+    return rows
 
 
 @settings(max_examples=300, deadline=None)
@@ -108,7 +112,9 @@ def rows_packed(lengths: np.ndarray, capacity: int) -> int:
     packer, rows = Packer(capacity), 0
     for unit in np.array_split(lengths, max(1, len(lengths) // 1000)):
         ids = np.zeros(unit.sum(), np.int32)
-        documents = DocumentBatch(ids=ids, lengths=unit.astype(np.int64))
+        documents = DocumentBatch(
+            ids=ids, lengths=unit.astype(np.int64), records=np.zeros(len(unit), np.int64)
+        )
         rows += sum(len(block) for block in packer.add(documents))
     return rows + sum(len(block) for block in packer.finish())
 

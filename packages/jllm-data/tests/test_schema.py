@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from jllm.data.digest import row_group_digest
 from jllm.data.schema import FileMetadata, arrow_schema, read_metadata
 
-FT = FileMetadata(kind="ft", max_len=9, tokenizer_digest="ab", chat_template_digest="cd")
+FT = FileMetadata(kind="ft", max_len=9, tokenizer_digest="ab", chat_template_digest="cd",
+                  special_tokens_digest="ef")  # fmt: skip
 PRETRAIN = FileMetadata(kind="pretrain", max_len=5, tokenizer_digest="ab", document_end_id=0)
 
 
 @pytest.mark.parametrize("metadata", [FT, PRETRAIN])
 def test_metadata_survives_a_parquet_file(tmp_path: Path, metadata: FileMetadata) -> None:
     schema = arrow_schema(metadata)
-    columns = [pa.array([[1, 2]], pa.list_(pa.int32())) for _ in schema.names]
-    pq.write_table(pa.table(columns, schema=schema), tmp_path / "a.parquet")
+    row = {"input_ids": [1, 2], "cu_seqlens": [0, 1], "labels": [-100, 2]}
+    table = pa.Table.from_pylist([{**row, "source": "a.txt", "records": [7]}], schema=schema)
+    pq.write_table(table, tmp_path / "a.parquet")
     footer = pq.read_metadata(tmp_path / "a.parquet")
     assert read_metadata(footer.metadata) == metadata
     assert footer.schema.to_arrow_schema().names == schema.names

@@ -55,7 +55,7 @@ def stage(output: Path) -> Iterator[Path]:
 
 
 def written_by_jllm(output: Path) -> list[Path]:
-    """The files of earlier conversions in a folder: their tokenizer, parquet files, info files.
+    """The files of earlier conversions in a folder: parquet files, their tokenizer, info files.
 
     Only what an info file of jllm's lists and what lies directly in the folder counts, and beside
     an info file of jllm's the tokenizer's files.
@@ -72,7 +72,7 @@ def written_by_jllm(output: Path) -> list[Path]:
             infos.append(info)
             files += [output / name for name in names if name.name == str(name)]
     if infos:
-        files = [output / TOKENIZER_FOLDER / name for name in TOKENIZER_FILES] + files
+        files += [output / TOKENIZER_FOLDER / name for name in TOKENIZER_FILES]
     return [file for file in files if file.is_file()] + infos
 
 
@@ -115,10 +115,8 @@ def publish(staged: Path, output: Path) -> None:
     tokenizer and parquet files come; so every state between disagrees with its info files until
     the last rename.
     """
-    names = sorted(
-        path.relative_to(staged)
-        for path in (*staged.glob("*.*"), *(staged / TOKENIZER_FOLDER).glob("*"))
-    )
+    kept = sorted((staged / TOKENIZER_FOLDER).glob("*"))
+    names = [path.relative_to(staged) for path in (*kept, *sorted(staged.glob("*.*")))]
     for name in names:
         _sync(staged / name)
     old = written_by_jllm(output)

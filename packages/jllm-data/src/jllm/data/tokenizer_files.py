@@ -26,22 +26,16 @@ def keep_tokenizer(tokenizer: TextTokenizer, folder: Path) -> None:
     """Copy the tokenizer's files to `folder / TOKENIZER_FOLDER`.
 
     Loaded from there, it is the same. A vocabulary that was given in another form than
-    tokenizer.json is written as one. Raises OSError.
+    tokenizer.json is written as one; a tokenizer that was given by its Hugging Face name is written
+    as Transformers saves it. Raises OSError.
     """
-    given, kept = _folder_of(tokenizer), folder / TOKENIZER_FOLDER
+    given, kept = Path(tokenizer.name).expanduser(), folder / TOKENIZER_FOLDER
+    if not given.is_dir():
+        tokenizer.hf.save_pretrained(kept)
+        return
     kept.mkdir()
     for name in TOKENIZER_FILES:
         if (given / name).is_file():
             shutil.copyfile(given / name, kept / name)
     if not (kept / VOCABULARY).exists():
         tokenizer.hf.backend_tokenizer.save(str(kept / VOCABULARY))
-
-
-def _folder_of(tokenizer: TextTokenizer) -> Path:
-    """Where the tokenizer's files lie; of a Hugging Face name, in the cache."""
-    folder = Path(tokenizer.name).expanduser()
-    if folder.is_dir():
-        return folder
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(tokenizer.name, local_files_only=True))

@@ -94,7 +94,7 @@ class RowWriter:
                 self._folder / self._name(len(self.files)),
                 self._schema,
                 compression=self._compression,
-                use_dictionary=[SOURCE],  # pyrefly: ignore[bad-argument-type]
+                use_dictionary=[SOURCE],
                 write_statistics=False,
             )
         self._writer.write_table(table, row_group_size=len(rows))
@@ -159,8 +159,6 @@ def _columns(rows: RowBlock, source: str) -> dict[str, pa.Array]:
     return columns
 
 
-def _lists(
-    values: np.ndarray, lengths: np.ndarray, type_: pa.DataType = INT32
-) -> pa.ListArray:
+def _lists(values: np.ndarray, lengths: np.ndarray, type_: pa.DataType = INT32) -> pa.ListArray:
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, type_))
