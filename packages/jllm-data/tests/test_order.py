@@ -8,28 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jllm.data.order import locate, permutation, row_order, splitmix64, steps_per_epoch
+from order_helpers import MASK, stream_plainly
 
 GROUP_ROWS = st.lists(st.integers(0, 9), min_size=1, max_size=9)
-MASK = (1 << 64) - 1
-
-
-def stream_plainly(group_rows: list[int], seed: int, epoch: int) -> list[tuple[int, int]]:
-    """All rows of an epoch in order, hashed and sorted in Python integers alone."""
-
-    def mix(x: int) -> int:
-        x = (x + 0x9E3779B97F4A7C15) & MASK
-        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
-        return x ^ (x >> 31)
-
-    def permute(n: int, *keys: int) -> list[int]:
-        state = 0
-        for key in keys:
-            state = mix(state ^ (key & MASK))
-        return sorted(range(n), key=lambda index: mix(state ^ index))
-
-    groups = permute(len(group_rows), seed, epoch, 0)
-    return [(g, r) for g in groups for r in permute(group_rows[g], seed, epoch, 1, g)]
 
 
 def rows_of(

@@ -158,7 +158,7 @@ def test_more_files_than_are_kept_open(tmp_path: Path) -> None:
     with reader(dataset, range(50), size=50) as rows:
         for step in range(6):
             assert rows.read(step).tokens[:, 0].tolist() == located(dataset, step, 50)
-            assert len(rows._files._open) <= 32
+            assert len(rows._files[0]._open) <= 32
 
 
 def test_close_ends_the_thread(dataset: Dataset) -> None:

@@ -1,14 +1,16 @@
 """The lane reader: `read(step)` gives this reader's rows of a global batch, for any step.
 
-The rows are those of `order.locate`: the same global batches for every number of readers. A reader
-keeps the decoded row groups in which its lanes stand (at most one a lane, shared where lanes stand
-in the same one) and, with read-ahead, up to max(4, lanes / 8) of those that come next, decoded by
-one background thread. So sequential steps do not wait, except where all lanes move at once (the
-first step, a jump, a new epoch).
+The rows are those of `mixture_order.locate` (of one data set: `order.locate`): the same global
+batches for every number of readers. A reader keeps the decoded row groups in which its lanes stand
+(at most one a lane, shared where lanes stand in the same one) and, with read-ahead, up to
+max(4, lanes / 8) of those that come next, decoded by one background thread. So sequential steps do
+not wait, except where all lanes move at once (the first step, a jump, a new epoch). Lanes are those
+of `mixture_order.standing`: of one data set the reader's own, of a mixture a few more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,8 +18,11 @@ from typing import Self
 
 import numpy as np
 
-from jllm.data import order
+from jllm.data import mixture_order, order
 from jllm.data.dataset import Dataset
+from jllm.data.lane_places import LanePlaces
+from jllm.data.mixture import Mixture
+from jllm.data.mixture_order import Span
 from jllm.data.row_groups import RowGroupFiles
 from jllm.data.rows import Rows, write_nothing
 
@@ -35,16 +40,20 @@ class Batch:
     """Document bounds of each row, int32, strictly increasing, 0…L."""
 
 
+Group = tuple[int, int]
+"""A row group: (data set, number)."""
+
+
 class LaneReader:
     """Reads the lanes `lanes` (of 0…global_batch_size − 1) of a data set. A context manager.
 
-    Its whole state is the caller's step. `keep_last` (evaluation) reads every row once in ⌈N/G⌉
-    steps, the lanes that run out give rows without targets.
+    Its whole state is the caller's step. `keep_last` (evaluation, of one data set) reads every row
+    once in ⌈N/G⌉ steps, the lanes that run out give rows without targets.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        data: Dataset | Mixture,
         *,
         seed: int,
         global_batch_size: int,
@@ -53,19 +62,30 @@ class LaneReader:
         keep_last: bool = False,
         read_ahead: bool = True,
     ) -> None:
-        """Read nothing yet. ValueError where the data set does not fill one step."""
+        """Read nothing yet. ValueError where a data set does not fill one step."""
         if not lanes or min(lanes) < 0 or max(lanes) >= global_batch_size:
             raise ValueError(f"lanes are {lanes}, expected some of 0…{global_batch_size - 1}")
-        self._dataset, self._lanes = dataset, lanes
-        self._seed, self._shuffle = seed, shuffle
-        self._size, self._keep_last = global_batch_size, keep_last
-        self.steps_per_epoch = self._split(0)[2]
-        self._ahead = max(4, len(lanes) // 8) if read_ahead else 0
-        self._files = RowGroupFiles(dataset)
+        mixture = Mixture(parts=(data,), weights=(1,)) if isinstance(data, Dataset) else data
+        parts = mixture.parts
+        assert not keep_last or len(parts) == 1, "a mixture has no last row"
+        self._data, self._lanes = mixture, lanes
+        self._shares = mixture.shares(global_batch_size)
+        self.steps_per_epoch = order.steps_per_epoch(
+            mixture.num_rows, global_batch_size, keep_last=keep_last
+        )
+        self._places = [
+            LanePlaces(
+                part.group_rows,
+                seed=mixture_order.set_seed(seed, d, len(parts)),
+                lanes=cut,
+                shuffle=shuffle,
+                keep_last=keep_last,
+            )
+            for d, (part, cut) in enumerate(zip(parts, self._shares.lanes, strict=True))
+        ]
+        self._files = [RowGroupFiles(part) for part in parts]
         self._thread = ThreadPoolExecutor(1, "jllm-read-ahead") if read_ahead else None
-        self._groups: dict[int, Future[Rows]] = {}
-        self._epochs: dict[int, order.EpochOrder] = {}
-        self._row_orders: dict[tuple[int, int], np.ndarray] = {}
+        self._groups: dict[Group, Future[Rows]] = {}
 
     def read(self, step: int) -> Batch:
         """The rows of this reader's lanes at the global `step` (0 or more), in lane order.
@@ -73,23 +93,23 @@ class LaneReader:
         ValueError names file and row group where a file is damaged (also one read ahead: at the
         step that needs it).
         """
-        epoch, inside, steps = self._split(step)
-        stream = self._epoch(epoch)
-        positions = order.lane_positions(self._lanes, steps, inside)
-        places, offsets = stream.find(np.minimum(positions, self._dataset.num_rows - 1))
-        held = positions < self._dataset.num_rows
-        groups = np.where(held, stream.groups[places], order.NO_ROW)
-        self._hold(epoch, inside, dict.fromkeys(groups[held].tolist()))
-        shape = (len(self._lanes), self._dataset.max_len - 1)
+        if step < 0:
+            raise ValueError(f"step is {step}, expected 0 or more")
+        spans = mixture_order.taken(self._shares, step, self._lanes)
+        self._hold(spans, mixture_order.standing(self._shares, step, self._lanes))
+        shape = (len(self._lanes), self._data.max_len - 1)
         tokens, targets = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.int32)
-        bounds = []
-        for i, (group, offset) in enumerate(zip(groups.tolist(), offsets.tolist(), strict=True)):
-            if group == order.NO_ROW:
-                write_nothing(tokens[i], targets[i], self._dataset.document_end_id)
-                bounds.append(np.array([0, shape[1]], dtype=np.int32))
-            else:
-                row = self._row_order(epoch, group)[offset]
-                bounds.append(self._rows(group).write(int(row), tokens[i], targets[i]))
+        bounds: list[np.ndarray] = []
+        for span in spans:
+            groups, rows = self._places[span.data_set].rows(span)
+            for group, row in zip(groups.tolist(), rows.tolist(), strict=True):
+                i = len(bounds)
+                if group == order.NO_ROW:
+                    write_nothing(tokens[i], targets[i], self._data.document_end_id)
+                    bounds.append(np.array([0, shape[1]], dtype=np.int32))
+                else:
+                    held = self._rows((span.data_set, group))
+                    bounds.append(held.write(row, tokens[i], targets[i]))
         return Batch(step=step, tokens=tokens, targets=targets, bounds=bounds)
 
     def close(self) -> None:
@@ -97,7 +117,8 @@ class LaneReader:
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
         self._groups.clear()
-        self._files.close()
+        for files in self._files:
+            files.close()
 
     def __enter__(self) -> Self:
         """The reader itself."""
@@ -112,36 +133,22 @@ class LaneReader:
         """Close it."""
         self.close()
 
-    def _split(self, step: int) -> tuple[int, int, int]:
-        rows = self._dataset.num_rows
-        return order.split_step(rows, self._size, step, keep_last=self._keep_last)
-
-    def _epoch(self, epoch: int) -> order.EpochOrder:
-        if epoch not in self._epochs:
-            rows = self._dataset.group_rows
-            self._epochs[epoch] = order.epoch_order(rows, self._seed, epoch, self._shuffle)
-        return self._epochs[epoch]
-
-    def _row_order(self, epoch: int, group: int) -> np.ndarray:
-        if (epoch, group) not in self._row_orders:
-            rows = self._dataset.row_groups[group].rows
-            found = order.row_order(rows, self._seed, epoch, group, self._shuffle)
-            self._row_orders[epoch, group] = found
-        return self._row_orders[epoch, group]
-
-    def _rows(self, group: int) -> Rows:
+    def _rows(self, group: Group) -> Rows:
         future = self._groups[group]
         if future.exception() is not None:
             del self._groups[group]  # the next attempt reads it again
         return future.result()
 
-    def _hold(self, epoch: int, inside: int, needed: dict[int, None]) -> None:
+    def _hold(self, spans: list[Span], standing: list[Span]) -> None:
         """Let go of what no lane needs soon, start to read what is needed, then what is next.
 
-        `needed` and what is next are ordered: the thread reads them in this order.
+        The thread reads in the order of `wanted`.
         """
-        wanted = needed | dict.fromkeys(self._next_groups(epoch, inside, needed))
-        for group in [group for group in self._groups if group not in wanted]:
+        needed = self._groups_of(spans)
+        wanted = needed | self._groups_of(standing) if self._thread else needed
+        wanted |= dict.fromkeys(self._next_groups(standing, wanted))
+        stay = wanted | self._groups_of(standing)
+        for group in [group for group in self._groups if group not in stay]:
             self._groups.pop(group).cancel()
         for group in [group for group in self._groups if group not in needed]:
             if self._groups[group].cancel():  # not begun: behind what is needed now
@@ -149,28 +156,35 @@ class LaneReader:
         for group in wanted:
             if group not in self._groups:
                 self._groups[group] = self._start(group)
-        self._epochs = {e: found for e, found in self._epochs.items() if e in (epoch, epoch + 1)}
-        kept = self._row_orders.keys() & {(epoch, group) for group in needed}
-        self._row_orders = {key: self._row_orders[key] for key in kept}
+        for d, places in enumerate(self._places):
+            own = [span for span in standing if span.data_set == d]
+            places.keep(own, {number for data_set, number in stay if data_set == d})
 
-    def _next_groups(self, epoch: int, inside: int, needed: dict[int, None]) -> list[int]:
-        """Up to `_ahead` row groups that lanes enter next and that are not held for this step."""
-        if not self._ahead:
+    def _groups_of(self, spans: Iterable[Span]) -> dict[Group, None]:
+        """The row groups in which lanes stand, in their order."""
+        return {
+            (span.data_set, group): None
+            for span in spans
+            for group in self._places[span.data_set].groups(span).tolist()
+            if group != order.NO_ROW
+        }
+
+    def _next_groups(self, standing: list[Span], held: dict[Group, None]) -> list[Group]:
+        """The row groups that lanes enter next and that are not held for those they are in."""
+        if self._thread is None:
             return []
-        steps = self.steps_per_epoch
-        entered, _ = order.next_needs(self._epoch(epoch), self._lanes, steps, inside)
-        found = [group for group in dict.fromkeys(entered.tolist()) if group not in needed]
-        if len(found) < self._ahead:  # the end of the epoch is near
-            following = self._epoch(epoch + 1)
-            positions = order.lane_positions(self._lanes, steps, 0)
-            places, _ = following.find(positions[positions < self._dataset.num_rows])
-            first = dict.fromkeys(following.groups[places].tolist())
-            found += [group for group in first if group not in needed and group not in found]
-        return found[: self._ahead]
+        found: list[Group] = []
+        for d, places in enumerate(self._places):
+            own = [span for span in standing if span.data_set == d]
+            count = max(4 // len(self._places), sum(len(span.lanes) for span in own) // 8, 1)
+            groups = [(d, group) for group in places.upcoming(own, count + len(held))]
+            found += [group for group in groups if group not in held][:count]
+        return found
 
-    def _start(self, group: int) -> Future[Rows]:
+    def _start(self, group: Group) -> Future[Rows]:
+        data_set, number = group
         if self._thread is not None:
-            return self._thread.submit(self._files.read, group)
+            return self._thread.submit(self._files[data_set].read, number)
         future: Future[Rows] = Future()
-        future.set_result(self._files.read(group))
+        future.set_result(self._files[data_set].read(number))
         return future

@@ -29,7 +29,8 @@ class TrainConfig:
     model: str
     """Hugging Face model directory: config.json, and weights unless --init."""
     train_data: str = ""
-    """Folder of token ids made by `python -m jllm.raw2ids` (or by Spark)."""
+    """Folder of token ids made by `python -m jllm.raw2ids` (or by Spark); or a mixture of several,
+    a:0.7,b:0.3, by their shares of the rows."""
     eval_data: str = ""
     """Folder of held-out token ids; its loss is printed before, during and after the training."""
     init: bool = False
@@ -56,7 +57,8 @@ class TrainConfig:
     """Rows per optimizer step, over all replicas, whatever the layout."""
 
     num_train_epochs: int = 1
-    """Passes over the data. 0: no training; with --output_dir, only write the model there."""
+    """Passes over the data (of a mixture: over as many rows as its data sets have together). 0: no
+    training; with --output_dir, only write the model there."""
     max_steps: int = -1
     """Stop after this many optimizer steps, if the epochs have more. The learning rate ends
     there."""

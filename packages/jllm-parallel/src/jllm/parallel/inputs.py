@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jllm.data.dataset import Dataset, open_dataset
+from jllm.data.mixture import Mixture, open_mixture
 from jllm.data.order import steps_per_epoch
 from jllm.models.config import DecoderConfig
 from jllm.models.families import read_config
@@ -36,8 +36,8 @@ class Inputs:
     """Checkpoints that are read, whose digests are checked first."""
     resume_dir: Path | None
     """Checkpoint whose optimizer state and step are continued."""
-    datasets: dict[str, Dataset]
-    """"train" and "eval", where there are such."""
+    datasets: dict[str, Mixture]
+    """"train" and "eval", where there are such; "eval" is one data set."""
     shapes: dict[str, StepShape]
     """Of one replica's part of a step, by data set."""
     first_step: int
@@ -57,18 +57,24 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
     sizes = layout(config, world_size)
     model = read_config(Path(config.model))
     datasets = {
-        name: open_dataset(Path(path))
-        for name, path in (("train", config.train_data), ("eval", config.eval_data))
-        if path
+        name: open_mixture(text)
+        for name, text in (("train", config.train_data), ("eval", config.eval_data))
+        if text
     }
     for name, data in datasets.items():
         if not data.num_rows:
             raise ValueError(f"--{name}_data: holds no rows; convert some data first")
+    if "eval" in datasets and len(datasets["eval"].parts) > 1:
+        raise ValueError(
+            f"--eval_data {config.eval_data}: every row is evaluated once, so weights mean "
+            "nothing: name one folder"
+        )
     shapes = {name: step_shape(config, sizes, name, data) for name, data in datasets.items()}
     steps, state = 0, None
     if train := datasets.get("train"):
         per_epoch = steps_per_epoch(train.num_rows, config.global_batch_size)
         steps = total_steps(config, per_epoch)
+        train.shares(config.global_batch_size)  # each data set fills its part of a step
         state = {
             "step": 0,
             "seed": config.seed,
@@ -116,7 +122,7 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
     )
 
 
-def step_shape(config: TrainConfig, sizes: Layout, name: str, data: Dataset) -> StepShape:
+def step_shape(config: TrainConfig, sizes: Layout, name: str, data: Mixture) -> StepShape:
     """Gives the sizes of a data set's steps; an evaluation has no more micro-batches than rows."""
     count = sizes.micro_batches
     if name == "eval":

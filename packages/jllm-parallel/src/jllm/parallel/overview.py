@@ -1,7 +1,10 @@
 """What a run is going to do, shown before it starts: how the model is cut, how long it takes."""
 
+from collections.abc import Iterator
+
 from rich.console import Console
 
+from jllm.data.mixture import Mixture
 from jllm.models.flops import parameter_count, unit_costs
 from jllm.parallel.checks import Layout
 from jllm.parallel.config import TrainConfig
@@ -79,6 +82,9 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
     )
     for name, data in inputs.datasets.items():
         console.print(f"{name:10} {data.num_rows:,} rows of {data.max_len:,} ids")
+        if len(data.parts) > 1:
+            for line in shares(data, config.global_batch_size, inputs.total_steps):
+                console.print(f"{'':10} {line}")
     console.print(
         f"layout     {_count(sizes.stages, 'pipeline stage')} × "
         f"{_count(sizes.replicas, 'replica')}, "
@@ -92,6 +98,14 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
         plan, memory = plan_of(config, sizes), memory_of(config, inputs)
         rows = stage_rows(cuts, unit_costs, plan, memory)
         console.print(partition_table(config.partition_method, cuts, rows))
+
+
+def shares(data: Mixture, global_batch_size: int, steps: int) -> Iterator[str]:
+    """Says of each data set of a mixture what its share is and how often it is gone through."""
+    epochs = data.epochs(global_batch_size, steps)
+    for part, weight, times in zip(data.parts, data.weights, epochs, strict=True):
+        share = weight / sum(data.weights)
+        yield f"{share:.2%} of {part.path}: {part.num_rows:,} rows, {times:.2f} times in the run"
 
 
 def _count(number: int, noun: str, plural: str = "s") -> str:
