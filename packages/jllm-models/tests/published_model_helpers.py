@@ -1,5 +1,7 @@
 """Configurations of models as they were published."""
 
+from deepseek_helpers import PUBLISHED_DEEPSEEK
+
 QWEN = {
     "architectures": ["QWenLMHeadModel"],
     "kv_channels": 128,
@@ -171,5 +173,6 @@ PUBLISHED = {
         },
         235_093_634_560,
     ),
+    **PUBLISHED_DEEPSEEK,
 }
 """Name → what matters of its `config.json`, and the parameters in its files."""

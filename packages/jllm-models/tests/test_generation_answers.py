@@ -20,6 +20,8 @@ GREEDY = (
     "qwen2-tied-yarn",
     "qwen3",
     "olmo2",
+    "deepseek-v2-lite",
+    "deepseek-v3",
 )
 
 

@@ -45,15 +45,16 @@ def test_every_parameter_is_filled_exactly_once(directory):
     config = read_config(directory)
     units = range(unit_count(config))
     stage = Stage(config, units, device="meta")
-    covered = dict.fromkeys(dict(stage.named_parameters()), 0)
+    tensors = stage.tensors()
+    covered = dict.fromkeys(tensors, 0)
     for piece in weight_table(config, units):
-        parameter = stage.get_parameter(piece.parameter)
+        parameter = tensors[piece.parameter]
         assert all(
             stop <= size for (_, stop), size in zip(piece.here, parameter.shape, strict=True)
         )
         assert piece.here[0][0] * parameter[0].numel() == covered[piece.parameter]  # in order
         covered[piece.parameter] += parameter[piece.here_index].numel()
-    assert covered == {name: p.numel() for name, p in stage.named_parameters()}
+    assert covered == {name: tensor.numel() for name, tensor in tensors.items()}
 
 
 def test_weights_round_trip_byte_for_byte(directory):
@@ -61,7 +62,7 @@ def test_weights_round_trip_byte_for_byte(directory):
     written = {}
     for stage in stages:
         for piece in weight_table(stage.config, stage.unit_range, for_saving=True):
-            values = stage.get_parameter(piece.parameter).detach()[piece.here_index]
+            values = stage.tensors()[piece.parameter][piece.here_index]
             whole = written.setdefault(piece.tensor, torch.full(piece.shape, torch.nan))
             whole[piece.there_index] = values
     expected = {name: tensor.numpy().tobytes() for name, tensor in file_tensors(directory).items()}

@@ -24,12 +24,13 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
+from deepseek_helpers import DEEPSEEK
 from jllm.models.config import DecoderConfig
 from jllm.models.documents import Documents
 from jllm.models.families import read_config
 from jllm.models.load import load_stage
 from jllm.models.stage import Stage
-from jllm.models.table import weight_table
+from jllm.models.table import is_buffer, weight_table
 from jllm.models.units import unit_count
 
 SIZES = {
@@ -144,6 +145,7 @@ MODELS: dict[str, tuple[type, type, dict[str, Any]]] = {
             "sliding_window": 7,
         },
     ),
+    **DEEPSEEK,
 }
 
 
@@ -158,6 +160,9 @@ def reference_model(name: str, **changes: Any) -> PreTrainedModel:
         for parameter in model.parameters():
             noise = torch.empty(parameter.shape).normal_(0, 0.2, generator=generator)
             parameter.copy_(noise if parameter.dim() > 1 else parameter + noise)
+        for name, buffer in model.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                buffer.normal_(0, 0.2, generator=generator)
     return model
 
 
@@ -200,6 +205,8 @@ def gradients(stage: Stage) -> dict[str, Tensor]:
     parameters = dict(stage.named_parameters())
     found: dict[str, Tensor] = {}
     for piece in weight_table(stage.config, stage.unit_range):
+        if is_buffer(piece):
+            continue
         gradient = parameters[piece.parameter].grad
         assert gradient is not None, piece.parameter
         whole = found.setdefault(piece.tensor, torch.zeros(piece.shape))

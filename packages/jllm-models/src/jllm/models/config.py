@@ -40,8 +40,28 @@ class RopeConfig:
     """`yarn`: what cosine and sine are multiplied with."""
     in_powers_of_two: bool = False
     """`dynamic`: a document counts as 2ⁿ times the original length, the least that holds it."""
+    interleaved: bool = False
+    """The two numbers that are turned together are neighbours, rather than half a head apart."""
     outside_training: bool = False
     """Frequencies are stretched in evaluation mode alone, and plain in training mode."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentConfig:
+    """Multi-head latent attention, which takes the place of grouped-query attention."""
+
+    rank: int
+    """Width of the vector that the keys and values of all heads are made from."""
+    query_rank: int | None
+    """Width of the vector that queries are made from; None where it is the hidden state."""
+    rotary_dim: int
+    """The last so many numbers of a head's query are rotated, and one key of all heads; even."""
+    value_dim: int
+    """Width of a head's value."""
+    scale: float
+    """What the scores of queries and keys are multiplied with."""
+    norm_eps: float
+    """Added to the mean square in the norms of both vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +137,8 @@ class DecoderConfig:
     """The attention's output projection has a bias."""
     qk_norm: bool = False
     """Queries and keys are RMS-normalised per head before rotation."""
+    latent: LatentConfig | None = None
+    """Multi-head latent attention in every layer; None where keys and values are projected."""
     experts: ExpertsConfig | None = None
     """The mixture of experts; None where every layer has an MLP."""
     tie_word_embeddings: bool = False
@@ -133,6 +155,11 @@ class DecoderConfig:
     """Element type in which the directory's weights are kept; a name of torch."""
     names: Names = Names()
     """What the tensors are called in the directory's files."""
+
+    @property
+    def rotary_dim(self) -> int:
+        """Numbers of a query that are rotated."""
+        return self.head_dim if self.latent is None else self.latent.rotary_dim
 
     def window(self, layer: int) -> int | None:
         """Return the tokens that a query of a layer sees; None: its document so far."""

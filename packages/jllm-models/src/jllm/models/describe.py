@@ -19,6 +19,7 @@ from rich.table import Table
 from jllm.models.config import DecoderConfig
 from jllm.models.families import read_config
 from jllm.models.flops import active_parameter_count, parameter_count, unit_costs
+from jllm.models.latent_costs import cache_numbers
 from jllm.models.units import unit_layer, unit_names
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -38,6 +39,8 @@ class Figures:
     """Operations of forward and backward per token, attention counted causally."""
     flops_per_token_square: float
     """The same with the whole square of attention."""
+    cache_bytes: int
+    """Bytes, in the directory's dtype, that generation keeps of each token that can be seen."""
 
 
 def unit_figures(config: DecoderConfig, length: int) -> dict[str, Figures]:
@@ -54,6 +57,7 @@ def unit_figures(config: DecoderConfig, length: int) -> dict[str, Figures]:
             bytes=half.parameters * width,
             flops_per_token=3 * half.forward_flops,
             flops_per_token_square=3 * whole.forward_flops,
+            cache_bytes=cache_numbers(config) * width * half.name.endswith(".attention"),
         )
         for half, whole in zip(*both, strict=True)
     }
@@ -69,6 +73,7 @@ def total_figures(config: DecoderConfig, length: int) -> Figures:
         bytes=parameters * DTYPE_BYTES[config.dtype],
         flops_per_token=sum(unit.flops_per_token for unit in units),
         flops_per_token_square=sum(unit.flops_per_token_square for unit in units),
+        cache_bytes=sum(unit.cache_bytes for unit in units),
     )
 
 
@@ -91,9 +96,11 @@ def alike(config: DecoderConfig, units: dict[str, Figures]) -> Iterator[tuple[st
 
 def table(config: DecoderConfig, length: int) -> Table:
     """Return the table that people see."""
+    units, total = unit_figures(config, length), total_figures(config, length)
     shown = Table(
         title=f"{config.architecture}, {config.dtype}, documents of {length:,} tokens",
-        caption="FLOPs: of forward and backward per token, attention causal or the whole square",
+        caption="FLOPs: of forward and backward per token, attention causal or the whole square\n"
+        f"cache of generation: {_binary(total.cache_bytes)} a token",
         box=box.SIMPLE_HEAD,
         padding=0,
     )
@@ -101,10 +108,10 @@ def table(config: DecoderConfig, length: int) -> Table:
     active = ("active",) if config.experts else ()
     for heading in ("×", "parameters", *active, "bytes", "FLOPs\ncausal", "FLOPs\nsquare"):
         shown.add_column(heading, justify="right", no_wrap=True)
-    for name, count, figures in alike(config, unit_figures(config, length)):
+    for name, count, figures in alike(config, units):
         shown.add_row(name, str(count), *_cells(config, figures))
     shown.add_section()
-    shown.add_row("model", "", *_cells(config, total_figures(config, length)))
+    shown.add_row("model", "", *_cells(config, total))
     return shown
 
 
@@ -113,9 +120,14 @@ def _cells(config: DecoderConfig, figures: Figures) -> Iterator[str]:
     yield f"{figures.parameters:,}"
     if config.experts:
         yield _short(figures.active_parameters, ("", "k", "M", "G", "T"), 1000)
-    yield _short(figures.bytes, ("B", "KiB", "MiB", "GiB", "TiB"), 1024)
+    yield _binary(figures.bytes)
     for flops in (figures.flops_per_token, figures.flops_per_token_square):
         yield _short(flops, ("", "k", "M", "G", "T"), 1000)
+
+
+def _binary(number: int) -> str:
+    """Return bytes in the unit that leaves few digits before the point."""
+    return _short(number, ("B", "KiB", "MiB", "GiB", "TiB"), 1024)
 
 
 def _short(number: float, units: Sequence[str], step: int) -> str:

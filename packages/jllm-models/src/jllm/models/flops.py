@@ -4,7 +4,8 @@ Convention, stated wherever a utilisation (MFU) is printed: a multiplication wit
 two operations; the backward pass costs twice the forward; recomputation, norms, rotation,
 softmax and the embedding's look-up count nothing. A matrix of n parameters so costs 6n a token
 (arXiv:2001.08361; the head counts, the embedding does not). Attention to s tokens adds 12·N·K·s a
-layer (N query heads of width K) as in PaLM's MFU (arXiv:2204.02311, appendix B); the causal
+layer (N query heads of width K; where values are of another width V, 6·N·(K + V)·s) as in PaLM's
+MFU (arXiv:2204.02311, appendix B); the causal
 half of that, 6·N·K·s, is what is really computed and is the default here. Where a window of w < s
 tokens slides, s/2 becomes w − w²/2s, the mean number of tokens that are seen. Of a mixture of
 experts, those count that a token goes to.
@@ -16,6 +17,7 @@ from functools import lru_cache
 
 from jllm.models.config import DecoderConfig, loss_chunk
 from jllm.models.experts.costs import idle_parameters, mixture_bytes, mixture_flops
+from jllm.models.latent_costs import latent_bytes, latent_flops
 from jllm.models.table import weight_table
 from jllm.models.units import unit_count, unit_kind, unit_layer, unit_names
 
@@ -127,6 +129,8 @@ def _forward_flops(config: DecoderConfig, kind: str, seen: float) -> float:
     match kind:
         case "embed":
             return 0
+        case "attention" if latent := config.latent:
+            return latent_flops(config, latent, seen)
         case "attention":
             matrices = 2 * hidden * (queries + 2 * keys) + 2 * queries * hidden
             return matrices + 4 * queries * seen
@@ -145,6 +149,8 @@ def _activation_bytes(config: DecoderConfig, kind: str, tokens: int, value_bytes
     match kind:
         case "embed":
             return 8
+        case "attention" if latent := config.latent:
+            return latent_bytes(config, latent, value_bytes)
         case "attention":
             projected = queries + 2 * keys
             rotated = queries + keys

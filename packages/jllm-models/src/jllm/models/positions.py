@@ -48,7 +48,7 @@ def position_tables(
         rope = replace(rope, type="default")
     if not training and config.log_n_length is not None:
         scale = log_n_scale(config.log_n_length, documents).to(dtype)
-    rotary = rotary_tables(rope, config.head_dim, documents, dtype)
+    rotary = rotary_tables(rope, config.rotary_dim, documents, dtype)
     return Positions(rotary=rotary, query_scale_T11=scale)
 
 

@@ -26,6 +26,8 @@ class Rotary:
 
     cos: Tensor
     sin: Tensor
+    interleaved: bool = False
+    """Pairs are (2r, 2r + 1) rather than (r, r + R)."""
 
 
 def rotary_tables(
@@ -49,7 +51,7 @@ def rotary_tables(
         (values * rope.attention_scaling).to(dtype)[:, None, :]
         for values in (angles_TR.cos(), angles_TR.sin())
     )
-    return Rotary(cos=cos, sin=sin)
+    return Rotary(cos=cos, sin=sin, interleaved=rope.interleaved)
 
 
 @lru_cache(maxsize=256)
@@ -108,31 +110,44 @@ def _yarn(rope: RopeConfig, powers: Tensor, head_dim: int) -> Tensor:
 
 
 def rotate(x_TNK: Tensor, rotary: Rotary) -> Tensor:
-    """Rotate pairs (r, r + R) of every head by the token's angles; [T, N, K] in and out."""
-    return _Rotate.apply(x_TNK, rotary.cos, rotary.sin)
+    """Rotate the pairs of every head's last 2R numbers by the token's angles; [T, N, K]."""
+    return _Rotate.apply(x_TNK, rotary.cos, rotary.sin, rotary.interleaved)
 
 
 class _Rotate(torch.autograd.Function):
     """The gradient of a rotation is the rotation backwards: nothing but the angles is kept."""
 
     @staticmethod
-    def forward(ctx: Any, x_TNK: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(ctx: Any, x_TNK: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return _rotated(x_TNK, cos, sin, 1.0)
+        ctx.interleaved = interleaved
+        return _rotated(x_TNK, cos, sin, interleaved, 1.0)
 
     @staticmethod
     @once_differentiable
     # pyrefly: ignore [bad-override]
-    def backward(ctx: Any, grad_TNK: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_TNK: Tensor) -> tuple[Tensor, None, None, None]:
         cos, sin = ctx.saved_tensors
-        return _rotated(grad_TNK, cos, sin, -1.0), None, None
+        return _rotated(grad_TNK, cos, sin, ctx.interleaved, -1.0), None, None, None
 
 
-def _rotated(x_TNK: Tensor, cos: Tensor, sin: Tensor, direction: float) -> Tensor:
+def _rotated(
+    x_TNK: Tensor, cos: Tensor, sin: Tensor, interleaved: bool, direction: float
+) -> Tensor:
     """Rotate forwards (1.0) or backwards (−1.0); one new tensor, no temporary."""
     out_TNK = torch.empty(x_TNK.shape, dtype=x_TNK.dtype, device=x_TNK.device)
-    first, second = x_TNK.chunk(2, dim=-1)
-    out_first, out_second = out_TNK.chunk(2, dim=-1)
+    if kept := x_TNK.shape[-1] - 2 * cos.shape[-1]:
+        out_TNK[..., :kept] = x_TNK[..., :kept]
+    first, second = _pairs(x_TNK[..., kept:], interleaved)
+    out_first, out_second = _pairs(out_TNK[..., kept:], interleaved)
     torch.mul(first, cos, out=out_first).addcmul_(second, sin, value=-direction)
     torch.mul(second, cos, out=out_second).addcmul_(first, sin, value=direction)
     return out_TNK
+
+
+def _pairs(x_TNR2: Tensor, interleaved: bool) -> tuple[Tensor, Tensor]:
+    """Return views of the first and of the second of every pair."""
+    if interleaved:
+        return x_TNR2[..., 0::2], x_TNR2[..., 1::2]
+    first, second = x_TNR2.chunk(2, dim=-1)
+    return first, second

@@ -13,10 +13,14 @@ from jllm.models.attention_backends import attention_backend
 from jllm.models.config import DecoderConfig, loss_chunk
 from jllm.models.documents import Documents
 from jllm.models.head import Embedding, Head
+from jllm.models.latent_attention import LatentAttention
 from jllm.models.mixture import Mixture
 from jllm.models.mlp import MLP
 from jllm.models.positions import Positions, position_tables
 from jllm.models.units import unit_count, unit_kind, unit_layer
+
+ATTENTION = (Attention, LatentAttention)
+"""The modules that take documents and positions."""
 
 
 class Stage(nn.Module):
@@ -51,14 +55,16 @@ class Stage(nn.Module):
         place = {"dtype": dtype, "device": device}
         self.units = nn.ModuleDict()
         shared: Tensor | None = None
+        attend = attention_backend(attention)
         for unit in units:
             match unit_kind(config, unit):
                 case "embed":
                     module = Embedding(config, **place)
                     shared = module.weight.detach() if config.tie_word_embeddings else None
+                case "attention" if latent := config.latent:
+                    module = LatentAttention(config, latent, attend, **place)
                 case "attention":
                     window = config.window(unit_layer(unit))
-                    attend = attention_backend(attention)
                     module = Attention(config, attend, window=window, **place)
                 case "mlp" if experts := config.mixture(unit_layer(unit)):
                     module = Mixture(config, experts, **place)
@@ -105,7 +111,7 @@ class Stage(nn.Module):
         """Run every unit but the head."""
         positions = None
         for name, unit in self.units.items():
-            if isinstance(unit, Attention) and positions is None:
+            if isinstance(unit, ATTENTION) and positions is None:
                 positions = position_tables(self.config, documents, x.dtype, training=self.training)
             if isinstance(unit, Head):
                 break
@@ -121,7 +127,7 @@ class Stage(nn.Module):
         positions: Positions | None,
     ) -> Tensor:
         """Run one unit, keeping its activations or not."""
-        arguments = (x, documents, positions) if isinstance(unit, Attention) else (x,)
+        arguments = (x, documents, positions) if isinstance(unit, ATTENTION) else (x,)
         interval = self.recompute_interval
         recompute = interval > 0 and index % interval == 0 and not isinstance(unit, Embedding)
         if not (recompute and torch.is_grad_enabled()):

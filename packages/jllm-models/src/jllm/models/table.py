@@ -7,7 +7,7 @@ configuration and costs microseconds a tensor.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from jllm.models.config import DecoderConfig, ExpertsConfig
+from jllm.models.config import DecoderConfig, ExpertsConfig, LatentConfig
 from jllm.models.units import unit_count, unit_kind, unit_layer
 from jllm.models.weights.slices import Slice, whole
 
@@ -40,6 +40,8 @@ def _unit_slices(config: DecoderConfig, unit: int, *, for_saving: bool) -> Itera
     match unit_kind(config, unit):
         case "embed":
             yield whole(f"{here}.weight", f"{names.embedding}.weight", matrix)
+        case "attention" if latent := config.latent:
+            yield from _latent(config, latent, here, f"{names.layers}.{unit_layer(unit)}")
         case "attention":
             yield from _attention(config, here, f"{names.layers}.{unit_layer(unit)}")
         case "mlp":
@@ -75,6 +77,29 @@ def _attention(config: DecoderConfig, here: str, layer: str) -> Iterator[Slice]:
     yield whole(f"{here}.output.weight", f"{layer}.{names.output}.weight", output)
     if config.output_bias:
         yield whole(f"{here}.output.bias", f"{layer}.{names.output}.bias", (hidden,))
+
+
+def _latent(config: DecoderConfig, latent: LatentConfig, here: str, layer: str) -> Iterator[Slice]:
+    """Give the slices of a multi-head latent attention unit."""
+    hidden, heads, names = config.hidden_size, config.num_heads, config.names
+    width = config.head_dim - latent.rotary_dim + latent.value_dim
+    queries, source = heads * config.head_dim, latent.query_rank
+    matrices = [("kv_down", names.kv_down, (latent.rank + latent.rotary_dim, hidden))]
+    matrices += [("kv_up", names.kv_up, (heads * width, latent.rank))]
+    matrices += [("output", names.output, (hidden, heads * latent.value_dim))]
+    norms = [("norm", names.attention_norm, hidden), ("kv_norm", names.kv_down_norm, latent.rank)]
+    if source is None:
+        matrices += [("q_up", names.qkv[0], (queries, hidden))]
+    else:
+        matrices += [("q_down", names.q_down, (source, hidden))]
+        matrices += [("q_up", names.q_up, (queries, source))]
+        norms += [("q_norm", names.q_down_norm, source)]
+    for part, name, size in norms:
+        yield whole(f"{here}.{part}.weight", f"{layer}.{name}.weight", (size,))
+    for part, name, shape in matrices:
+        yield whole(f"{here}.{part}.weight", f"{layer}.{name}.weight", shape)
+        if config.output_bias if part == "output" else config.qkv_bias and part.endswith("down"):
+            yield whole(f"{here}.{part}.bias", f"{layer}.{name}.bias", shape[:1])
 
 
 def _qkv(

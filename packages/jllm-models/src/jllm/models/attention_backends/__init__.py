@@ -9,7 +9,7 @@ from jllm.models.documents import Documents
 
 
 class Attend(Protocol):
-    """Causal attention within each document; H is a multiple of G; scaled by 1/sqrt(K)."""
+    """Causal attention within each document; H is a multiple of G."""
 
     def __call__(
         self,
@@ -20,12 +20,14 @@ class Attend(Protocol):
         *,
         window: int | None = None,
         bias_HLL: Tensor | None = None,
+        scale: float | None = None,
     ) -> Tensor:
-        """Return [T, H, K] of the dtype given.
+        """Return [T, H, K] of the dtype given; values may be of another width, [T, H, V] then.
 
         window: tokens that a query sees, itself one of them; None: its document so far.
         bias_HLL: added to the scores of query and key by their positions, −∞ where the key comes
             later; as long as the longest document at least. Not together with a window.
+        scale: what scores are multiplied with; None: 1/sqrt(K).
         """
         ...
 

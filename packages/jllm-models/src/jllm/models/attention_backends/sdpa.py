@@ -26,17 +26,18 @@ def attend(
     *,
     window: int | None = None,
     bias_HLL: Tensor | None = None,
+    scale: float | None = None,
 ) -> Tensor:
-    """Causal attention within each document; [T, H, K]. Options as in `Attend`."""
+    """Causal attention within each document; [T, H, V]. Options as in `Attend`."""
     assert window is None or bias_HLL is None
     assert documents.past == 0, "what came before is not here; see jllm.models.generation.cache"
     groups = list(_equal_neighbours(documents.lengths))
     if len(groups) == 1:
-        return _attend_equal(q_THK, k_TGK, v_TGK, groups[0][0], window, bias_HLL)
+        return _attend_equal(q_THK, k_TGK, v_TGK, groups[0][0], window, bias_HLL, scale)
     sizes = [length * count for length, count in groups]
     parts = zip(q_THK.split(sizes), k_TGK.split(sizes), v_TGK.split(sizes), groups, strict=True)
     return torch.cat(
-        [_attend_equal(q, k, v, length, window, bias_HLL) for q, k, v, (length, _) in parts]
+        [_attend_equal(q, k, v, length, window, bias_HLL, scale) for q, k, v, (length, _) in parts]
     )
 
 
@@ -53,13 +54,17 @@ def _attend_equal(
     length: int,
     window: int | None,
     bias_HLL: Tensor | None,
+    scale: float | None,
 ) -> Tensor:
     """Attend in documents that all have `length` tokens."""
+    narrow = q_THK.shape[-1] - v_TGK.shape[-1]
+    if narrow > 0:  # the kernels that keep no scores want one width
+        v_TGK = functional.pad(v_TGK, (0, narrow))
     q_BHLK, k_BGLK, v_BGLK = (
         x.unflatten(0, (-1, length)).transpose(1, 2) for x in (q_THK, k_TGK, v_TGK)
     )
     if window is not None and length > window:
-        out_BHLK = _attend_window(q_BHLK, k_BGLK, v_BGLK, window)
+        out_BHLK = _attend_window(q_BHLK, k_BGLK, v_BGLK, window, scale)
     else:
         bias = None if bias_HLL is None else bias_HLL[None, :, :length, :length]
         out_BHLK = functional.scaled_dot_product_attention(
@@ -68,12 +73,16 @@ def _attend_equal(
             v_BGLK,
             attn_mask=bias,
             is_causal=bias is None,
+            scale=scale,
             enable_gqa=q_THK.shape[1] != k_TGK.shape[1],
         )
-    return out_BHLK.transpose(1, 2).flatten(0, 1)
+    out_THK = out_BHLK.transpose(1, 2).flatten(0, 1)
+    return out_THK[..., :-narrow] if narrow > 0 else out_THK
 
 
-def _attend_window(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor, window: int) -> Tensor:
+def _attend_window(
+    q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor, window: int, scale: float | None
+) -> Tensor:
     """Attend with queries that see `window` tokens, block by block."""
     length = q_BHLK.shape[2]
     band = _band(window, q_BHLK.dtype, q_BHLK.device)
@@ -88,6 +97,7 @@ def _attend_window(q_BHLK: Tensor, k_BGLK: Tensor, v_BGLK: Tensor, window: int) 
                 v_BGLK[:, :, keys],
                 attn_mask=band[: stop - start, : window + stop - start] if start else None,
                 is_causal=start == 0,
+                scale=scale,
                 enable_gqa=q_BHLK.shape[1] != k_BGLK.shape[1],
             )
         )

@@ -15,7 +15,8 @@ def mixture_flops(config: DecoderConfig, experts: ExpertsConfig) -> float:
     """Return the operations of a forward pass per token: router, chosen experts, shared expert."""
     inner = experts.experts_per_token * experts.intermediate_size
     rows = experts.num_experts + 3 * (inner + experts.shared_intermediate_size)
-    return 2 * config.hidden_size * (rows + (experts.shared_intermediate_size > 0))
+    gate = experts.shared_intermediate_size > 0 and experts.shared_gate
+    return 2 * config.hidden_size * (rows + gate)
 
 
 def mixture_bytes(
@@ -25,11 +26,15 @@ def mixture_bytes(
     hidden, chosen = config.hidden_size, experts.experts_per_token
     kept = 2 * hidden * value_bytes + 4  # the norm's input and output, its fp32 scale
     kept += chosen * (2 * hidden + 3 * experts.intermediate_size) * value_bytes
-    kept += chosen * (8 + 8 + 8) + chosen * value_bytes  # numbers, order, places; weights
-    kept += 4 * experts.num_experts  # fp32 probabilities
+    router_bytes = 4 if experts.float32_router else value_bytes
+    kept += chosen * (8 + 8 + 8) + chosen * router_bytes  # numbers, order, places; weights
+    if router_bytes > value_bytes:  # the router's input and matrix once more
+        kept += router_bytes * hidden * (1 + experts.num_experts / tokens)
+    kept += 4 * experts.num_experts  # fp32 scores
     kept += 4 * experts.num_experts / tokens  # where the rows of each expert end
     if experts.renormalise:
         kept += 4 * (chosen + 1)
     if experts.shared_intermediate_size:
-        kept += (3 * experts.shared_intermediate_size + hidden + 1) * value_bytes
+        gated = (hidden + 1) * experts.shared_gate
+        kept += (3 * experts.shared_intermediate_size + gated) * value_bytes
     return kept

@@ -12,6 +12,8 @@ from typing import Any
 from jllm.models.config import DecoderConfig
 from jllm.models.families import (
     baichuan,
+    deepseek_v2,
+    deepseek_v3,
     internlm2,
     llama,
     mistral,
@@ -27,6 +29,8 @@ from jllm.models.families.fields import Fields
 FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
     "BaiChuanForCausalLM": baichuan.decoder_config,
     "BaichuanForCausalLM": baichuan.decoder_config,
+    "DeepseekV2ForCausalLM": deepseek_v2.decoder_config,
+    "DeepseekV3ForCausalLM": deepseek_v3.decoder_config,
     "InternLM2ForCausalLM": internlm2.decoder_config,
     "LlamaForCausalLM": llama.decoder_config,
     "MistralForCausalLM": mistral.decoder_config,
@@ -41,6 +45,8 @@ FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
 
 MODEL_TYPES = {
     "baichuan": "BaichuanForCausalLM",
+    "deepseek_v2": "DeepseekV2ForCausalLM",
+    "deepseek_v3": "DeepseekV3ForCausalLM",
     "internlm2": "InternLM2ForCausalLM",
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",

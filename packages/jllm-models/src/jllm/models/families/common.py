@@ -14,6 +14,7 @@ def decoder(
     architecture: str,
     *,
     head_dim: int | None = None,
+    own_head_dim: int | None = None,
     num_kv_heads: int | None = None,
     max_position_embeddings: int,
     norm_eps: float = 1e-6,
@@ -23,7 +24,8 @@ def decoder(
     """Make a DecoderConfig from the keys that all families share; refuse sizes that do not fit.
 
     head_dim, num_kv_heads, max_position_embeddings, norm_eps: the family's values for absent keys;
-    None stands for hidden_size / heads and for as many as query heads. alibi: the model does not
+    None stands for hidden_size / heads and for as many as query heads. own_head_dim: what a head's
+    width is, where the key `head_dim` says something else. alibi: the model does not
     rotate. options: further fields of DecoderConfig.
     """
     fields.require("hidden_act", "silu", "silu")
@@ -34,12 +36,13 @@ def decoder(
         raise fields.error(
             f"num_attention_heads = {heads} is no multiple of num_key_value_heads = {kv_heads}"
         )
-    if head_dim is None and fields.values.get("head_dim") is None and hidden % heads:
+    given = own_head_dim or fields.values.get("head_dim") or head_dim
+    if given is None and hidden % heads:
         raise fields.error(
             f"hidden_size = {hidden} is no multiple of num_attention_heads = {heads}, "
             "and no head_dim is given"
         )
-    width = fields.size("head_dim", head_dim or hidden // heads)
+    width = own_head_dim or fields.size("head_dim", head_dim or hidden // heads)
     if width % 2:
         raise fields.error(f"head_dim = {width} is odd: rotation turns pairs")
     positions = fields.size("max_position_embeddings", max_position_embeddings)

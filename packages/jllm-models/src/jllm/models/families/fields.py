@@ -24,6 +24,13 @@ class Fields:
             raise self.error(f"{key} must be a positive whole number, found {value!r}")
         return value
 
+    def count(self, key: str, default: int) -> int:
+        """Return a whole number that may be 0."""
+        value = self.values.get(key)
+        if value is None:
+            return default
+        return 0 if value == 0 and type(value) is int else self.size(key)
+
     def number(self, key: str, default: float) -> float:
         """Return a number that is not negative."""
         return self.checked_number(key, self.values.get(key), default)

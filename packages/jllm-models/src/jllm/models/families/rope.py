@@ -78,6 +78,16 @@ def rope_config(fields: Fields, max_position_embeddings: int) -> RopeConfig:
     return RopeConfig(**base)
 
 
+def score_factor(fields: Fields) -> float:
+    """Return what YaRN's `mscale_all_dim` multiplies the scores of attention with (DeepSeek)."""
+    given = _given(fields)
+    if _kind(given) == "default" or not given.get("mscale_all_dim"):
+        return 1.0
+    factor = fields.checked_number("rope factor", given.get("factor"))
+    weight = fields.checked_number("rope mscale_all_dim", given["mscale_all_dim"])
+    return _mscale(factor, weight) ** 2
+
+
 def _given(fields: Fields) -> dict[str, Any]:
     """Return the object that holds the rotary parameters, empty where there is none."""
     given = fields.values.get("rope_scaling") or fields.values.get("rope_parameters") or {}

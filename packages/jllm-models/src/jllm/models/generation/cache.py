@@ -37,6 +37,7 @@ class KeyValueCache:
         *,
         window: int | None = None,
         bias_HLL: Tensor | None = None,
+        scale: float | None = None,
     ) -> Tensor:
         """Attend to the past and these tokens; [T, H, K]. Options as in `Attend`."""
         if documents.past == 0:
@@ -44,7 +45,8 @@ class KeyValueCache:
         assert len(documents.lengths) == 1 and documents.past == self._seen, documents
         keys_values = self._keep(torch.stack([k_TGK, v_TGK]).transpose(1, 2), window)
         if documents.past == 0:
-            return self._attend(q_THK, k_TGK, v_TGK, documents, window=window, bias_HLL=bias_HLL)
+            options = {"window": window, "bias_HLL": bias_HLL, "scale": scale}
+            return self._attend(q_THK, k_TGK, v_TGK, documents, **options)
         assert len(q_THK) == 1, "a document goes on token by token"
         k_1GSK, v_1GSK = keys_values[:, None, :, -window if window else 0 :]
         out_1H1K = functional.scaled_dot_product_attention(
@@ -52,6 +54,7 @@ class KeyValueCache:
             k_1GSK,
             v_1GSK,
             attn_mask=None if bias_HLL is None else bias_HLL[None],
+            scale=scale,
             enable_gqa=q_THK.shape[1] != k_TGK.shape[1],
         )
         return out_1H1K[0].transpose(0, 1)

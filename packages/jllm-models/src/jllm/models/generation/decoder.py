@@ -14,7 +14,9 @@ from torch import Tensor
 from jllm.models.attention import Attention
 from jllm.models.documents import Documents
 from jllm.models.generation.cache import KeyValueCache
+from jllm.models.generation.latent_cache import LatentCache
 from jllm.models.head import Head
+from jllm.models.latent_attention import LatentAttention
 from jllm.models.rotary import inverse_frequencies
 from jllm.models.stage import Stage
 
@@ -32,6 +34,8 @@ class Decoder:
         for unit in stage.units.values():
             if isinstance(unit, Attention):
                 unit.attend = KeyValueCache(unit.attend)
+            elif isinstance(unit, LatentAttention):
+                unit.attend = LatentCache(unit.attend)
             elif isinstance(unit, Head):
                 unit.divide_rows_()
 
@@ -48,7 +52,7 @@ class Decoder:
 
     def _is_stretched(self, length: int) -> bool:
         """Whether a document of this length has other rotary frequencies than one token before."""
-        rope, width = self._stage.config.rope, self._stage.config.head_dim
+        rope, width = self._stage.config.rope, self._stage.config.rotary_dim
         if rope is None or rope.type != "dynamic":
             return False
         before, now = (inverse_frequencies(rope, width, n) for n in (length - 1, length))

@@ -1,0 +1,75 @@
+"""What DeepSeek-V2 and V3 share: latent attention, groups of experts, names of tensors."""
+
+from dataclasses import replace
+
+from jllm.models.config import DecoderConfig, ExpertsConfig
+from jllm.models.families.common import decoder
+from jllm.models.families.fields import Fields
+from jllm.models.families.latent import latent_attention
+from jllm.models.names import Names
+
+NAMES = Names(shared_expert="mlp.shared_experts")
+
+
+def deepseek(
+    fields: Fields, architecture: str, experts: ExpertsConfig, *, interleaved: bool
+) -> DecoderConfig:
+    """Make the DecoderConfig; interleaved: rotation turns neighbours."""
+    head_dim, latent = latent_attention(fields)
+    bias = fields.flag("attention_bias")
+    config = decoder(
+        fields,
+        architecture,
+        own_head_dim=head_dim,
+        max_position_embeddings=fields.size("max_position_embeddings"),
+        qkv_bias=bias,
+        output_bias=bias,
+        latent=latent,
+        experts=experts if experts.layers else None,
+        names=NAMES,
+    )
+    assert config.rope is not None
+    return replace(config, rope=replace(config.rope, interleaved=interleaved))
+
+
+def experts_config(fields: Fields, *, grouped: bool, group_best: int) -> ExpertsConfig:
+    """Read sizes, layers and groups of the experts; refuse numbers that do not fit.
+
+    grouped: a token's experts lie in `topk_group` of `n_group` groups, else anywhere.
+    """
+    fields.require("output_router_logits", False, False)
+    count, chosen = fields.size("n_routed_experts"), fields.size("num_experts_per_tok")
+    groups = fields.size("n_group", 1) if grouped else 1
+    kept = fields.size("topk_group", 1) if grouped else 1
+    best = group_best if groups > 1 else 1
+    if count % groups or kept > groups or best > count // groups:
+        raise fields.error(
+            f"n_routed_experts = {count} do not fall into n_group = {groups} equal groups of at "
+            f"least {best}, of which a token keeps topk_group = {kept}"
+        )
+    if chosen > count // groups * kept:
+        raise fields.error(
+            f"num_experts_per_tok = {chosen} is more than the {count // groups * kept} of "
+            f"n_routed_experts = {count} in topk_group = {kept} of n_group = {groups} groups"
+        )
+    inner = fields.size("moe_intermediate_size")
+    return ExpertsConfig(
+        layers=_layers(fields),
+        num_experts=count,
+        experts_per_token=chosen,
+        intermediate_size=inner,
+        shared_intermediate_size=inner * fields.count("n_shared_experts", 0),
+        shared_gate=False,
+        groups=groups,
+        groups_per_token=kept,
+        group_best=best,
+        scale=fields.number("routed_scaling_factor", 1.0),
+        float32_router=True,
+    )
+
+
+def _layers(fields: Fields) -> tuple[int, ...]:
+    """Return the layers from `first_k_dense_replace` on that `moe_layer_freq` divides."""
+    first, step = fields.count("first_k_dense_replace", 0), fields.size("moe_layer_freq", 1)
+    layers = range(first, fields.size("num_hidden_layers"))
+    return tuple(layer for layer in layers if layer % step == 0)
