@@ -33,8 +33,9 @@ from tokenizers import Tokenizer
 
 from jllm.data.convert import convert
 from jllm.data.raw2ids_config import Raw2IdsConfig
-from jllm.data.sources import Source, Unit
+from jllm.data.sources import Source
 from jllm.data.unit_work import UnitResult
+from jllm.data.units import Unit
 
 SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32()))])
 

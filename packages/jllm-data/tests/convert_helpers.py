@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from jllm.data.convert import Converted, convert
 from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
-from jllm.data.sources import Source, Unit
+from jllm.data.sources import Source
 from jllm.data.unit_work import UnitResult
+from jllm.data.units import Unit
 
 
 class Notes:

@@ -13,13 +13,14 @@ from jllm.data.convert import Converted
 from jllm.data.progress import ConsoleReporter
 from jllm.data.records import Problem
 from jllm.data.row_block import DocumentBatch
-from jllm.data.sources import Source, Unit
+from jllm.data.sources import Source
 from jllm.data.unit_work import UnitResult
+from jllm.data.units import Unit
 
 SOURCE = Source(
     path=Path("in/data.jsonl"), relative="data.jsonl", layout="lines", name="data", size=100
 )
-UNIT = Unit(path=SOURCE.path, layout="lines", start=0, stop=50, first_line=1)
+UNIT = Unit(path=SOURCE.path, layout="lines", start=0, stop=70, first_line=1, taken=50)
 RESULT = UnitResult(
     documents=DocumentBatch(
         ids=np.zeros(0, np.int32), lengths=np.zeros(0, np.int64), records=np.zeros(0, np.int64)
@@ -36,7 +37,7 @@ RESULT = UnitResult(
 def shown(*, terminal: bool) -> str:
     out = StringIO()
     account = Account()
-    account.add(SOURCE.path, RESULT, stop=False)
+    account.add(SOURCE, RESULT, stop=False)
     with ConsoleReporter(Console(file=out, force_terminal=terminal, width=80)) as reporter:
         reporter.begin([SOURCE])
         reporter.advance(UNIT, RESULT)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jllm.data.records import Problem
+from jllm.data.sources import Source
 from jllm.data.unit_work import UnitResult
 
 LISTED = 100
@@ -17,6 +18,14 @@ class BadRecord(ValueError):
     """A record that cannot be used, with its file and line, where that stops the conversion."""
 
 
+def bad_record(path: Path, problem: Problem) -> BadRecord:
+    """The error of a record that stops the conversion."""
+    return BadRecord(
+        f"{path}:{problem.line}: {problem.reason}: {problem.detail} "
+        "(--on_error skip drops such records, and counts and lists them)"
+    )
+
+
 @dataclass(kw_only=True)
 class Account:
     """What became of the records of one input file."""
@@ -25,7 +34,7 @@ class Account:
     dropped: Counter[str] = field(default_factory=Counter)
     truncated: Counter[str] = field(default_factory=Counter)
     listed: list[tuple[str, Problem]] = field(default_factory=list)
-    """The first dropped records: the file's name and what was wrong."""
+    """The first dropped records: the file's name below --input and what was wrong."""
     tokens: int = 0
     """Ids of the documents that were written; overlaps and padding are not counted."""
     trained_tokens: int = 0
@@ -35,7 +44,7 @@ class Account:
         """Records of which something was written."""
         return self.read - sum(self.dropped.values())
 
-    def add(self, path: Path, result: UnitResult, *, stop: bool) -> None:
+    def add(self, source: Source, result: UnitResult, *, stop: bool) -> None:
         """Count the records of a unit. Raises BadRecord for the first fatal problem, if `stop`."""
         self.read += result.read
         self.truncated += result.truncated
@@ -43,10 +52,7 @@ class Account:
         self.trained_tokens += result.trained
         for problem in result.problems:
             if stop and problem.fatal:
-                raise BadRecord(
-                    f"{path}:{problem.line}: {problem.reason}: {problem.detail} "
-                    "(--on_error skip drops such records, and counts and lists them)"
-                )
+                raise bad_record(source.path, problem)
             self.dropped[problem.reason] += 1
             if len(self.listed) < LISTED:
-                self.listed.append((path.name, problem))
+                self.listed.append((source.relative, problem))

@@ -18,20 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from jllm.data.account import Account
+from jllm.data.account import Account, bad_record
 from jllm.data.chat_documents import ChatEncoder
 from jllm.data.chat_template import ChatTemplate
 from jllm.data.encoder import EncodersDiffer, make_encoder
 from jllm.data.file_output import FileOutput, OutputSettings
 from jllm.data.info import info_text
 from jllm.data.raw2ids_config import Raw2IdsConfig
+from jllm.data.records import too_long
 from jllm.data.row_block import DocumentBatch
 from jllm.data.schema import FileMetadata
-from jllm.data.sources import Source, Unit, cut_units, find_sources
+from jllm.data.sources import Source, find_sources
 from jllm.data.staging import publish, refuse_another_tokenizer, refuse_to_mix, stage
 from jllm.data.tokenizer import TextTokenizer, chat_template_digest, load_tokenizer
 from jllm.data.tokenizer_files import keep_tokenizer
 from jllm.data.unit_work import UnitResult, UnitWork
+from jllm.data.units import Unit, cut_units
 from jllm.data.worker_pool import map_in_order
 
 
@@ -71,10 +73,15 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
     Raises ValueError for what a person can mend (settings, tokenizer, template, records) and
     OSError for a full disk and the like; then nothing appears under a final name.
     """
-    sources, passed_over = find_sources(Path(config.input), chats=config.kind == "ft")
-    for path in passed_over:
-        reporter.note(f"{path} is not converted (not a text or JSON-lines file)")
     output = config.output_folder
+    sources, passed_over = find_sources(
+        Path(config.input),
+        chats=config.kind == "ft",
+        stdin_name=config.stdin_name,
+        leave_out=output,
+    )
+    for path in passed_over:
+        reporter.note(f"{path} is not converted (no text or JSON lines, hidden, or a link)")
     infos = [f"{source.name}_info.json" for source in sources]
     refuse_to_mix(output, infos, clean=config.clean)
     tokenizer = load_tokenizer(config.tokenizer)
@@ -84,6 +91,8 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
         try:
             converted = _attempt(config, tokenizer, sources, staged, reporter, allow_fast=True)
         except EncodersDiffer as difference:
+            if config.input == "-":
+                raise ValueError(f"{difference}; give --fast off, and please report it") from None
             reporter.note(f"{difference}: converting again with tokenizers alone; please report it")
             for path in staged.glob("*.parquet"):
                 path.unlink()
@@ -114,9 +123,7 @@ def _attempt(
 ) -> list[Converted]:
     work, metadata = _prepare(config, tokenizer, reporter, allow_fast=allow_fast)
     reporter.begin(sources)
-    units = itertools.chain.from_iterable(
-        cut_units(source, max_lines=config.chunk_size) for source in sources
-    )
+    units = itertools.chain.from_iterable(_units(config, source) for source in sources)
     converted = []
     with contextlib.closing(map_in_order(work, units, config.processes)) as results:
         by_file = itertools.groupby(results, key=lambda pair: pair[0].path)
@@ -133,6 +140,15 @@ def _attempt(
             f"--input {config.input}: no record is left to write; see what was dropped"
         )
     return converted
+
+
+def _units(config: Raw2IdsConfig, source: Source) -> Iterator[Unit]:
+    """The units of a file. A record that is too long and stops the conversion is not read on."""
+    limit = config.max_record_bytes
+    for unit in cut_units(source, max_lines=config.chunk_size, max_record_bytes=limit):
+        if unit.too_long and config.on_error == "stop":
+            raise bad_record(source.path, too_long(unit.first_line, limit))
+        yield unit
 
 
 def _convert_file(
@@ -160,7 +176,7 @@ def _convert_file(
     try:
         for unit, result in results:
             before = account.read
-            account.add(source.path, result, stop=config.on_error == "stop")
+            account.add(source, result, stop=config.on_error == "stop")
             output.add(_numbered(unit, result, before), result.record, result.read)
             reporter.advance(unit, result)
         if not account.read and config.on_error == "stop":
@@ -219,6 +235,7 @@ def _prepare(
         max_len=config.max_len,
         stack=config.stack,
         drop_untrained=config.filter,
+        max_record_bytes=config.max_record_bytes,
         encoder=encoder,
         chats=chats,
     )

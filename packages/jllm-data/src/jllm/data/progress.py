@@ -12,8 +12,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from jllm.data.convert import Converted
-from jllm.data.sources import Source, Unit
+from jllm.data.sources import Source
 from jllm.data.unit_work import UnitResult
+from jllm.data.units import Unit
 
 PLAIN_SECONDS = 10.0
 """Between two plain lines."""
@@ -30,13 +31,14 @@ class ConsoleReporter:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.percentage:3.0f} %  {task.fields[rates]}"),
+            TextColumn("{task.fields[done]}  {task.fields[rates]}"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
         )
         self._task: TaskID | None = None
-        self._bytes = self._total = self._records = self._tokens = 0
+        self._bytes = self._records = self._tokens = 0
+        self._total: int | None = None
         self._began = self._printed = time.monotonic()
 
     def __enter__(self) -> ConsoleReporter:
@@ -52,25 +54,29 @@ class ConsoleReporter:
 
     def begin(self, sources: Sequence[Source]) -> None:
         """Start counting; called again when a conversion starts anew."""
-        self._total = sum(source.size for source in sources)
+        sizes = [source.size for source in sources]
+        self._total = None if None in sizes else sum(size or 0 for size in sizes)
         self._bytes = self._records = self._tokens = 0
         self._began = self._printed = time.monotonic()
 
     def advance(self, unit: Unit, result: UnitResult) -> None:
         """Count a unit and show where the conversion is."""
         self._check()
-        self._bytes += unit.stop - unit.start
+        self._bytes += unit.taken
         self._records += result.read
         self._tokens += result.tokens
         if self._console.is_terminal:
             if self._task is None:
                 self._progress.start()
-                self._task = self._progress.add_task("converting", total=self._total, rates="")
-            self._progress.update(self._task, completed=self._bytes, rates=self._rates())
+                self._task = self._progress.add_task(
+                    "converting", total=self._total, done="", rates=""
+                )
+            self._progress.update(
+                self._task, completed=self._bytes, done=self._done(), rates=self._rates()
+            )
         elif time.monotonic() - self._printed >= PLAIN_SECONDS:
             self._printed = time.monotonic()
-            share = self._bytes / max(1, self._total)
-            self._console.print(f"converting {share:4.0%}  {self._rates()}", highlight=False)
+            self._console.print(f"converting {self._done()}  {self._rates()}", highlight=False)
 
     def note(self, text: str) -> None:
         """Print a line."""
@@ -87,7 +93,7 @@ class ConsoleReporter:
             counts = (account.read, account.written, one.rows)
             tokens = (account.tokens, account.trained_tokens)
             table.add_row(
-                one.source.path.name,
+                one.source.relative,
                 *(f"{count:,}" for count in counts),
                 f"{one.fill:.2%}",
                 *(f"{count:,}" for count in tokens),
@@ -106,11 +112,17 @@ class ConsoleReporter:
         account = one.account
         for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
             for reason, count in sorted(counts.items()):
-                self.note(f"{one.source.path.name}: {count:,} {what}: {reason}")
+                self.note(f"{one.source.relative}: {count:,} {what}: {reason}")
         for name, problem in account.listed[:SHOWN]:
             self.note(f"{name}:{problem.line}: {problem.reason}: {problem.detail}")
         if len(account.listed) > SHOWN:
             self.note(f"more of them are listed in {one.source.name}_info.json")
+
+    def _done(self) -> str:
+        """The share of the input files' bytes, as they lie, or the bytes where it is unknown."""
+        if self._total is None:
+            return f"{self._bytes / 1e6:,.0f} MB"
+        return f"{self._bytes / max(1, self._total):4.0%}"
 
     def _rates(self) -> str:
         seconds = max(1e-6, time.monotonic() - self._began)

@@ -10,6 +10,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jllm.data.sources import base_name
+from jllm.data.units import MAX_RECORD_BYTES
+
 KINDS = {"ft": "ft", "pretrain": "pretrain", "pretain": "pretrain"}
 """What --type may be, and what it means ("pretain" is a spelling of old that is still accepted)."""
 Compression = Literal["zstd", "gzip", "brotli", "snappy", "lz4"]
@@ -22,9 +25,12 @@ class Raw2IdsConfig:
     tokenizer: str
     """Folder with tokenizer.json and tokenizer_config.json: a Hugging Face model folder will do."""
     input: Annotated[str, tyro.conf.arg(aliases=["-i"])]
-    """A file, or a folder of files. Chats (--type ft): .jsonl, a line a dialogue,
+    """A file, a folder of files (and folders), or - for standard input; compressed where the name
+    ends in .gz or .zst. Chats (--type ft): .jsonl, a line a dialogue,
     [{"user": "…"}, {"assistant": "…"}] or {"messages": [{"role": "user", "content": "…"}, …]}.
     Text (--type pretrain): .txt, documents divided by empty lines, or .jsonl with {"text": "…"}."""
+    stdin_name: str = "stdin.jsonl"
+    """With --input -: the file name that what is read would have (data.txt, data.jsonl.zst, …)."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
     """Folder to write to; empty: beside the input, <file>_<tokenizer>."""
     type: Annotated[str, tyro.conf.arg(aliases=["-t"])] = "ft"
@@ -52,6 +58,8 @@ class Raw2IdsConfig:
     """Start a new file (and new rows) after so many input records."""
     chunk_size: int = 16384
     """Most input lines a work unit."""
+    max_record_bytes: int = MAX_RECORD_BYTES
+    """A longer record is not read: an error, or counted (--on_error skip). Bounds the memory."""
     template_kwargs: str = "{}"
     """ft: variables for the chat template as JSON, as they will be given when the model is served,
     for example '{"enable_thinking": false}'."""
@@ -77,7 +85,8 @@ class Raw2IdsConfig:
             return Path(self.output)
         source = Path(self.input)
         tokenizer = Path(self.tokenizer).absolute().name
-        return source.parent / f"{source.stem if source.is_file() else source.name}_{tokenizer}"
+        name = base_name(source.name) if source.is_file() else source.name
+        return source.parent / f"{name}_{tokenizer}"
 
 
 def check_config(config: Raw2IdsConfig) -> None:
@@ -88,7 +97,9 @@ def check_config(config: Raw2IdsConfig) -> None:
         raise ValueError(f"--type {config.type}: expected ft or pretrain{hint}")
     if config.max_len < 2:
         raise ValueError(f"--max_len {config.max_len}: expected at least 2")
-    for name in ("batch_size", "chunk_size", "num_lines_per_partition"):
+    if config.input == "-" and not config.output:
+        raise ValueError("--input -: say where to write, with --output")
+    for name in ("batch_size", "chunk_size", "max_record_bytes", "num_lines_per_partition"):
         value = getattr(config, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: expected at least 1")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from jllm.data.sources import Unit
+from jllm.data.units import MAX_RECORD_BYTES, Unit
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -65,16 +65,26 @@ class _Unusable(Exception):
 
 
 def read_records(
-    unit: Unit, data: bytes, kind: Literal["pretrain", "ft"], *, drop_unanswered: bool = False
+    unit: Unit,
+    data: bytes,
+    kind: Literal["pretrain", "ft"],
+    *,
+    drop_unanswered: bool = False,
+    max_record_bytes: int = MAX_RECORD_BYTES,
 ) -> Iterator[Text | Chat | Problem]:
     """The records of a unit in order. Blank lines are not records.
 
     `drop_unanswered`: a chat without an answer is dropped and counted instead of being an error.
     """
+    if unit.too_long:
+        yield too_long(unit.first_line, max_record_bytes)
     if unit.start == 0:
         data = data.removeprefix(b"\xef\xbb\xbf")
     pieces = _paragraphs(unit, data) if unit.layout == "paragraphs" else _lines(unit, data)
     for line, piece in pieces:
+        if len(piece) > max_record_bytes:
+            yield too_long(line, max_record_bytes)
+            continue
         try:
             text = _decode(piece)
             if unit.layout == "paragraphs":
@@ -91,6 +101,16 @@ def read_records(
             yield Problem(
                 line=line + why.line, reason=why.reason, detail=why.detail, fatal=why.fatal
             )
+
+
+def too_long(line: int, max_record_bytes: int) -> Problem:
+    """What is said of a record of too many bytes."""
+    return Problem(
+        line=line,
+        reason="too many bytes",
+        detail=f"the record has more than {max_record_bytes:,} bytes; divide it, or allow more "
+        "with --max_record_bytes (memory: many times that a process)",
+    )
 
 
 def _lines(unit: Unit, data: bytes) -> Iterator[tuple[int, bytes]]:

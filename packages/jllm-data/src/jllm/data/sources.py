@@ -1,23 +1,27 @@
-"""Input files and the work units they are cut into.
+"""Input files: which there are, how each is divided into records, and what its outputs are called.
 
-A unit is a byte range that holds whole records: whole lines of a `.jsonl` file, whole documents of
-a `.txt` file. Where the cuts lie depends on the file and the two limits alone, never on the number
-of processes. Cutting reads the file once at the speed of the disk, and holds one unit in memory.
+A name says the form: `.jsonl`, `.json` or `.txt`, and `.gz` or `.zst` behind it where the file is
+compressed. A folder is read with all folders in it; hidden files and folders (names that begin with
+"." or "_") and links to folders are passed over. The outputs of `a/b.jsonl` are called `a__b-…`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Layout = Literal["lines", "paragraphs"]
 """One JSON value a line, or documents divided by empty lines."""
+Codec = Literal["gzip", "zstd"]
+CODECS: dict[str, Codec] = {".gz": "gzip", ".zst": "zstd"}
 
-UNIT_BYTES = 1 << 20
-"""A unit ends at the last record that begins and ends within this many bytes."""
+STDIN = Path("/dev/stdin")
+"""The path of standard input (`--input -`)."""
+NAME_BYTES = 200
+"""The longest name that outputs may begin with; file systems allow 255 bytes with all behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,127 +34,107 @@ class Source:
     layout: Layout
     name: str
     """What the names of its outputs begin with."""
-    size: int
-    """Bytes."""
+    size: int | None
+    """Bytes of the file as it lies; None where nobody knows (standard input)."""
+    codec: Codec | None = None
+    """How it is compressed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """Bytes [start, stop) of a file; `first_line` is the number (from 1) of the first of them."""
-
-    path: Path
-    layout: Layout
-    start: int
-    stop: int
-    first_line: int
-
-
-def find_sources(path: Path, *, chats: bool) -> tuple[list[Source], list[Path]]:
-    """The input files at `path` (a file or a folder), by name, and the files passed over.
+def find_sources(
+    path: Path, *, chats: bool, stdin_name: str = "stdin.jsonl", leave_out: Path | None = None
+) -> tuple[list[Source], list[Path]]:
+    """The input files at `path` (a file, a folder, or - for standard input) by name, and the rest.
 
     Chats are JSON lines whatever the file is called; text is read by extension, `.txt` or
-    `.jsonl`. Raises ValueError when there is nothing to read or two outputs would have one name.
+    `.jsonl`. `stdin_name` stands for the name that standard input lacks; `leave_out` is a folder
+    that is not input (the output, where it lies inside). Raises ValueError when there is nothing to
+    read, two outputs would have one name, or a name cannot be one of an output.
     """
+    if str(path) == "-":
+        if "/" in stdin_name or _form(stdin_name, chats=chats) is None:
+            raise ValueError(
+                f"--stdin_name {stdin_name}: expected a file name, {_expected(chats)}: it says the "
+                "form of what is read and names the outputs"
+            )
+        return [_source(STDIN, stdin_name, None, chats=chats)], []
     if not path.exists():
         raise ValueError(f"--input {path}: no such file or folder")
-    suffixes = (".jsonl", ".json", ".txt") if chats else (".jsonl", ".txt")
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
-        passed_over = [file for file in files if file.suffix not in suffixes or not file.is_file()]
-        files = [file for file in files if file not in passed_over]
-        if not files:
-            raise ValueError(f"--input {path}: the folder holds no {' or '.join(suffixes)} file")
-    else:
-        files, passed_over = [path], []
-        if not path.is_file() or path.suffix not in suffixes:
-            raise ValueError(f"--input {path}: expected a {' or '.join(suffixes)} file or a folder")
-    names = [file.stem for file in files]
-    for name in names:
-        if names.count(name) > 1:
-            twins = ", ".join(file.name for file in files if file.stem == name)
-            raise ValueError(f"--input {path}: {twins} would have outputs of one name; rename one")
-    return [
-        Source(
-            path=file,
-            relative=file.name,
-            layout="paragraphs" if file.suffix == ".txt" and not chats else "lines",
-            name=file.stem,
-            size=file.stat().st_size,
-        )
-        for file in files
-    ], passed_over
-
-
-def cut_units(source: Source, *, max_lines: int) -> Iterator[Unit]:
-    """The units of a file, in order, together all its bytes."""
-    start, line = 0, 1
-    descriptor = os.open(source.path, os.O_RDONLY)
-    try:
-        while start < source.size:
-            block = _whole_records(descriptor, start, source, UNIT_BYTES)
-            block = block[: _after_lines(block, source.layout, max_lines)]
-            stop = start + len(block)
-            yield Unit(
-                path=source.path, layout=source.layout, start=start, stop=stop, first_line=line
-            )
-            start, line = stop, line + block.count(b"\n")
-    finally:
-        os.close(descriptor)
-
-
-def read_unit(unit: Unit) -> bytes:
-    """The bytes of a unit. Raises OSError when the file has become shorter meanwhile."""
-    descriptor = os.open(unit.path, os.O_RDONLY)
-    try:
-        data = _read(descriptor, unit.start, unit.stop - unit.start)
-    finally:
-        os.close(descriptor)
-    if len(data) != unit.stop - unit.start:
-        raise OSError(f"{unit.path}: the file became shorter while it was read")
-    return data
-
-
-def _whole_records(descriptor: int, start: int, source: Source, max_bytes: int) -> bytes:
-    """The records that end within `max_bytes` of `start`, or the first one if it is longer."""
-    wanted = max_bytes
-    while True:
-        block = _read(descriptor, start, min(wanted, source.size - start))
-        if start + len(block) >= source.size or not block:
-            return block
-        cut = _last_end(block, source.layout)
-        if cut:
-            return block[:cut]
-        wanted *= 2
-
-
-def _last_end(block: bytes, layout: Layout) -> int:
-    """The end of the last separator in the block; 0 when there is none."""
-    if layout == "lines":
-        return block.rfind(b"\n") + 1
-    return max(block.rfind(b"\n\n") + 2 if b"\n\n" in block else 0,
-               block.rfind(b"\n\r\n") + 3 if b"\n\r\n" in block else 0)  # fmt: skip
-
-
-def _after_lines(block: bytes, layout: Layout, max_lines: int) -> int:
-    """The end of the first separator at or after line `max_lines` of the block."""
-    if block.count(b"\n") <= max_lines:
-        return len(block)
-    at = 0
-    for _ in range(max_lines):
-        at = block.index(b"\n", at) + 1
-    if layout == "lines":
-        return at
-    ends = [
-        found + len(separator)
-        for separator in (b"\n\n", b"\n\r\n")
-        if (found := block.find(separator, at - 1)) >= 0
+    if not path.is_dir():
+        if not path.is_file() or _form(path.name, chats=chats) is None:
+            raise ValueError(f"--input {path}: expected {_expected(chats)}, a folder, or -")
+        return [_source(path, path.name, path.stat().st_size, chats=chats)], []
+    found, passed_over = _walk(path, leave_out and leave_out.resolve(), chats=chats)
+    if not found:
+        raise ValueError(f"--input {path}: the folder holds no file {_expected(chats)}")
+    sources = [
+        _source(file, file.relative_to(path).as_posix(), file.stat().st_size, chats=chats)
+        for file in found
     ]
-    return min(ends, default=len(block))
+    ((name, count),) = Counter(source.name for source in sources).most_common(1)
+    if count > 1:
+        twins = ", ".join(source.relative for source in sources if source.name == name)
+        raise ValueError(f"--input {path}: {twins} would have outputs of one name; rename one")
+    return sources, passed_over
 
 
-def _read(descriptor: int, start: int, count: int) -> bytes:
-    parts = []
-    while count and (part := os.pread(descriptor, count, start)):
-        parts.append(part)
-        start, count = start + len(part), count - len(part)
-    return b"".join(parts)
+def base_name(name: str) -> str:
+    """A file's name without what tells its form: `a.jsonl.gz` → `a`."""
+    stem, dot, suffix = name.rpartition(".")
+    return base_name(stem) if stem and f"{dot}{suffix}" in CODECS else stem or name
+
+
+def _walk(folder: Path, leave_out: Path | None, *, chats: bool) -> tuple[list[Path], list[Path]]:
+    """The input files below a folder and what is passed over, both by name."""
+    found, passed_over = [], []
+    for root, folders, files in os.walk(folder, onerror=_raise):
+        here = Path(root)
+        linked = [name for name in folders if (here / name).is_symlink()]
+        passed_over += [here / name for name in folders + files if name[0] == "_"]
+        passed_over += [here / name for name in linked if name[0] not in "._"]
+        folders[:] = [
+            name
+            for name in folders
+            if name[0] not in "._" and name not in linked and (here / name).resolve() != leave_out
+        ]
+        for file in (here / name for name in files if name[0] not in "._"):
+            usable = file.is_file() and _form(file.name, chats=chats) is not None
+            (found if usable else passed_over).append(file)
+    return sorted(found), sorted(passed_over)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _form(name: str, *, chats: bool) -> tuple[Layout, Codec | None] | None:
+    """How a file of this name is read; None: not at all."""
+    codec = CODECS.get(Path(name).suffix)
+    plain = name.removesuffix(Path(name).suffix) if codec else name
+    suffix = Path(plain).suffix
+    if suffix == ".txt" and not chats:
+        return "paragraphs", codec
+    return ("lines", codec) if suffix in _suffixes(chats) else None
+
+
+def _suffixes(chats: bool) -> tuple[str, ...]:
+    return (".jsonl", ".json", ".txt") if chats else (".jsonl", ".txt")
+
+
+def _expected(chats: bool) -> str:
+    return f"*{', *'.join(_suffixes(chats))} (or compressed, with .gz or .zst behind it)"
+
+
+def _source(path: Path, relative: str, size: int | None, *, chats: bool) -> Source:
+    form = _form(path.name if path != STDIN else relative, chats=chats)
+    assert form is not None
+    *folders, file = relative.split("/")
+    name = "__".join([*folders, base_name(file)])
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"--input {path}: the name is not UTF-8, rename it") from error
+    if length > NAME_BYTES:
+        raise ValueError(f"--input {path}: outputs would begin with {length} bytes; rename it")
+    if name[0] in "._":
+        raise ValueError(f"--input {path}: readers would pass over the outputs' names; rename it")
+    return Source(path=path, relative=relative, layout=form[0], name=name, size=size, codec=form[1])

@@ -16,7 +16,7 @@ from jllm.data.chat_documents import ChatEncoder
 from jllm.data.encoder import Encoder
 from jllm.data.records import Chat, Problem, Text, read_records
 from jllm.data.row_block import DocumentBatch
-from jllm.data.sources import Unit, read_unit
+from jllm.data.units import Unit, read_unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,7 @@ class UnitWork:
     max_len: int
     stack: bool
     drop_untrained: bool
+    max_record_bytes: int
     encoder: Encoder
     chats: ChatEncoder | None
     """For kind "ft"."""
@@ -53,7 +54,13 @@ class UnitWork:
     def __call__(self, unit: Unit) -> UnitResult:
         """Read, check and encode the records of a unit. Raises EncodersDiffer."""
         records = list(
-            read_records(unit, read_unit(unit), self.kind, drop_unanswered=self.drop_untrained)
+            read_records(
+                unit,
+                read_unit(unit),
+                self.kind,
+                drop_unanswered=self.drop_untrained,
+                max_record_bytes=self.max_record_bytes,
+            )
         )
         if self.chats is not None:
             return self._chats(records, self.chats)

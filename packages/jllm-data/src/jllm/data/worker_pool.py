@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -31,8 +31,9 @@ def map_in_order(
 ) -> Generator[tuple[Item, Result], None, None]:
     """(item, `work(item)`) of every item, in order.
 
-    Raises what `work` raises, for the first item that makes it; OSError when a worker process dies
-    (for want of memory, mostly).
+    Raises what `work` raises, for the first item that makes it, and what `items` raises, when all
+    items before have their results; OSError when a worker process dies (for want of memory,
+    mostly).
     """
     if processes == 1:
         for item in items:
@@ -42,8 +43,9 @@ def map_in_order(
         processes, multiprocessing.get_context("fork"), _start, (work, os.getpid())
     )
     under_way: deque[tuple[Item, Future[Result]]] = deque()
+    failure: list[Exception] = []
     try:
-        for item in items:
+        for item in _until_failure(items, failure):
             under_way.append((item, pool.submit(_run, item)))
             if len(under_way) >= AHEAD * processes:
                 first, future = under_way.popleft()
@@ -51,12 +53,22 @@ def map_in_order(
         while under_way:
             first, future = under_way.popleft()
             yield first, future.result()
+        if failure:
+            raise failure[0]
     except BrokenProcessPool as error:
         raise OSError(
             "a conversion process was killed, most likely for want of memory; use fewer --cores"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _until_failure(items: Iterable[Item], failure: list[Exception]) -> Iterator[Item]:
+    """The items; the error at which they end is put into `failure`."""
+    try:
+        yield from items
+    except (ValueError, OSError) as error:
+        failure.append(error)
 
 
 def _start(work: Callable[[Any], Any], parent: int) -> None:
