@@ -1,12 +1,17 @@
 """DeepSeek's configurations: what they say, what is refused, and what the published ones are."""
 
+import json
 import math
+import resource
+import subprocess
+import sys
 
 import pytest
 
-from deepseek_helpers import DEEPSEEK, PUBLISHED_DEEPSEEK
+from deepseek_helpers import DEEPSEEK, PUBLISHED_DEEPSEEK, V3
+from jllm.models.describe import total_figures
 from jllm.models.families import decoder_config
-from jllm.models.flops import active_parameter_count
+from jllm.models.flops import active_parameter_count, parameter_count
 from tiny_model_helpers import SIZES, reference_model, saved
 
 LITE, V2 = (PUBLISHED_DEEPSEEK[name][0] for name in PUBLISHED_DEEPSEEK)
@@ -74,8 +79,29 @@ def test_experts_may_come_in_every_so_manieth_layer():
     assert alone.experts.shared_intermediate_size == 0
 
 
-@pytest.mark.parametrize(("values", "billions"), [(LITE, 2.4), (V2, 21)])
+@pytest.mark.parametrize(("values", "billions"), [(LITE, 2.4), (V2, 21), (V3, 36.6)])
 def test_a_token_meets_as_many_parameters_as_published(values, billions):
     config = decoder_config(values, "config.json")
     embedding = config.vocab_size * config.hidden_size  # not counted as active there
     assert (active_parameter_count(config) - embedding) / 1e9 == pytest.approx(billions, rel=0.025)
+
+
+def test_the_figures_of_v3_are_the_published_ones(tmp_path):
+    config = decoder_config(V3, "config.json")
+    assert parameter_count(config) == 671_026_419_200  # Transformers' 671 026 404 352 and biases
+    assert active_parameter_count(config) / 1e9 == pytest.approx(37, rel=0.02)
+    figures = total_figures(config, 4096)
+    assert figures.cache_bytes == 61 * (512 + 64) * 2  # 70 272 B, as the paper of V2 counts
+    attention = 3 * 2 * 61 * 128 * (192 + 128)  # a token's queries with all keys and values
+    assert figures.flops_per_token_square - figures.flops_per_token == attention * 4096 / 2
+
+
+def test_describe_takes_less_than_two_seconds_for_v3(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(V3))
+    command = [sys.executable, "-m", "jllm.models.describe", str(tmp_path)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+    assert "671,026,419,200" in shown
+    assert "68.62 KiB a token" in shown

@@ -53,7 +53,7 @@ REFUSED = {
     "activation": ({**BASE, "hidden_act": "gelu"}, "hidden_act = 'gelu' .* only 'silu'"),
     "mlp bias": ({**BASE, "mlp_bias": True}, "mlp_bias = True is not supported"),
     "dropout": ({**BASE, "attention_dropout": 0.1}, "attention_dropout = 0.1 is not supported"),
-    "quantised": ({**BASE, "quantization_config": {"bits": 4}}, "dequantise"),
+    "quantised": ({**BASE, "quantization_config": {"bits": 4}}, "None .* dequantise the weights"),
     "dtype": ({**BASE, "dtype": "float8_e4m3fn"}, "dtype = 'float8_e4m3fn' is not supported"),
     "window": ({**MISTRAL, "sliding_window": 0}, "sliding_window must be a positive .* found 0"),
     "layer types": (

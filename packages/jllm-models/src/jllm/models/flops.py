@@ -96,8 +96,8 @@ def flops_per_token(
 
 def parameter_count(config: DecoderConfig) -> int:
     """Return the numbers in the model's files: a tied matrix counts once."""
-    slices = weight_table(config, range(unit_count(config)), for_saving=True)
-    return sum(math.prod(piece.extents) for piece in slices)
+    tied = config.vocab_size * config.hidden_size * config.tie_word_embeddings
+    return sum(_parameters(config)) - tied
 
 
 def active_parameter_count(config: DecoderConfig) -> int:

@@ -25,6 +25,7 @@ from jllm.models.families import (
     qwen3_moe,
 )
 from jllm.models.families.fields import Fields
+from jllm.models.weights.blocks import weight_blocks
 
 FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
     "BaiChuanForCausalLM": baichuan.decoder_config,
@@ -64,7 +65,8 @@ def read_config(model_dir: Path) -> DecoderConfig:
     """Read `config.json` of a model directory.
 
     Refuses (ValueError) what is no JSON object, an unknown architecture or rope type, head counts
-    that do not fit, quantised weights, and options that would change the mathematics.
+    that do not fit, quantised weights other than those of `jllm.models.weights.blocks`, and options
+    that would change the mathematics.
     """
     path = Path(model_dir) / "config.json"
     return decoder_config(read_json(path), str(path))
@@ -81,8 +83,8 @@ def decoder_config(values: dict[str, Any], source: str) -> DecoderConfig:
         raise fields.error(
             f"unknown architecture {architecture!r}; known: {', '.join(FAMILIES)}{own_code}"
         )
-    if values.get("quantization_config"):
-        raise fields.error("quantization_config: quantised weights are not supported; dequantise")
+    if quantization := values.get("quantization_config"):
+        weight_blocks(quantization, source)
     return FAMILIES[architecture](fields)
 
 
@@ -96,9 +98,13 @@ def _architecture(fields: Fields) -> str:
 
 
 def config_text(model_dir: Path, dtype: str) -> str:
-    """Return `config.json` for weights saved as `dtype` (a name of torch): all else as it was."""
+    """Return `config.json` for weights saved as `dtype` (a name of torch): all else as it was.
+
+    Weights of 8 bits are not written, so `quantization_config` is left out.
+    """
     values = read_json(Path(model_dir) / "config.json")
-    values.pop("torch_dtype", None)
+    for key in ("torch_dtype", "quantization_config"):
+        values.pop(key, None)
     return json.dumps({**values, "dtype": dtype}, indent=2, ensure_ascii=False) + "\n"
 
 

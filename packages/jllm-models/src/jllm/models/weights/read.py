@@ -2,11 +2,13 @@
 
 Bytes are read with `pread` through one buffer, so the extra memory is the buffer (4 MiB) whatever
 the size of the model; nothing is mapped, because mapped pages count as memory once touched.
+Weights of 8 bits (`jllm.models.weights.blocks`) are multiplied with their scales on the way: a
+slice of them needs its own bytes and its blocks' scales, and 8 MiB more of memory.
 """
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from jllm.models.weights.blocks import (
+    SCALES,
+    Blocks,
+    directory_blocks,
+    scales_shape,
+    scales_slice,
+)
+from jllm.models.weights.dequantise import QUANTISED, Scales
 from jllm.models.weights.format import MEND, Entry, read_header
 from jllm.models.weights.plan import index_name
 from jllm.models.weights.slices import Slice, first_element, runs, span, split, strides
@@ -28,6 +38,8 @@ class WeightFiles:
 
     directory: Path
     tensors: Mapping[str, tuple[Path, Entry]]
+    blocks: Blocks | None = None
+    """Rows and columns that share a scale, where there are weights of 8 bits."""
 
 
 def open_weights(directory: Path, stem: str = "model") -> WeightFiles:
@@ -43,13 +55,33 @@ def open_weights(directory: Path, stem: str = "model") -> WeightFiles:
             "remove the one that is old"
         )
     if index.exists():
-        return WeightFiles(directory=directory, tensors=_indexed(directory, index))
+        return _with_blocks(directory, _indexed(directory, index))
     if not single.exists():
         pickled = any(directory.glob("*.bin"))
         mend = "; save it again with safe_serialization=True" if pickled else ""
         raise ValueError(f"{directory}: holds neither {single.name} nor {index.name}{mend}")
     entries = read_header(single).items()
-    return WeightFiles(directory=directory, tensors={name: (single, e) for name, e in entries})
+    return _with_blocks(directory, {name: (single, entry) for name, entry in entries})
+
+
+def _with_blocks(directory: Path, tensors: Mapping[str, tuple[Path, Entry]]) -> WeightFiles:
+    """Return the table; every weight of 8 bits has to have its scales."""
+    narrow = {name: entry for name, (_, entry) in tensors.items() if entry.dtype == QUANTISED}
+    if not narrow:
+        return WeightFiles(directory=directory, tensors=tensors)
+    blocks, wrong = directory_blocks(directory), []
+    for name, entry in narrow.items():
+        _, scales = tensors.get(name + SCALES, (None, None))
+        expected = scales_shape(entry.shape, blocks)
+        if scales is None or scales.shape != expected:
+            found = "missing" if scales is None else f"of shape {list(scales.shape)}"
+            wrong.append(f"  {name}{SCALES} is {found}, must be {list(expected)}")
+    if wrong:
+        raise ValueError(
+            f"{directory}: weights are float8 and their scales do not fit; {MEND}:\n"
+            + "\n".join(wrong)
+        )
+    return WeightFiles(directory=directory, tensors=tensors, blocks=blocks)
 
 
 def _indexed(directory: Path, index: Path) -> dict[str, tuple[Path, Entry]]:
@@ -98,12 +130,27 @@ def load_slices(
     buffer = torch.empty(BUFFER_BYTES, dtype=torch.uint8)
     with torch.no_grad(), _descriptors() as descriptor_of:
         for piece in wanted:
+            if 0 in piece.extents:
+                continue
             path, entry = files.tensors[piece.tensor]
-            target = tensors[piece.parameter]
-            for part in split(piece, BUFFER_BYTES // entry.dtype.itemsize):
+            target, scales, limit = tensors[piece.parameter], None, BUFFER_BYTES
+            if entry.dtype == QUANTISED:
+                scales, limit = _scales(files, piece, descriptor_of), BUFFER_BYTES // 4
+            for part in split(piece, limit // entry.dtype.itemsize):
                 source = _read(descriptor_of(path), path, entry, part, buffer)
+                source = source if scales is None else scales.times(source, part.there)
                 target[part.here_index].copy_(source)
     return files
+
+
+def _scales(files: WeightFiles, piece: Slice, descriptor_of: Callable[[Path], int]) -> Scales:
+    """Read the scales of the blocks that a slice touches."""
+    assert files.blocks is not None, piece
+    needed = scales_slice(piece, files.blocks)
+    path, entry = files.tensors[needed.tensor]
+    memory = torch.empty(span(needed) * entry.dtype.itemsize, dtype=torch.uint8)
+    values = _read(descriptor_of(path), path, entry, needed, memory)
+    return Scales(values=values, there=needed.there, blocks=files.blocks)
 
 
 def _position(files: WeightFiles, piece: Slice) -> tuple[str, int, int]:
