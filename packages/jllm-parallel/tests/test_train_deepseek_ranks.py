@@ -1,0 +1,118 @@
+"""DeepSeek-V2 and V3 train from nothing, alone and in a pipeline with the same bits."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM
+
+from jllm.models.documents import Documents
+from jllm.models.families import read_config
+from jllm.models.load import load_stage
+from jllm.models.stage import Stage
+from jllm.models.units import unit_count
+from jllm.parallel.config import TrainConfig
+from training_helpers import (
+    VOCABULARY,
+    alone,
+    changed,
+    checkpoint_bytes,
+    losses,
+    train,
+    write_data,
+)
+
+STEPS = 20
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": VOCABULARY,
+    "intermediate_size": 48,
+    "initializer_range": 0.2,
+    "kv_lora_rank": 12,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 8,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "moe_intermediate_size": 16,
+    "first_k_dense_replace": 1,
+}
+FAMILIES = {
+    "deepseek-v2-lite": {
+        "architectures": ["DeepseekV2ForCausalLM"],
+        "model_type": "deepseek_v2",
+        "q_lora_rank": None,
+    },
+    "deepseek-v3": {
+        "architectures": ["DeepseekV3ForCausalLM"],
+        "model_type": "deepseek_v3",
+        "q_lora_rank": 16,
+        "n_group": 2,
+        "topk_group": 1,
+    },
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "model").mkdir()
+    (folder / "model/config.json").write_text(json.dumps(SIZES | FAMILIES[request.param]))
+    values = TrainConfig(
+        model=str(folder / "model"),
+        init=True,
+        train_data=str(write_data(folder / "data", 61)),
+        num_train_epochs=5,
+        max_steps=STEPS,
+        learning_rate=1e-2,
+        checkpoint=str(folder / "one"),
+        threads=1,
+    )
+    alone(values)
+    return values
+
+
+def test_a_pipeline_has_the_same_bits(config: TrainConfig) -> None:
+    other = changed(config, "stages", pipe_parallel_size=2)
+    train(2, other)
+    one, two = Path(config.checkpoint), Path(other.checkpoint)
+    assert len(losses(one)) == STEPS
+    assert losses(two) == losses(one)
+    assert losses(one)[-1] < losses(one)[0]
+    assert checkpoint_bytes(two, STEPS) == checkpoint_bytes(one, STEPS)
+
+
+def test_transformers_opens_what_was_trained(config: TrainConfig) -> None:
+    saved = Path(config.checkpoint) / str(STEPS)
+    theirs = AutoModelForCausalLM.from_pretrained(saved)
+    decoder = read_config(saved)
+    ours = Stage(decoder, range(unit_count(decoder)))
+    load_stage(ours, decoder, saved)
+    tokens = torch.arange(20) % VOCABULARY
+    with torch.no_grad():
+        expected = theirs(input_ids=tokens[None]).logits[0]
+        found = ours.logits(tokens, Documents.from_bounds([0, 20]))
+    assert (found - expected).norm() <= 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("config", ["deepseek-v3"], indirect=True)
+def test_bfloat16_training_keeps_the_routers_bias_in_float32(config: TrainConfig) -> None:
+    other = changed(config, "narrow", max_steps=2, dtype="bfloat16")
+    alone(other)
+    name = "model.layers.1.mlp.gate.e_score_correction_bias"
+    folder = Path(other.checkpoint) / "2"
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        assert file.get_tensor(name).dtype == torch.float32
+        assert file.get_tensor("model.norm.weight").dtype == torch.bfloat16
+    for moments in folder.glob("trainer/*.safetensors"):
+        with safe_open(moments, framework="pt") as file:
+            assert name not in file.keys()  # noqa: SIM118
+    again = replace(other, max_steps=3, resume_ckpt=str(other.checkpoint))
+    alone(again)
+    assert len(losses(Path(other.checkpoint))) == 3
