@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jllm.data.digest import row_group_digest
-from jllm.data.schema import FileMetadata, arrow_schema
+from jllm.data.schema import FIELDS, FileMetadata, arrow_schema
 
 Row = Mapping[str, Sequence[int]]
 INT32_LISTS = pa.list_(pa.int32())
@@ -46,7 +46,9 @@ def write_parquet(
         "row_groups": [
             {
                 "num_samples": group.num_rows,
-                "digest": row_group_digest({name: group.column(name) for name in names}),
+                "digest": row_group_digest(
+                    {name: group.column(name) for name in names if name in FIELDS}
+                ),
             }
             for group in groups
         ],

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from jllm.raw2ids import StopSignals
+from jllm.data.stop_signals import StopSignals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

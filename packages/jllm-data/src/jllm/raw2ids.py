@@ -13,12 +13,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 import tyro
 from rich.console import Console
 
 from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
+from jllm.data.stop_signals import StopSignals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,28 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("error: stopped; nothing was written\n")
         return 128 + (stop.received or signal.SIGINT)
     return 0
-
-
-class StopSignals:
-    """Turns SIGINT and SIGTERM into KeyboardInterrupt, and remembers them.
-
-    The exception alone may be lost: pyarrow drops whatever is raised while it looks for optional
-    modules. So the conversion asks again after every unit of work.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._receive)
-
-    def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal has come."""
-        if self.received is not None:
-            raise KeyboardInterrupt
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import itertools
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Protocol
 from jllm.data.account import Account, bad_record
 from jllm.data.chat_documents import ChatEncoder
 from jllm.data.chat_template import ChatTemplate
+from jllm.data.disk import naming_a_full_disk
 from jllm.data.encoder import EncodersDiffer, make_encoder
 from jllm.data.file_output import FileOutput, OutputSettings
 from jllm.data.info import info_text
@@ -85,7 +84,7 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
     infos = [f"{source.name}_info.json" for source in sources]
     refuse_to_mix(output, infos, clean=config.clean)
     tokenizer = load_tokenizer(config.tokenizer)
-    with stage(output) as staged, _naming_a_full_disk(output):
+    with stage(output) as staged, naming_a_full_disk(output):
         keep_tokenizer(tokenizer, staged)
         refuse_another_tokenizer(output, staged, clean=config.clean)
         try:
@@ -99,17 +98,6 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
             converted = _attempt(config, tokenizer, sources, staged, reporter, allow_fast=False)
         publish(staged, output)
     return converted
-
-
-@contextlib.contextmanager
-def _naming_a_full_disk(output: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        what = f"--output {output}: {os.strerror(error.errno)}; make room or give another --output"
-        raise OSError(error.errno, what) from error
 
 
 def _attempt(

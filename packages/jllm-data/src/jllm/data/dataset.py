@@ -76,7 +76,7 @@ def open_dataset(path: Path) -> Dataset:
     files = _visible(path, "*.parquet")
     if not files:
         raise ValueError(f"{path}: holds no *.parquet file; make them with python -m jllm.raw2ids")
-    infos = [read_info(file) for file in _visible(path, "*info.json")]
+    infos = [read_info(file) for file in info_files(path)]
     if not infos:
         raise ValueError(
             f"{path}: holds no *info.json file. If jllm.raw2ids wrote these files, copy its "
@@ -111,6 +111,11 @@ def open_dataset(path: Path) -> Dataset:
         special_tokens_digest=first.metadata.special_tokens_digest if first.metadata else "",
         digest=_digest(path, footers, row_groups),
     )
+
+
+def info_files(path: Path) -> list[Path]:
+    """The info files of a data folder, at any depth."""
+    return _visible(path, "*info.json")
 
 
 def _visible(path: Path, pattern: str) -> list[Path]:

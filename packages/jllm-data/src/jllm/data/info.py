@@ -50,19 +50,7 @@ def info_text(
         "chat_template_digest": metadata.chat_template_digest,
         "special_tokens_digest": metadata.special_tokens_digest,
         "document_end_id": metadata.document_end_id,
-        "files": [
-            {
-                "name": file.name,
-                "num_samples": file.num_samples,
-                "bytes": file.bytes,
-                "digest": file.digest,
-                "row_groups": [
-                    {"num_samples": group.num_samples, "digest": group.digest}
-                    for group in file.row_groups
-                ],
-            }
-            for file in files
-        ],
+        "files": file_entries(files),
         "records": {
             "read": account.read,
             "written": account.written,
@@ -77,3 +65,20 @@ def info_text(
         "trained_tokens": account.trained_tokens,
     }
     return json.dumps(info, indent=1, ensure_ascii=False) + "\n"
+
+
+def file_entries(files: Sequence[FileInfo]) -> list[dict[str, Any]]:
+    """What an info file says of parquet files under "files"."""
+    return [
+        {
+            "name": file.name,
+            "num_samples": file.num_samples,
+            "bytes": file.bytes,
+            "digest": file.digest,
+            "row_groups": [
+                {"num_samples": group.num_samples, "digest": group.digest}
+                for group in file.row_groups
+            ],
+        }
+        for file in files
+    ]

@@ -34,6 +34,11 @@ GROUP_ROWS, GROUP_IDS = 256, 1 << 20
 INT32 = pa.int32()
 
 
+def rows_a_group(max_len: int) -> int:
+    """Rows of a row group whose rows hold `max_len` ids at most."""
+    return max(1, min(GROUP_ROWS, GROUP_IDS // max_len))
+
+
 class RowWriter:
     """Writes rows to files of `file_rows` rows, named by `name(number of the file)`."""
 
@@ -55,7 +60,7 @@ class RowWriter:
         self._schema = arrow_schema(metadata)
         self._name = name
         self._compression = compression
-        self._group_rows = max(1, min(GROUP_ROWS, GROUP_IDS // metadata.max_len, file_rows))
+        self._group_rows = min(rows_a_group(metadata.max_len), file_rows)
         self._groups_a_file = -(-file_rows // self._group_rows)
         self._waiting: list[RowBlock] = []
         self._waiting_rows = 0

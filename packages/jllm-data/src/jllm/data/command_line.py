@@ -1,0 +1,51 @@
+"""What every command does around its work: flags, errors of one line, signals, exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import tyro
+from rich.console import Console
+
+from jllm.data.stop_signals import StopSignals
+from jllm.data.work_progress import WorkProgress
+
+Config = TypeVar("Config")
+
+
+def run_command(
+    config_type: type[Config],
+    work: Callable[[Config, WorkProgress], int],
+    *,
+    name: str,
+    description: str,
+    arguments: Sequence[str] | None,
+    stopped: str = "nothing was written",
+) -> int:
+    """Read the flags, do `work`, and return the exit code.
+
+    What `work` returns; 2 for what the user can mend (ValueError, OSError), with one line on
+    standard error; 130 after Ctrl-C, 143 after SIGTERM, saying `stopped`.
+    """
+    config = tyro.cli(
+        config_type,
+        prog=f"python -m {name}",
+        description=description,
+        args=arguments,
+        use_underscores=True,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    stop = StopSignals()
+    try:
+        with WorkProgress(Console(), stop.check) as progress:
+            return work(config, progress)
+    except (ValueError, OSError) as error:
+        what = error.strerror if isinstance(error, OSError) and not error.filename else error
+        sys.stderr.write(f"error: {what or error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"error: stopped; {stopped}\n")
+        return 128 + (stop.received or signal.SIGINT)

@@ -1,0 +1,73 @@
+"""Whole rows → one parquet file, a row group a batch, with all columns that they have.
+
+Written as `writer.RowWriter` writes: ids plainly, texts by dictionary, no statistics.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jllm.data.digest import file_digest, row_group_digest
+from jllm.data.info import FileInfo, RowGroupInfo
+from jllm.data.schema import CU_SEQLENS, FIELDS
+from jllm.data.whole_rows import dictionary_columns
+
+
+class GroupWriter:
+    """Writes one file; a context manager that closes it after an error too."""
+
+    def __init__(self, path: Path, schema: pa.Schema, *, compression: str) -> None:
+        self.max_num_blocks = 0
+        """The most entries of a row's `cu_seqlens` (2 where there is no such column)."""
+        self._path = path
+        self._groups: list[RowGroupInfo] = []
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression=compression,
+            use_dictionary=dictionary_columns(schema),  # pyrefly: ignore[bad-argument-type]
+            write_statistics=False,
+        )
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Write a row group. Raises OSError (disk full, …), ValueError for null rows or ids."""
+        self._writer.write_batch(rows, row_group_size=rows.num_rows)
+        fields = {name: rows.column(name) for name in FIELDS if name in rows.schema.names}
+        digest = row_group_digest(fields)
+        self._groups.append(RowGroupInfo(num_samples=rows.num_rows, digest=digest))
+        longest = 2
+        if CU_SEQLENS in fields:
+            longest = pc.max(pc.list_value_length(fields[CU_SEQLENS])).as_py()
+        self.max_num_blocks = max(self.max_num_blocks, longest)
+
+    def close(self) -> FileInfo:
+        """Finish the file and say what it holds."""
+        self._writer.close()
+        return FileInfo(
+            name=self._path.name,
+            bytes=self._path.stat().st_size,
+            digest=file_digest(self._path),
+            row_groups=tuple(self._groups),
+        )
+
+    def __enter__(self) -> Self:
+        """The writer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """After an error close the file, whatever it holds."""
+        if error is not None:
+            with contextlib.suppress(OSError):  # the error that led here is the one to report
+                self._writer.close()

@@ -1,0 +1,119 @@
+"""Second pass of the shuffle: the buckets of a block from all runs, in order, to one parquet file.
+
+A block's rows in the order of their keys do not depend on how runs and buckets were cut, and row
+groups are cut by number of rows alone. So the file's bytes are the same for every memory limit and
+number of processes. When it is closed it is read again: what counts is what is on the disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from jllm.data.dataset import RowGroup
+from jllm.data.group_writer import GroupWriter
+from jllm.data.info import FileInfo
+from jllm.data.row_digest import RowBag, row_bag
+from jllm.data.row_pool import RowPool
+from jllm.data.shuffle_runs import KEY, Run, read_bucket
+from jllm.data.whole_rows import open_whole_file, read_whole_group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One written block."""
+
+    file: FileInfo
+    max_num_blocks: int
+    bag: RowBag
+    """The rows that the file holds, read again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockMaker:
+    """Writes blocks: the work of the second pass."""
+
+    folder: Path
+    name: Callable[[int], str]
+    schema: pa.Schema
+    runs: Sequence[Run]
+    bounds: np.ndarray
+    """uint64 [buckets], as in `shuffle_runs.Scatter`."""
+    buckets_a_block: int
+    group_rows: int
+    compression: str
+    held: int
+
+    def __call__(self, block: int) -> Block:
+        """Gather, write and read again block number `block`. Raises OSError (disk full, …)."""
+        path = self.folder / self.name(block)
+        first = block * self.buckets_a_block
+        with GroupWriter(path, self.schema, compression=self.compression) as writer:
+            rest: list[pa.RecordBatch] = []
+            for bucket in range(first, first + self.buckets_a_block):
+                for batches in self._pieces(bucket):
+                    rest = self._write_groups(writer, rest + batches)
+            for batch in rest:
+                writer.write(batch.drop_columns([KEY]))
+            written = writer.close()
+        bag = self._read_again(path, written)
+        return Block(file=written, max_num_blocks=writer.max_num_blocks, bag=bag)
+
+    def _write_groups(
+        self, writer: GroupWriter, batches: Sequence[pa.RecordBatch]
+    ) -> list[pa.RecordBatch]:
+        """Write the whole row groups of `batches`; return the rows that are left, in order."""
+        order = np.argsort(np.concatenate([batch.column(KEY).to_numpy() for batch in batches]))
+        pool, step = RowPool(batches), self.group_rows
+        whole = len(order) - len(order) % step
+        for start in range(0, whole, step):
+            writer.write(pool.take(order[start : start + step]).drop_columns([KEY]))
+        return [pool.take(order[whole:])] if whole < len(order) else []
+
+    def _pieces(self, bucket: int) -> Iterator[list[pa.RecordBatch]]:
+        """The bucket's rows of all runs, cut by key where together they are too large."""
+        sizes = [int(run.offsets[bucket + 1] - run.offsets[bucket]) for run in self.runs]
+        parts = math.ceil(sum(sizes) / self.held)
+        if parts <= 1:
+            found = (read_bucket(run, bucket, self.schema) for run in self.runs)
+            batches = [batch for batch in found if batch is not None]
+            if batches:
+                yield batches
+            return
+        low = int(self.bounds[bucket])
+        high = int(self.bounds[bucket + 1]) if bucket + 1 < len(self.bounds) else 1 << 64
+        edges = [low + (high - low) * part // parts for part in range(parts)]
+        for start, stop in zip(edges, [*edges[1:], None], strict=True):
+            found = (self._range(run, bucket, start, stop) for run in self.runs)
+            batches = [batch for batch in found if batch is not None]
+            if batches:
+                yield batches
+
+    def _range(self, run: Run, bucket: int, start: int, stop: int | None) -> pa.RecordBatch | None:
+        batch = read_bucket(run, bucket, self.schema)
+        if batch is None:
+            return None
+        keys = batch.column(KEY).to_numpy()
+        first = int(np.searchsorted(keys, np.uint64(start)))
+        end = len(keys) if stop is None else int(np.searchsorted(keys, np.uint64(stop)))
+        if first == end:
+            return None
+        kept = batch.slice(first, end - first).serialize()  # a copy: the rest can be let go of
+        return pa.ipc.read_record_batch(kept, batch.schema)
+
+    def _read_again(self, path: Path, written: FileInfo) -> RowBag:
+        """The rows that the file holds (their digests as row groups would tell no more)."""
+        bag = RowBag()
+        with open_whole_file(path) as file:
+            for index, info in enumerate(written.row_groups):
+                group = RowGroup(file=path, index=index, rows=info.num_samples, digest=None)
+                for batch in read_whole_group(
+                    file, group, self.schema, batch_bytes=self.held, group_bytes=0
+                ):
+                    bag += row_bag(batch)
+        return bag

@@ -1,0 +1,42 @@
+"""Shuffle the rows of data sets, larger than memory too: `python -m jllm.shuffle_datasets --help`.
+
+python -m jllm.shuffle_datasets -d ids -o shuffled -n 16
+python -m jllm.shuffle_datasets -d books,news,code -o shuffled --mem_gb 8 --seed 7
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jllm.data.command_line import run_command
+from jllm.data.shuffle_config import ShuffleConfig, check_shuffle_config
+from jllm.data.work_progress import WorkProgress
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return run_command(
+        ShuffleConfig,
+        run,
+        name="jllm.shuffle_datasets",
+        description=__doc__ or "",
+        arguments=arguments,
+    )
+
+
+def run(config: ShuffleConfig, progress: WorkProgress) -> int:
+    """Check the settings and shuffle."""
+    check_shuffle_config(config)
+    from jllm.data.shuffle import shuffle
+
+    done = shuffle(config, progress)
+    progress.note(
+        f"{config.output}: {done.rows:,} rows in {done.files:,} files, every row once "
+        f"({done.plan.processes} processes, {done.plan.held >> 20} MiB of rows each)"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
