@@ -97,8 +97,8 @@ REFUSED = {
     "sparse step": ({**QWEN3_MOE, "decoder_sparse_step": 0}, "decoder_sparse_step must be .* 0"),
     "dense layers": ({**QWEN3_MOE, "mlp_only_layers": ["0"]}, "must be a list of layer numbers"),
     "auxiliary loss": (
-        {**QWEN3_MOE, "output_router_logits": True},
-        "output_router_logits = True is not supported",
+        {**QWEN3_MOE, "output_router_logits": True, "router_aux_loss_coef": -1},
+        "router_aux_loss_coef must be a number that is not negative, found -1",
     ),
     "mixture window": (
         {**QWEN3_MOE, "use_sliding_window": True, "layer_types": ["full_attention"] * 3},

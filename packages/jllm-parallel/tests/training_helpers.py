@@ -42,8 +42,13 @@ def write_model(folder: Path, *, tied: bool = True, layers: int = 3) -> Path:
     return folder
 
 
-def write_data(folder: Path, rows: int, *, seed: int = 0, row_group_size: int = 5) -> Path:
-    """Writes packed rows with labels whose documents have random lengths."""
+def write_data(
+    folder: Path, rows: int, *, seed: int = 0, row_group_size: int = 5, full: bool = True
+) -> Path:
+    """Writes packed rows with labels whose documents have random lengths.
+
+    full: or else the rows are cut to a random length, and whatever reads them fills them up.
+    """
     random = np.random.default_rng(seed)
     columns: dict[str, list[list[int]]] = {"input_ids": [], "cu_seqlens": [], "labels": []}
     for _ in range(rows):
@@ -52,9 +57,10 @@ def write_data(folder: Path, rows: int, *, seed: int = 0, row_group_size: int = 
         cuts = [c for i, c in enumerate(cuts) if i == 0 or c - cuts[i - 1] > 1]
         labels = np.where(random.random(MAX_LEN) < 0.7, ids, -100)
         labels[[0, *cuts]] = -100
-        columns["input_ids"].append(ids.tolist())
-        columns["cu_seqlens"].append([0, *cuts, MAX_LEN - 1])
-        columns["labels"].append(labels.tolist())
+        length = MAX_LEN if full else int(random.integers(5, MAX_LEN + 1))
+        columns["input_ids"].append(ids[:length].tolist())
+        columns["cu_seqlens"].append([0, *(c for c in cuts if c < length - 1), length - 1])
+        columns["labels"].append(labels[:length].tolist())
     folder.mkdir(parents=True)
     table = pa.table({n: pa.array(v, pa.list_(pa.int32())) for n, v in columns.items()})
     pq.write_table(table, folder / "part-0.parquet", row_group_size=row_group_size)

@@ -97,6 +97,8 @@ class ExpertsConfig:
     """What the weights of a token's experts are multiplied with in the end."""
     float32_router: bool = False
     """The router's product is computed in float32 whatever the dtype of the model."""
+    aux_loss_coef: float = 0.0
+    """Factor of the loss with which the directory asks to balance the experts; 0: it does not."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jllm.models.config import DecoderConfig, ExpertsConfig
+from jllm.models.experts.balance import BalanceTerms, Tally, balanced
 from jllm.models.experts.combination import combine
 from jllm.models.experts.computation import compute_experts
 from jllm.models.experts.permutation import permutation, permute
@@ -70,8 +71,9 @@ class SharedExpert(nn.Module):
 class Mixture(nn.Module):
     """x + Σ weight · expert(norm(x)) over each token's experts, and the shared expert's result.
 
-    No token is dropped. `router_bias` [E] is a float32 buffer, there if the configuration has it:
-    saved and loaded with the weights, without gradient or optimizer state.
+    No token is dropped. What balances the experts comes with the micro-batch. `router_bias` [E] is
+    a float32 buffer, there if the configuration has it: saved and loaded with the weights, without
+    gradient or optimizer state.
     """
 
     router_bias: Tensor | None
@@ -87,6 +89,7 @@ class Mixture(nn.Module):
         super().__init__()
         place = {"dtype": dtype, "device": device}
         self.settings = experts
+        self.tally = Tally(experts.num_experts, device)
         self.norm = RMSNorm(config.hidden_size, config.norm_eps, **place)
         self.router = Linear(config.hidden_size, experts.num_experts, **place)
         bias = torch.empty(experts.num_experts, dtype=torch.float32, device=device)
@@ -95,19 +98,22 @@ class Mixture(nn.Module):
         shared = experts.shared_intermediate_size > 0
         self.shared = SharedExpert(config, experts, **place) if shared else None
 
-    def forward(self, x_TD: Tensor) -> Tensor:
-        """Transform each token; x [T, D] in and out."""
+    def forward(self, x_TD: Tensor, balance: BalanceTerms | None = None) -> Tensor:
+        """Transform each token; x [T, D] in and out.
+
+        balance: what the backward pass adds to the router's gradient; None adds and counts nothing.
+        """
         normed_TD = self.norm(x_TD)
-        mixed_TD = self._mix(normed_TD)
+        mixed_TD = self._mix(normed_TD, balance)
         if self.shared is not None:
             mixed_TD = mixed_TD + self.shared(normed_TD)
         return x_TD + mixed_TD
 
-    def _mix(self, x_TD: Tensor) -> Tensor:
+    def _mix(self, x_TD: Tensor, balance: BalanceTerms | None) -> Tensor:
         """Return what the experts of each token add up to; [T, D]."""
-        settings = self.settings
+        settings, logits_TE = self.settings, self._logits(x_TD)
         routing = route(
-            self._logits(x_TD),
+            logits_TE,
             settings.experts_per_token,
             renormalise=settings.renormalise,
             scoring=settings.scoring,
@@ -119,7 +125,11 @@ class Mixture(nn.Module):
         )
         sorting = permutation(routing.experts_TA, settings.num_experts)
         y_RD = self.experts(permute(x_TD, sorting), sorting.counts_E)
-        return combine(y_RD, routing.weights_TA, sorting)
+        mixed_TD = combine(y_RD, routing.weights_TA, sorting)
+        if balance is None:
+            return mixed_TD
+        choices = (routing.experts_TA, settings.scoring)
+        return balanced(mixed_TD, logits_TE, *choices, balance, self.tally)
 
     def _logits(self, x_TD: Tensor) -> Tensor:
         """Return the router's product, [T, E]."""

@@ -4,6 +4,8 @@ The whole model is the stage that holds all units. Parameters are called `units.
 however the model is cut, and a cut changes no bit of any result.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -12,11 +14,12 @@ from jllm.models.attention import Attention
 from jllm.models.attention_backends import attention_backend
 from jllm.models.config import DecoderConfig, loss_chunk
 from jllm.models.documents import Documents
+from jllm.models.experts.balance import BalanceTerms
 from jllm.models.head import Embedding, Head
 from jllm.models.latent_attention import LatentAttention
 from jllm.models.mixture import Mixture
 from jllm.models.mlp import MLP
-from jllm.models.positions import Positions, position_tables
+from jllm.models.positions import position_tables
 from jllm.models.units import unit_count, unit_kind, unit_layer
 
 ATTENTION = (Attention, LatentAttention)
@@ -79,18 +82,25 @@ class Stage(nn.Module):
         named = (*self.named_parameters(), *self.named_buffers())
         return {name: tensor.detach() for name, tensor in named}
 
-    def forward(self, x: Tensor, documents: Documents, targets: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        documents: Documents,
+        targets: Tensor | None = None,
+        balance: BalanceTerms | None = None,
+    ) -> Tensor:
         """Run the units over T flat tokens.
 
         x: int64 tokens [T] when the embedding is held, else hidden states [T, D].
         targets: int64 [T] with −100 where there is nothing to learn; wanted with the head.
+        balance: what the backward pass does for the balance of experts; None: nothing.
         Returns hidden states [T, D], or with the head the fp32 sum of token losses.
         """
         if not self.has_head:
-            return self._body(x, documents)
+            return self._body(x, documents, balance)
         if targets is None:
             raise ValueError("the stage with the head needs targets; for logits call logits()")
-        return self._head(self._body(x, documents), targets)
+        return self._head(self._body(x, documents, balance), targets)
 
     def logits(self, x: Tensor, documents: Documents, *, last: int | None = None) -> Tensor:
         """Return logits [T, V] of a stage that holds the head; x as in forward.
@@ -107,7 +117,7 @@ class Stage(nn.Module):
         assert isinstance(head, Head)
         return head
 
-    def _body(self, x: Tensor, documents: Documents) -> Tensor:
+    def _body(self, x: Tensor, documents: Documents, balance: BalanceTerms | None = None) -> Tensor:
         """Run every unit but the head."""
         positions = None
         for name, unit in self.units.items():
@@ -115,19 +125,17 @@ class Stage(nn.Module):
                 positions = position_tables(self.config, documents, x.dtype, training=self.training)
             if isinstance(unit, Head):
                 break
-            x = self._run(int(name), unit, x, documents, positions)
+            match unit:
+                case Attention() | LatentAttention():
+                    x = self._run(int(name), unit, x, documents, positions)
+                case Mixture():
+                    x = self._run(int(name), unit, x, balance)
+                case _:
+                    x = self._run(int(name), unit, x)
         return x
 
-    def _run(
-        self,
-        index: int,
-        unit: nn.Module,
-        x: Tensor,
-        documents: Documents,
-        positions: Positions | None,
-    ) -> Tensor:
+    def _run(self, index: int, unit: nn.Module, *arguments: Any) -> Tensor:
         """Run one unit, keeping its activations or not."""
-        arguments = (x, documents, positions) if isinstance(unit, ATTENTION) else (x,)
         interval = self.recompute_interval
         recompute = interval > 0 and index % interval == 0 and not isinstance(unit, Embedding)
         if not (recompute and torch.is_grad_enabled()):

@@ -86,6 +86,10 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
         "weight_decay",
         "adam_epsilon",
         "max_grad_norm",
+        "aux_loss_alpha",
+        "aux_loss_backward_scale",
+        "z_loss_alpha",
+        "router_bias_update_rate",
     ):
         if not 0 <= getattr(config, flag) < float("inf"):
             yield f"--{flag} {getattr(config, flag)}: 0 or more"

@@ -1,13 +1,14 @@
 """One reader per pipeline: its first stage reads rows and tells the other stages what they need.
 
-Tokens stay on the first stage, targets go to the last, document bounds and the number of trained
-tokens of the global step go to all. A thread on every process does this a request ahead of the
+Tokens stay on the first stage, targets go to the last; document bounds, which documents count and
+the sizes of the global step go to all. A thread on every process does this a request ahead of the
 computation, on process groups of its own, so reading and sending hide behind the step before.
 
 All processes make the same requests in the same order; that is what keeps the threads matched.
 """
 
 import dataclasses
+import itertools
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,9 @@ class MicroBatch:
 
     bounds: tuple[int, ...]
     """Document bounds, from 0 to T."""
+    counted: tuple[bool, ...]
+    """Of each document, whether any of its targets is trained: what fills up a row, and whatever
+    else teaches nothing, has no part in the balance of experts."""
     tokens: torch.Tensor | None
     """int32 [T] on the first stage."""
     targets: torch.Tensor | None
@@ -54,6 +58,12 @@ class StepData:
 
     trained_tokens: int
     """Targets of the *global* batch, over all replicas."""
+    counted_tokens: int
+    """Positions of its documents that count."""
+    counted_rows: int
+    """Its rows with a document that counts."""
+    length: int
+    """Positions of a row."""
     micro_batches: tuple[MicroBatch, ...]
 
 
@@ -139,20 +149,23 @@ class Feed:
             self._check_vocabulary(name, batch)
         except (ValueError, OSError) as e:
             failure = e
-        trained = 0 if batch is None else int((batch.targets != -100).sum())
-        counts = torch.tensor([trained, int(failure is not None)], dtype=torch.int64)
+        counted = [] if batch is None else counted_documents(batch)
+        sizes = torch.zeros(4, dtype=torch.int64)
+        sizes[3] = int(failure is not None)
+        if batch is not None:
+            sizes[:3] = torch.tensor(batch_sizes(batch, counted))
         if self._mesh.feed_readers is not None:
-            dist.all_reduce(counts, group=self._mesh.feed_readers)
-        total, failed = counts.tolist()
-        if not (failed or total) and name == "train":
+            dist.all_reduce(sizes, group=self._mesh.feed_readers)
+        failed = int(sizes[3])
+        if not (failed or sizes[0]) and name == "train":
             failure = ValueError(f"step {step + 1} of {name} data has no trained token")
         if failed or failure:
-            self._to_others(torch.tensor([-1, 0], dtype=torch.int64))
+            self._to_others(torch.tensor([-1, 0, 0, 0], dtype=torch.int64))
             raise failure or ValueError(
                 "the reader of another replica failed; its message is above"
             )
         assert batch is not None
-        return self._distribute(batch, total, self._shapes[name])
+        return self._distribute(batch, counted, sizes[:3], self._shapes[name])
 
     def _check_vocabulary(self, name: str, batch: Batch) -> None:
         largest = max(int(batch.tokens.max()), int(batch.targets.max()))
@@ -162,7 +175,9 @@ class Feed:
                 f"vocabulary of {self._vocabulary}: convert the data with this model's tokenizer"
             )
 
-    def _distribute(self, batch: Batch, total: int, shape: StepShape) -> StepData:
+    def _distribute(
+        self, batch: Batch, counted: list[np.ndarray], sizes: torch.Tensor, shape: StepShape
+    ) -> StepData:
         """Sends a batch along the pipeline and keeps the first stage's part."""
         count, rows = shape.micro_batches, shape.rows
         assert batch.tokens.shape == (count * rows, shape.length), batch.tokens.shape
@@ -172,13 +187,14 @@ class Feed:
             join_bounds(batch.bounds[m * rows : (m + 1) * rows], shape.length) for m in range(count)
         ]
         flat = torch.tensor([b for bound in bounds for b in bound], dtype=torch.int32)
-        self._to_others(torch.tensor([len(flat), total], dtype=torch.int64))
-        self._to_others(flat)
+        flags = torch.from_numpy(np.concatenate(counted))
+        self._to_others(torch.cat([torch.tensor([len(flat)]), sizes]))
+        self._to_others(torch.cat([flat, flags.int()]))
         pp = self._mesh.pp
         if pp.size > 1:
             dist.send(targets, pp.ranks[-1], group=self._mesh.feed_pipeline)
         own_targets = targets if self._mesh.last else None
-        return _step_data(total, bounds, tokens, own_targets)
+        return _step_data(sizes.tolist(), shape, bounds, flags.tolist(), tokens, own_targets)
 
     def _to_others(self, tensor: torch.Tensor) -> None:
         for other in self._mesh.pp.ranks[1:]:
@@ -186,19 +202,37 @@ class Feed:
 
     def _receive(self, name: str, step: int) -> StepData:
         source, group = self._mesh.pp.ranks[0], self._mesh.feed_pipeline
-        header = torch.zeros(2, dtype=torch.int64)
+        header, shape = torch.zeros(4, dtype=torch.int64), self._shapes[name]
         dist.recv(header, source, group=group)
-        size, total = header.tolist()
+        size, *sizes = header.tolist()
         if size < 0:
             raise ValueError("the reader of this pipeline failed; its message is above")
-        flat = torch.zeros(size, dtype=torch.int32)
+        flat = torch.zeros(size + size - shape.micro_batches, dtype=torch.int32)
         dist.recv(flat, source, group=group)
+        bounds, flags = flat[:size].tolist(), flat[size:].bool().tolist()
         targets = None
         if self._mesh.last:
-            shape = self._shapes[name]
             targets = torch.zeros(shape.micro_batches, shape.tokens, dtype=torch.int32)
             dist.recv(targets, source, group=group)
-        return _step_data(total, split_bounds(flat.tolist()), None, targets)
+        return _step_data(sizes, shape, split_bounds(bounds), flags, None, targets)
+
+
+def counted_documents(batch: Batch) -> list[np.ndarray]:
+    """Says of each row's documents whether any of their targets is trained; bool arrays."""
+    return [
+        np.logical_or.reduceat(targets != -100, bounds[:-1])
+        for targets, bounds in zip(batch.targets, batch.bounds, strict=True)
+    ]
+
+
+def batch_sizes(batch: Batch, counted: Sequence[np.ndarray]) -> tuple[int, int, int]:
+    """Gives the trained targets of a batch, the positions of documents that count, and the rows
+    that have one."""
+    positions = sum(
+        int(np.diff(bounds)[flags].sum())
+        for bounds, flags in zip(batch.bounds, counted, strict=True)
+    )
+    return int((batch.targets != -100).sum()), positions, sum(bool(f.any()) for f in counted)
 
 
 def split_bounds(flat: Sequence[int]) -> list[tuple[int, ...]]:
@@ -208,16 +242,24 @@ def split_bounds(flat: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def _step_data(
-    total: int,
+    sizes: Sequence[int],
+    shape: StepShape,
     bounds: Sequence[tuple[int, ...]],
+    flags: Sequence[bool],
     tokens: torch.Tensor | None,
     targets: torch.Tensor | None,
 ) -> StepData:
+    trained, counted, rows = sizes
+    left = iter(flags)
     return StepData(
-        trained_tokens=total,
+        trained_tokens=trained,
+        counted_tokens=counted,
+        counted_rows=rows,
+        length=shape.length,
         micro_batches=tuple(
             MicroBatch(
                 bounds=bound,
+                counted=tuple(itertools.islice(left, len(bound) - 1)),
                 tokens=None if tokens is None else tokens[m],
                 targets=None if targets is None else targets[m],
             )

@@ -17,6 +17,7 @@ from jllm.parallel.checkpoint.folder import find, survey
 from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.checks import Layout, layout, resume_problems, same_folder, total_steps
 from jllm.parallel.config import TrainConfig
+from jllm.parallel.expert_balance import balance_problems
 from jllm.parallel.feed import StepShape
 
 
@@ -56,6 +57,8 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
     """
     sizes = layout(config, world_size)
     model = read_config(Path(config.model))
+    if problems := balance_problems(config, model):
+        raise ValueError("\n".join(problems))
     datasets = {
         name: open_mixture(text)
         for name, text in (("train", config.train_data), ("eval", config.eval_data))

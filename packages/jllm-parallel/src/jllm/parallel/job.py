@@ -18,15 +18,16 @@ from jllm.parallel import device as devices
 from jllm.parallel import mesh as meshes
 from jllm.parallel.checkpoint.folder import open_checkpoint
 from jllm.parallel.checkpoint.group import Alone, Group, ProcessGroup, on_all, on_first
+from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.checkpoint.verify import verify
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.events import events
 from jllm.parallel.inputs import Inputs, read_inputs
 from jllm.parallel.launch import Launch
-from jllm.parallel.metrics import Reporter
+from jllm.parallel.metrics import Reporter, expert_metrics
 from jllm.parallel.overview import boundaries, print_overview
 from jllm.parallel.run import Run
-from jllm.parallel.saving import Saver, fill, load_optimizer
+from jllm.parallel.saving import EXPERT_LOADS, Saver, fill, load_optimizer
 
 
 def run_job(config: TrainConfig, launch: Launch) -> bool:
@@ -88,7 +89,9 @@ class Job:
         if optimizer and resume_dir:
             on_all(group, lambda: load_optimizer(optimizer, stage, inputs.model, resume_dir))
             optimizer.load(inputs.first_step)
-        self._saver = Saver(config, inputs, stage, self._run.optimizer, mesh, group)
+            if balance := self._run.balance:
+                on_all(group, lambda: balance.load(read_state(resume_dir).get(EXPERT_LOADS)))
+        self._saver = Saver(config, inputs, self._run, mesh, group)
         self._reporter = None
         if mesh.world.rank == 0:
             self._reporter = Reporter(
@@ -150,6 +153,7 @@ class Job:
         devices.synchronize(self._device)
         rate = figures.tokens / (time.perf_counter() - start)
         if self._reporter:
+            shown = (step + 1) % self._config.steps_per_print == 0
             self._reporter.step(
                 {
                     "step": step + 1,
@@ -159,8 +163,9 @@ class Job:
                     "tokens_per_second": rate,
                     "mfu": rate * self._flops(figures.mean_document_length) / self._peak,
                     "memory_bytes": devices.peak_memory(self._device),
+                    **expert_metrics(figures.experts, shown=shown),
                 },
-                shown=(step + 1) % self._config.steps_per_print == 0,
+                shown=shown,
             )
         return figures.stop
 

@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from jllm.parallel.expert_balance import ExpertFigures
 
 
 class MetricsFile:
@@ -70,6 +73,23 @@ def tensorboard_writer(folder: Path, first_step: int) -> Any | None:
     return SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
 
 
+def expert_metrics(figures: ExpertFigures | None, *, shown: bool) -> dict[str, Any]:
+    """Gives what is recorded of the experts: nothing of a model without; by expert if `shown`."""
+    if figures is None:
+        return {}
+    imbalance = {str(layer): ratio for layer, ratio in figures.imbalance.items()}
+    values: dict[str, Any] = {
+        "aux_loss": figures.aux_loss,
+        "z_loss": figures.z_loss,
+        "expert_imbalance": max(imbalance.values()),
+        "expert_dropped": figures.dropped,
+    }
+    if shown:
+        values["expert_imbalance_by_layer"] = imbalance
+        values["expert_loads"] = {str(layer): list(x) for layer, x in figures.loads.items()}
+    return values
+
+
 class Reporter:
     """Tells a person and the files how the run goes."""
 
@@ -105,7 +125,7 @@ class Reporter:
         """Prints a line above the progress line."""
         self.console.print(text, markup=False)
 
-    def step(self, values: Mapping[str, float], *, shown: bool) -> None:
+    def step(self, values: Mapping[str, Any], *, shown: bool) -> None:
         """Records the figures of one optimizer step."""
         self._record(values)
         done = int(values["step"])
@@ -114,6 +134,8 @@ class Reporter:
             f"norm {values['gradient_norm']:.3f}  {values['tokens_per_second']:,.0f} tokens/s  "
             f"MFU {values['mfu']:.1%}  {values['memory_bytes'] / 2**30:.2f} GiB"
         )
+        if "expert_imbalance" in values:
+            text += f"  experts {values['expert_imbalance']:.2f}×"
         self._progress.update(self._task, completed=done, text=text)
         if shown and not self.console.is_terminal:
             left = (time.monotonic() - self._start) / (done - self._first) * (self._total - done)
@@ -125,12 +147,23 @@ class Reporter:
         self._record({"step": step, "eval_loss": loss, "eval_tokens": tokens})
         self.say(f"held-out loss after {step} steps: {loss:.4f}  ({tokens:,} trained tokens)")
 
-    def _record(self, values: Mapping[str, float]) -> None:
+    def _record(self, values: Mapping[str, Any]) -> None:
         self._file.write(values)
         if self._board is not None:
             for name, value in values.items():
                 if name != "step":
-                    self._board.add_scalar(name, value, values["step"])
+                    self._draw(name, value, values["step"])
+
+    def _draw(self, name: str, value: Any, step: int) -> None:
+        """Gives TensorBoard a number, what a mapping holds by name, a list as a histogram."""
+        assert self._board is not None
+        if isinstance(value, Mapping):
+            for part, inner in value.items():
+                self._draw(f"{name}/{part}", inner, step)
+        elif isinstance(value, list):
+            self._board.add_histogram(name, np.array(value), step)
+        else:
+            self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Ends the progress line and closes the files."""

@@ -15,6 +15,7 @@ from jllm.models.stage import Stage
 from jllm.models.units import tied_parameters
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.events import Event
+from jllm.parallel.expert_balance import ExpertBalance, ExpertFigures, expert_layers
 from jllm.parallel.feed import Feed, StepData, StepShape, lanes
 from jllm.parallel.inputs import Inputs, rows_per_step
 from jllm.parallel.learning_rate import learning_rate
@@ -43,6 +44,8 @@ class StepFigures:
     mean_document_length: float
     """Positions of the document that a mean position of this replica lies in: Σ length² ÷ Σ
     length."""
+    experts: ExpertFigures | None
+    """How the experts were used; None for a model without any."""
     stop: bool
     """Some process was asked to stop after this step."""
 
@@ -58,7 +61,10 @@ class Run:
         self.config, self.inputs, self.mesh, self.stage = config, inputs, mesh, stage
         self.device = device
         self.optimizer = self._make_optimizer() if inputs.total_steps else None
-        self._compute = TrainingStage(stage, device)
+        self.balance = None
+        if expert_layers(inputs.model):
+            self.balance = ExpertBalance(config, inputs.model, stage, mesh)
+        self._compute = TrainingStage(stage, device, self.balance)
         self._executed = ModuleStage(self._compute)
         self._plans = self._make_plans()
         self._transports = {n: self._transport(s) for n, s in inputs.shapes.items()}
@@ -161,8 +167,9 @@ class Run:
             warmup=self.config.num_warmup_steps,
             schedule=self.config.lr_scheduler_type,
         )
-        sums = [self._loss(), float(stop)]
-        norm, (loss, stops) = self.optimizer.step(rate, sums)
+        sums = [self._loss(), float(stop), *(self.balance.losses() if self.balance else ())]
+        norm, (loss, stops, *losses) = self.optimizer.step(rate, sums)
+        experts = self.balance.end_step(losses, data.counted_tokens) if self.balance else None
         shape = self.inputs.shapes["train"]
         return StepFigures(
             loss=loss / data.trained_tokens,
@@ -170,6 +177,7 @@ class Run:
             learning_rate=rate,
             tokens=self.config.global_batch_size * shape.length,
             mean_document_length=mean_document_length(data),
+            experts=experts,
             stop=stops > 0,
         )
 

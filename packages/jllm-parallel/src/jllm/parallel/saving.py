@@ -29,6 +29,10 @@ from jllm.parallel.gradients import Rows, rows_of
 from jllm.parallel.inputs import Inputs
 from jllm.parallel.mesh import Mesh
 from jllm.parallel.optimizer import ShardedAdamW
+from jllm.parallel.run import Run
+
+EXPERT_LOADS = "expert_loads"
+"""Key of state.json: how often each expert was chosen in the last step, by layer."""
 
 
 def fill(stage: Stage, config: DecoderConfig, weights_dir: Path | None, seed: int) -> None:
@@ -120,14 +124,13 @@ class Saver:
         self,
         config: TrainConfig,
         inputs: Inputs,
-        stage: Stage,
-        optimizer: ShardedAdamW | None,
+        run: Run,
         mesh: Mesh,
         group: Group,
     ) -> None:
         """Remembers what to save, and the model directory's small files; `group` is of all."""
         self._config, self._inputs, self._group = config, inputs, group
-        self._stage, self._optimizer = stage, optimizer
+        stage, self._run = run.stage, run
         dtype = next(stage.parameters()).dtype
         self._files = model_files(inputs.model_dir, dtype) if group.rank == 0 else {}
         saved = {s.parameter for s in weight_table(inputs.model, stage.unit_range, for_saving=True)}
@@ -166,12 +169,17 @@ class Saver:
     def _contents(self, step: int, *, only_model: bool) -> CheckpointContents:
         state = self._inputs.state
         with_state = state is not None and not only_model
+        balance = self._run.balance
         return checkpoint_contents(
-            self._stage,
-            self._optimizer if with_state else None,
+            self._run.stage,
+            self._run.optimizer if with_state else None,
             self._inputs.model,
             step=step,
-            state={**state, "step": step} if state and with_state else None,
+            state=(
+                {**state, "step": step, **({EXPERT_LOADS: balance.state()} if balance else {})}
+                if state and with_state
+                else None
+            ),
             files=self._files,
             share=self._share,
         )

@@ -7,10 +7,8 @@ from jllm.models.families.fields import Fields
 def mixture(fields: Fields, *, shared: bool = False) -> ExpertsConfig:
     """Read the mixture of experts as the Qwen families name it.
 
-    shared: there is a shared expert. Refuses more experts of a token than there are, and
-    `output_router_logits`, with which Transformers adds a loss that balances the experts.
+    shared: there is a shared expert. Refuses more experts of a token than there are.
     """
-    fields.require("output_router_logits", False, False)
     experts = _experts(fields)
     chosen = fields.size("num_experts_per_tok")
     if chosen > experts:
@@ -22,7 +20,14 @@ def mixture(fields: Fields, *, shared: bool = False) -> ExpertsConfig:
         intermediate_size=fields.size("moe_intermediate_size"),
         renormalise=fields.flag("norm_topk_prob"),
         shared_intermediate_size=(fields.size("shared_expert_intermediate_size") if shared else 0),
+        aux_loss_coef=_aux_loss_coef(fields),
     )
+
+
+def _aux_loss_coef(fields: Fields) -> float:
+    """Return the factor with which Transformers adds a loss that balances the experts, or 0."""
+    factor = fields.number("router_aux_loss_coef", 0.001)
+    return factor if fields.flag("output_router_logits") else 0.0
 
 
 def _experts(fields: Fields) -> int:
