@@ -1,0 +1,168 @@
+"""What a person sees of an inspection in a terminal, or in a file where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jllm.data.inspection import figures
+from jllm.data.inspection.excerpt import excerpt, visible
+from jllm.data.inspection.figures import Bar
+from jllm.data.inspection.report import Report
+from jllm.data.inspection.shown import Run, ShownDocument, ShownRow
+from jllm.data.inspection.stated import StatedAccount
+from jllm.data.inspection.step import ShownStep
+
+TRAINED, SPECIAL, BORDER = "bold green", "dim", "cyan"
+MOST_BAR = 60
+"""Columns of the longest bar."""
+
+
+class Terminal:
+    """Prints to a rich console; without colours, trained text stands in ⟦ ⟧."""
+
+    def __init__(self, console: Console, *, chars: int = 600) -> None:
+        """`chars`: of a document's text, those that are shown (0: all)."""
+        self._console, self._chars = console, chars
+        self._colour = console.is_terminal and not console.no_color
+
+    def report(self, report: Report) -> None:
+        """Print everything."""
+        self._heading(report.path)
+        self._pairs(figures.totals(report))
+        for note in report.notes:
+            self._line(f"note: {note}")
+        self._heading("Documents by length in ids")
+        self._bars(figures.length_bars(report))
+        self._line(figures.length_summary(report))
+        self._heading("Rows by fill")
+        self._bars(figures.fill_bars(report))
+        self._heading("Supervised share per role")
+        self._roles(report)
+        self._heading("Account of records")
+        self._account(report.account, figures.account_rows(report))
+        if report.rows:
+            self._heading(f"Rows ({self._legend()})")
+        for row in report.rows:
+            self.row(row)
+
+    def row(self, row: ShownRow, lane: int | None = None) -> None:
+        """Print a row's documents, each behind a border that says where it comes from."""
+        place = "" if lane is None else f"lane {lane}: "
+        self._line(f"{place}{row.file}:{row.index}, {row.ids:,} ids", style="bold")
+        for document in row.documents:
+            border = f"── {document.origin}  {_counts(document)} "
+            self._line(border, style=BORDER)
+            if document.runs:
+                self._console.print(self._text(document.runs), soft_wrap=True)
+
+    def step(self, shown: ShownStep, *, decode: bool) -> None:
+        """Print the rows of a step."""
+        self._line(
+            f"step {shown.step:,} (epoch {shown.epoch}, {shown.steps_per_epoch:,} steps an epoch), "
+            f"seed {shown.seed}, {len(shown.rows):,} rows",
+            style="bold",
+        )
+        if decode:
+            for lane, row in enumerate(shown.rows):
+                self.row(row, lane)
+            return
+        table = _table(
+            "lane", "row", "document", "ids", "trained", right=("lane", "ids", "trained")
+        )
+        for lane, row in enumerate(shown.rows):
+            for number, document in enumerate(row.documents):
+                first = (str(lane), f"{row.file}:{row.index}") if not number else ("", "")
+                counts = (f"{document.ids:,}", f"{document.trained:,}")
+                table.add_row(*map(_plain, (*first, document.origin, *counts)))
+        self._console.print(table)
+
+    def found(self, lines: Iterable[tuple[str, ...]], names: Sequence[str]) -> int:
+        """Print the documents that hold a text, as they are found; returns how many."""
+        count = 0
+        for count, line in enumerate(lines, 1):
+            told = zip(names, line, strict=True)
+            self._line("  ".join(f"{name} {value}" if name else value for name, value in told))
+        return count
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self._line(text)
+
+    def _roles(self, report: Report) -> None:
+        if not report.roles:
+            self._line(f"not known: {report.no_roles}; of all ids "
+                       f"{figures.share(report.tally.trained, report.tally.ids):.2%} are trained")  # fmt: skip
+            return
+        table = _table("role", "ids", "of all", "trained", "of its ids",
+                       right=("ids", "of all", "trained", "of its ids"))  # fmt: skip
+        for row in figures.role_rows(report):
+            table.add_row(*map(_plain, row))
+        self._console.print(table)
+        self._line("a turn's ids are its header, text and end of turn", style="dim")
+
+    def _account(self, account: StatedAccount | None, rows: list[tuple[str, str]]) -> None:
+        if account is None:
+            self._line("the info files keep none (files by others)")
+            return
+        self._pairs(rows)
+        for one in account.listed:
+            self._line(f"{one.file}:{one.line}: {one.reason}: {one.detail}")
+
+    def _legend(self) -> str:
+        return "trained text is green" if self._colour else "trained text stands in ⟦ ⟧"
+
+    def _text(self, runs: Sequence[Run]) -> Text:
+        text = Text()
+        for run in excerpt(runs, self._chars):
+            shown = visible(run.text)
+            if run.trained and not self._colour:
+                text.append(f"⟦{shown}⟧")
+            else:
+                text.append(shown, TRAINED if run.trained else SPECIAL if run.special else "")
+        return text
+
+    def _bars(self, bars: Sequence[Bar]) -> None:
+        labels = max((len(bar.label) for bar in bars), default=0)
+        counts = [f"{bar.count:,}  {bar.part:.1%}" for bar in bars]
+        room = self._console.width - labels - max(map(len, counts), default=0) - 5
+        room, longest = max(1, min(MOST_BAR, room)), max((bar.count for bar in bars), default=1)
+        block = "#" if self._console.options.ascii_only else "█"
+        for bar, count in zip(bars, counts, strict=True):
+            length = -(-bar.count * room // longest)
+            text = f"{bar.label:>{labels}} {block * length:<{room}} {count}"
+            self._line(text.rstrip())
+
+    def _pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(style="dim")
+        table.add_column(overflow="fold")
+        for name, value in pairs:
+            table.add_row(_plain(name), _plain(value))
+        self._console.print(table)
+
+    def _heading(self, text: str) -> None:
+        self._console.print()
+        self._line(text, style="bold")
+
+    def _line(self, text: str, style: str = "") -> None:
+        self._console.print(_plain(text, style), soft_wrap=True)
+
+
+def _counts(document: ShownDocument) -> str:
+    return f"{document.ids:,} ids, {document.trained:,} trained"
+
+
+def _plain(text: str, style: str = "") -> Text:
+    return Text(visible(text), style)
+
+
+def _table(*names: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return table
