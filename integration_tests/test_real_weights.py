@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from gguf_to_hf import convert_gguf
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gguf_to_hf import convert_gguf
 from jllm.models.documents import Documents
 from jllm.models.families import read_config
 from jllm.models.load import load_stage

@@ -92,15 +92,14 @@ def read_provenance(dataset: Dataset, number: int) -> Provenance | None:
     ValueError where the columns do not fit the rows.
     """
     group = dataset.row_groups[number]
+    where = f"{group.file}, row group {group.index}"
     try:
         with pq.ParquetFile(group.file) as file:
             if not {SOURCE, RECORDS} <= set(file.schema_arrow.names):
                 return None
             table = file.read_row_group(group.index, columns=[SOURCE, RECORDS], use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(
-            f"{group.file}, row group {group.index}: cannot be read ({error})"
-        ) from error
+        raise ValueError(f"{where}: cannot be read ({error})") from error
     records = table[RECORDS].combine_chunks()
     return Provenance(
         source=table[SOURCE].to_pylist(),

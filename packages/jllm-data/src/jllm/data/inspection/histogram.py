@@ -60,9 +60,11 @@ def fill_bins(counts: np.ndarray, capacity: int) -> list[Bin]:
 
 
 def quantile(counts: np.ndarray, part: float) -> int:
-    """The smallest length n for which at least `part` (0 … 1) of all are ≤ n; 0 if there is none."""
+    """The smallest length n for which at least `part` (0 … 1) of all are ≤ n; 0 where none is."""
     below = np.cumsum(counts)
-    return int(np.searchsorted(below, max(1, np.ceil(part * below[-1])))) if below[-1:].any() else 0
+    if not below[-1:].any():
+        return 0
+    return int(np.searchsorted(below, max(1, np.ceil(part * below[-1]))))
 
 
 def mean(counts: np.ndarray) -> float:

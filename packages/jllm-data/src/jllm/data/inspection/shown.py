@@ -1,4 +1,4 @@
-"""Single rows as a person looks at them: documents with their origin, runs of trained ids as text."""
+"""Single rows as a person looks at them: documents with their origin, runs of ids as text."""
 
 from __future__ import annotations
 

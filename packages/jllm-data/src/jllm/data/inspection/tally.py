@@ -7,6 +7,7 @@ arrays of max_len, so the sum over a data set of any size is as small.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -43,14 +44,14 @@ class Tally:
     """The same of trained ids."""
 
     def __add__(self, other: Tally) -> Tally:
-        both = {one.name: (getattr(self, one.name), getattr(other, one.name))
-                for one in fields(self)}  # fmt: skip
-        return Tally(
-            **{
-                name: add_counts(a, b) if isinstance(a, np.ndarray) else a + b
-                for name, (a, b) in both.items()
-            }
-        )
+        both: dict[str, Any] = {
+            one.name: (getattr(self, one.name), getattr(other, one.name)) for one in fields(self)
+        }
+        added = {
+            name: add_counts(a, b) if isinstance(a, np.ndarray) else a + b
+            for name, (a, b) in both.items()
+        }
+        return Tally(**added)
 
 
 def tally_rows(rows: Rows, turns: Turns | None = None) -> Tally:

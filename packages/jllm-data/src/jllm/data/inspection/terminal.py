@@ -84,7 +84,8 @@ class Terminal:
     def found(self, lines: Iterable[tuple[str, ...]], names: Sequence[str]) -> int:
         """Print the documents that hold a text, as they are found; returns how many."""
         count = 0
-        for count, line in enumerate(lines, 1):
+        for line in lines:
+            count += 1
             told = zip(names, line, strict=True)
             self._line("  ".join(f"{name} {value}" if name else value for name, value in told))
         return count
@@ -95,8 +96,8 @@ class Terminal:
 
     def _roles(self, report: Report) -> None:
         if not report.roles:
-            self._line(f"not known: {report.no_roles}; of all ids "
-                       f"{figures.share(report.tally.trained, report.tally.ids):.2%} are trained")  # fmt: skip
+            part = figures.share(report.tally.trained, report.tally.ids)
+            self._line(f"not known: {report.no_roles}; of all ids {part:.2%} are trained")
             return
         table = _table("role", "ids", "of all", "trained", "of its ids",
                        right=("ids", "of all", "trained", "of its ids"))  # fmt: skip

@@ -22,7 +22,7 @@ UNKNOWN = "⟨no token⟩"
 
 @dataclass(frozen=True, kw_only=True)
 class ByteTable:
-    """The bytes of every id, one after another; last those of ids that are not in the vocabulary."""
+    """The bytes of every id, one after another; last those of ids that are no token."""
 
     data: np.ndarray
     """uint8 [Σ lengths]"""
