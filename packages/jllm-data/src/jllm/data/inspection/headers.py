@@ -57,11 +57,10 @@ def find_turns(tokenizer: TextTokenizer) -> Turns:
                 continue
             ids = _stable_ids(tokenizer, texts[number])
             if number == 0:
-                ids = ids[len(beginning) :] if ids[: len(beginning)] == beginning else ids
-                header = _header(tokenizer, ids, ())
-                if header is None and role == "system":
+                if ids == beginning and role == "system":
                     unheaded = role
                     continue
+                header = _first_header(tokenizer, ids, beginning)
             else:
                 try:
                     last = _around_contents(template, roles[:number])[-1]
@@ -74,11 +73,9 @@ def find_turns(tokenizer: TextTokenizer) -> Turns:
                     f"({texts[number]!r})"
                 )
             found[role] = header
-    return Turns(
-        headers=tuple(_distinct(found)),
-        beginning=beginning,
-        unheaded=unheaded,
-    )
+    headers = tuple(_distinct(found))
+    own = any(header.ids[:1] == beginning for header in headers)
+    return Turns(headers=headers, beginning=() if own else beginning, unheaded=unheaded)
 
 
 def _around_contents(template: ChatTemplate, roles: Sequence[str]) -> list[str]:
@@ -98,6 +95,14 @@ def _stable_ids(tokenizer: TextTokenizer, text: str) -> tuple[int, ...]:
     for probe in PROBES[1:]:
         ids = ids[: _common(ids, _ids(tokenizer, text + probe))]
     return ids
+
+
+def _first_header(
+    tokenizer: TextTokenizer, ids: tuple[int, ...], beginning: tuple[int, ...]
+) -> _Found | None:
+    """The header of a dialogue's first turn; SmolLM2's begins with the beginning of the text."""
+    behind = ids[len(beginning) :] if ids[: len(beginning)] == beginning else ids
+    return _header(tokenizer, behind, ()) or (_Found(ids) if ids[:1] == beginning else None)
 
 
 def _header(

@@ -44,14 +44,8 @@ class Tally:
     """The same of trained ids."""
 
     def __add__(self, other: Tally) -> Tally:
-        both: dict[str, Any] = {
-            one.name: (getattr(self, one.name), getattr(other, one.name)) for one in fields(self)
-        }
-        added = {
-            name: add_counts(a, b) if isinstance(a, np.ndarray) else a + b
-            for name, (a, b) in both.items()
-        }
-        return Tally(**added)
+        names = [one.name for one in fields(self)]
+        return Tally(**{name: _sum(getattr(self, name), getattr(other, name)) for name in names})
 
 
 def tally_rows(rows: Rows, turns: Turns | None = None) -> Tally:
@@ -80,3 +74,7 @@ def tally_rows(rows: Rows, turns: Turns | None = None) -> Tally:
         row_documents=np.bincount(np.bincount(documents.row[real], minlength=number), minlength=1),
         **by_role,
     )
+
+
+def _sum(one: Any, other: Any) -> Any:
+    return add_counts(one, other) if isinstance(one, np.ndarray) else one + other

@@ -118,14 +118,14 @@ class Terminal:
         return "trained text is green" if self._colour else "trained text stands in ⟦ ⟧"
 
     def _text(self, runs: Sequence[Run]) -> Text:
-        text = Text()
+        text, inside = Text(), False
         for run in excerpt(runs, self._chars):
-            shown = visible(run.text)
-            if run.trained and not self._colour:
-                text.append(f"⟦{shown}⟧")
-            else:
-                text.append(shown, TRAINED if run.trained else SPECIAL if run.special else "")
-        return text
+            if run.trained != inside and not self._colour:
+                text.append("⟦" if run.trained else "⟧")
+            inside = run.trained
+            style = TRAINED if run.trained else SPECIAL if run.special else ""
+            text.append(visible(run.text), style)
+        return text.append("⟧" if inside and not self._colour else "")
 
     def _bars(self, bars: Sequence[Bar]) -> None:
         labels = max((len(bar.label) for bar in bars), default=0)
