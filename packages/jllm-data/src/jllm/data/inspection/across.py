@@ -65,22 +65,26 @@ class Joiner:
         self._before: tuple[str, int | None] = ("", None)
         self._tail = np.zeros(0, np.int32)
 
-    def across(self, row: RowEdges) -> int:
-        """How often the text begins in a row before `row` and ends in it."""
+    def across(self, row: RowEdges) -> tuple[int, int]:
+        """How often the text begins in a row before `row` and ends in it, and is whole in both.
+
+        Whole in both it is where the id that they share holds it.
+        """
         goes_on = (
             row.first_record is not None
             and self._before == (row.source, row.first_record)
             and self._tail[-1] == row.head[0]
         )
-        count, tail = 0, row.tail
+        crossing, doubled, tail = 0, 0, row.tail
         if goes_on:
             both = np.concatenate((self._tail, row.head[1:]))
-            count = self._count(both) - self._count(self._tail) - self._count(row.head)
-            count += self._count(row.head[:1])
+            doubled = self._count(row.head[:1])
+            inside = self._count(self._tail) + self._count(row.head) - doubled
+            crossing = self._count(both) - inside
             if row.whole and len(row.head) == len(row.tail) < self.keep:
                 tail = both[-self.keep :]
         self._before, self._tail = (row.source, row.last_record), tail
-        return count
+        return crossing, doubled
 
     def _count(self, ids: np.ndarray) -> int:
         return len(occurrences(self._text.text(ids).encode(), self._wanted))

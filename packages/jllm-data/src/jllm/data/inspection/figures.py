@@ -32,7 +32,8 @@ def totals(report: Report) -> list[tuple[str, str]]:
         rows.append(("counted below", f"{tally.rows:,} rows, in {part}"))
     most = int(len(tally.row_documents) - 1)
     a_row = f"{mean(tally.row_documents):,.1f} a row, at most {most:,}"
-    rows.append(("documents", f"{tally.documents:,} ({a_row})"))
+    name = "documents" if report.kind == "ft" else "documents and pieces"
+    rows.append((name, f"{tally.documents:,} ({a_row})"))
     rows.append(("ids", f"{tally.ids:,}"))
     trained = f"{tally.trained:,} ({share(tally.trained, tally.ids):.2%})"
     rows.append(("trained ids", trained))

@@ -9,7 +9,7 @@ thread, with others about one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,20 +57,29 @@ def find_text(
 
     def search(number: int, rows: Rows) -> tuple[list[Hit], list[RowEdges]]:
         provenance, documents = read_provenance(dataset, number), documents_of(rows)
-        held = _counts(rows, documents, wanted, text)
+        held = np.where(documents.closing, 0, _counts(rows, documents, wanted, text))
         hits = [_hit(number, documents, d, provenance, int(held[d]))
                 for d in np.flatnonzero(held).tolist()]  # fmt: skip
         return hits, edges_of(rows, documents, provenance, joiner.keep)
 
     for number, (hits, edges) in map_groups(dataset, search, range(len(dataset.row_groups))):
         for row, edge in enumerate(edges):
-            if count := joiner.across(edge):
+            count, doubled = joiner.across(edge)
+            if doubled:
+                hits = [fewer for hit in hits if (fewer := _without(hit, row, doubled)).count]
+            if count:
                 hits.append(
                     Hit(group=number, row=row, document=0, source=edge.source,
                         record=edge.first_record, count=count, before=True)
                 )  # fmt: skip
         yield from sorted(hits, key=lambda hit: (hit.row, hit.document, not hit.before))
         progress(dataset.row_groups[number].rows)
+
+
+def _without(hit: Hit, row: int, doubled: int) -> Hit:
+    """A hit without what the row before holds too."""
+    first = hit.row == row and hit.document == 0
+    return replace(hit, count=hit.count - doubled) if first else hit
 
 
 def _counts(rows: Rows, documents: Documents, wanted: str, text: TokenText) -> np.ndarray:

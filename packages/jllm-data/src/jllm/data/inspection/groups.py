@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 from jllm.data.dataset import Dataset
 from jllm.data.row_groups import RowGroupFiles
 from jllm.data.rows import Ragged, Rows
+from jllm.data.schema import RECORDS, SOURCE
 
 THREADS = 4
-SOURCE, RECORDS = "source", "records"
 
 Result = TypeVar("Result")
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jllm.data.dataset import Dataset, open_dataset
+from jllm.data.dataset import Dataset
 from jllm.data.inspection.config import InspectConfig
-from jllm.data.inspection.find import Hit, find_text
+from jllm.data.inspection.find import find_text
 from jllm.data.inspection.groups import relative_name
 from jllm.data.inspection.html_page import write_page
 from jllm.data.inspection.report import make_report
@@ -21,82 +21,95 @@ from jllm.data.inspection.step import show_step
 from jllm.data.inspection.terminal import Terminal
 from jllm.data.inspection.token_text import TokenText
 from jllm.data.inspection.when import SeenSteps
+from jllm.data.mixture import Mixture, open_mixture
 from jllm.data.tokenizer import load_tokenizer
+from jllm.data.tokenizer_files import TOKENIZER_FOLDER
 
-KEPT_TOKENIZER = "tokenizer"
-"""Folder in the data set."""
 PLAIN_SECONDS = 10.0
 """Between two plain lines of progress."""
 
 
 def inspect_data(config: InspectConfig, console: Console) -> None:
     """Print what the settings ask for. ValueError for what a person can mend."""
-    dataset = open_dataset(Path(config.data))
-    text = _token_text(config, dataset)
+    data = open_mixture(config.data)
+    if len(data.parts) > 1 and (config.row or config.html):
+        raise ValueError("--row and --html are for one data set; give its folder alone")
+    text = _token_text(config, data)
     terminal = Terminal(console, chars=config.chars)
     if config.row:
-        places = [find_row(dataset, flag) for flag in config.row]
-        for row in show_rows(dataset, places, text):
+        places = [find_row(data.parts[0], flag) for flag in config.row]
+        for row in show_rows(data.parts[0], places, text):
             terminal.row(row)
     elif config.step is not None:
         shown = show_step(
-            dataset, config.step, config.seed, config.global_batch_size, text, decode=config.decode
+            data, config.step, config.seed, config.global_batch_size, text, decode=config.decode
         )
-        terminal.step(shown, decode=config.decode)
+        terminal.step(shown)
     elif config.find:
-        _find(config, dataset, text, terminal, console)
+        _find(config, data, text, terminal, console)
     else:
-        total = int(dataset.num_rows * config.sample)
-        with _Rows(console, "counting", total) as rows:
-            report = make_report(
-                dataset, text, rows=config.rows, sample=config.sample, progress=rows.advance
-            )
-        terminal.report(report)
-        if config.html:
-            write_page(report, Path(config.html), chars=config.chars)
-            terminal.note(f"written: {config.html}")
+        for dataset in data.parts:
+            _report(config, dataset, text, terminal, console)
 
 
-def _token_text(config: InspectConfig, dataset: Dataset) -> TokenText | None:
-    kept = dataset.path / KEPT_TOKENIZER
+def _token_text(config: InspectConfig, data: Mixture) -> TokenText | None:
     if config.tokenizer:
         return TokenText(load_tokenizer(config.tokenizer))
-    return TokenText(load_tokenizer(str(kept.absolute()))) if kept.is_dir() else None
+    kept = (part.path / TOKENIZER_FOLDER for part in data.parts)
+    found = next((folder for folder in kept if folder.is_dir()), None)
+    return None if found is None else TokenText(load_tokenizer(str(found.absolute())))
+
+
+def _report(
+    config: InspectConfig, dataset: Dataset, text: TokenText | None, terminal: Terminal,
+    console: Console,
+) -> None:  # fmt: skip
+    with _Rows(console, "counting", int(dataset.num_rows * config.sample)) as rows:
+        report = make_report(
+            dataset, text, rows=config.rows, sample=config.sample, progress=rows.advance
+        )
+    terminal.report(report)
+    if config.html:
+        write_page(report, Path(config.html), chars=config.chars)
+        terminal.note(f"written: {config.html}")
 
 
 def _find(
-    config: InspectConfig, dataset: Dataset, text: TokenText | None, terminal: Terminal,
+    config: InspectConfig, data: Mixture, text: TokenText | None, terminal: Terminal,
     console: Console,
 ) -> None:  # fmt: skip
     if text is None:
         raise ValueError(
-            f"--find: {dataset.path} keeps no tokenizer: give --tokenizer DIR, the one that made it"
+            f"--find: {config.data} keeps no tokenizer: give --tokenizer DIR, the one that made it"
         )
-    with _Rows(console, "searching", dataset.num_rows) as rows:
-        hits = find_text(dataset, config.find, text, rows.advance)
-        count = terminal.found(_lines(config, dataset, hits), ("", "row", "document", "times", ""))
+    with _Rows(console, "searching", data.num_rows) as rows:
+        count = 0
+        for line in _lines(config, data, text, rows.advance):
+            terminal.note(line)
+            count += 1
     terminal.note(f"{count:,} documents hold {config.find!r}")
 
 
 def _lines(
-    config: InspectConfig, dataset: Dataset, hits: Iterator[Hit]
-) -> Iterator[tuple[str, ...]]:
-    size = config.global_batch_size
-    steps = SeenSteps(dataset.group_rows, config.seed, size) if size else None
-    firsts = first_rows(dataset)
-    for hit in hits:
-        file = relative_name(dataset, dataset.row_groups[hit.group].file)
-        seen = []
-        for epoch in range(config.epochs if steps else 0):
-            at = steps.find(epoch, hit.group, hit.row) if steps else None
-            seen.append(f"step {at.step:,} lane {at.lane:,}" if at else f"not in epoch {epoch}")
-        yield (
-            f"{hit.source}:{hit.record}" if hit.record is not None else "source not kept",
-            f"{file}:{firsts[hit.group] + hit.row}",
-            str(hit.document),
-            f"{hit.count:,}" + (" (begins in the row before)" if hit.before else ""),
-            ", ".join(seen),
-        )
+    config: InspectConfig, data: Mixture, text: TokenText, progress: Callable[[int], None]
+) -> Iterator[str]:
+    size, steps = config.global_batch_size, None
+    if size:
+        steps = SeenSteps([part.group_rows for part in data.parts], data.shares(size), config.seed)
+    for number, dataset in enumerate(data.parts):
+        prefix = f"{dataset.path.name}/" if len(data.parts) > 1 else ""
+        firsts = first_rows(dataset)
+        for hit in find_text(dataset, config.find, text, progress):
+            file = prefix + relative_name(dataset, dataset.row_groups[hit.group].file)
+            seen = []
+            for epoch in range(config.epochs if steps else 0):
+                step = steps.find(number, epoch, hit.group, hit.row) if steps else None
+                seen.append(f"not in epoch {epoch}" if step is None else f"step {step:,}")
+            origin = f"{hit.source}:{hit.record}" if hit.record is not None else "source not kept"
+            times = f"{hit.count:,} times" if hit.count > 1 else "once"
+            across = ", begins in the row before" if hit.before else ""
+            place = f"row {file}:{firsts[hit.group] + hit.row}, document {hit.document}"
+            yield "  ".join((origin, place, times + across, ", ".join(seen))).rstrip()
 
 
 class _Rows:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jllm.data import order
-from jllm.data.dataset import Dataset
+import numpy as np
+
+from jllm.data import mixture_order, order
 from jllm.data.inspection.shown import ShownRow, show_rows
 from jllm.data.inspection.token_text import TokenText
+from jllm.data.mixture import Mixture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,22 +21,37 @@ class ShownStep:
     steps_per_epoch: int
     seed: int
     rows: tuple[ShownRow, ...]
-    """Of each lane."""
+    """Of each lane; of a mixture, the file's name begins with its data set's."""
 
 
 def show_step(
-    dataset: Dataset, step: int, seed: int, global_batch_size: int, text: TokenText | None,
+    data: Mixture, step: int, seed: int, global_batch_size: int, text: TokenText | None,
     *, decode: bool,
 ) -> ShownStep:  # fmt: skip
-    """The rows that every lane reads at `step`. ValueError where the data fills no step."""
-    epoch, _, steps = order.split_step(dataset.num_rows, global_batch_size, step)
-    lanes = range(global_batch_size)
-    groups, rows = order.locate(dataset.group_rows, seed, global_batch_size, step, lanes)
-    places = list(zip(groups.tolist(), rows.tolist(), strict=True))
+    """The rows that every lane reads at `step` (0 or more).
+
+    ValueError where a data set does not fill one step.
+    """
+    steps = order.steps_per_epoch(data.num_rows, global_batch_size)
+    sets, groups, rows = mixture_order.locate(
+        [part.group_rows for part in data.parts],
+        data.shares(global_batch_size),
+        seed,
+        step,
+        range(global_batch_size),
+    )
+    shown: dict[int, ShownRow] = {}
+    for number, part in enumerate(data.parts):
+        lanes = np.flatnonzero(sets == number)
+        places = list(zip(groups[lanes].tolist(), rows[lanes].tolist(), strict=True))
+        for lane, row in zip(lanes.tolist(), show_rows(part, places, text, decode=decode),
+                             strict=True):  # fmt: skip
+            name = row.file if len(data.parts) == 1 else f"{part.path.name}/{row.file}"
+            shown[lane] = replace(row, file=name)
     return ShownStep(
         step=step,
-        epoch=epoch,
+        epoch=step // steps,
         steps_per_epoch=steps,
         seed=seed,
-        rows=tuple(show_rows(dataset, places, text, decode=decode)),
+        rows=tuple(shown[lane] for lane in range(global_batch_size)),
     )

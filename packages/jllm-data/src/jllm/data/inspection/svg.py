@@ -7,8 +7,8 @@ from html import escape
 
 from jllm.data.inspection.figures import Bar
 
-WIDTH, HEIGHT = 640, 260
-LEFT, RIGHT, TOP, BOTTOM = 64, 8, 14, 52
+WIDTH, HEIGHT = 480, 240
+LEFT, RIGHT, TOP, BOTTOM = 56, 8, 14, 48
 LINES = 4
 """Lines across, the base not counted."""
 
@@ -29,7 +29,7 @@ def columns(bars: Sequence[Bar], name: str, axis: str) -> str:
         parts.append(
             f'<text class="tick" x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{count}</text>'
         )
-    every = -(-len(bars) // 14)
+    every = -(-len(bars) // 11)
     for number, bar in enumerate(bars):
         height = room * bar.count / top if top else 0.0
         height = max(height, 1.0) if bar.count else 0.0

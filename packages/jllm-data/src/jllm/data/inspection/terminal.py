@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -60,35 +60,15 @@ class Terminal:
             if document.runs:
                 self._console.print(self._text(document.runs), soft_wrap=True)
 
-    def step(self, shown: ShownStep, *, decode: bool) -> None:
+    def step(self, shown: ShownStep) -> None:
         """Print the rows of a step."""
         self._line(
             f"step {shown.step:,} (epoch {shown.epoch}, {shown.steps_per_epoch:,} steps an epoch), "
             f"seed {shown.seed}, {len(shown.rows):,} rows",
             style="bold",
         )
-        if decode:
-            for lane, row in enumerate(shown.rows):
-                self.row(row, lane)
-            return
-        table = _table(
-            "lane", "row", "document", "ids", "trained", right=("lane", "ids", "trained")
-        )
         for lane, row in enumerate(shown.rows):
-            for number, document in enumerate(row.documents):
-                first = (str(lane), f"{row.file}:{row.index}") if not number else ("", "")
-                counts = (f"{document.ids:,}", f"{document.trained:,}")
-                table.add_row(*map(_plain, (*first, document.origin, *counts)))
-        self._console.print(table)
-
-    def found(self, lines: Iterable[tuple[str, ...]], names: Sequence[str]) -> int:
-        """Print the documents that hold a text, as they are found; returns how many."""
-        count = 0
-        for line in lines:
-            count += 1
-            told = zip(names, line, strict=True)
-            self._line("  ".join(f"{name} {value}" if name else value for name, value in told))
-        return count
+            self.row(row, lane)
 
     def note(self, text: str) -> None:
         """Print a line."""
@@ -133,7 +113,14 @@ class Terminal:
         room = self._console.width - labels - max(map(len, counts), default=0) - 5
         room, longest = max(1, min(MOST_BAR, room)), max((bar.count for bar in bars), default=1)
         block = "#" if self._console.options.ascii_only else "█"
-        for bar, count in zip(bars, counts, strict=True):
+        gap = False
+        for number, (bar, count) in enumerate(zip(bars, counts, strict=True)):
+            if not any(near.count for near in bars[max(0, number - 1) : number + 2]):
+                if not gap:
+                    self._line(f"{'⋮':>{labels}}")
+                gap = True
+                continue
+            gap = False
             length = -(-bar.count * room // longest)
             text = f"{bar.label:>{labels}} {block * length:<{room}} {count}"
             self._line(text.rstrip())

@@ -1,45 +1,70 @@
-"""At which steps rows are seen: the inverse of `order.locate`.
+"""At which steps rows are seen: the inverse of `order.locate` and `mixture_order.locate`.
 
-`docs/data_order.md`: row p of an epoch's stream is seen in lane ⌊p / S⌋ at step p mod S. An epoch
-costs one sort of the row groups, a row one sort of its own row group.
+`docs/data_order.md`: row p of the stream of an epoch of a data set is in lane ⌊p / S⌋ the row
+p mod S, and the run takes the rows of its L lanes in turn. A mixture is another number of rows a
+step; the step of the k-th row is found by halving. An epoch costs one sort of the row groups, a row
+one sort of its own row group.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from jllm.data import order
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """Where a row is seen in one epoch."""
-
-    step: int
-    """The global step."""
-    lane: int
+from jllm.data import mixture_order, order
+from jllm.data.shares import Shares
 
 
 class SeenSteps:
     """Finds the steps of rows for one seed and global batch size."""
 
-    def __init__(self, group_rows: np.ndarray, seed: int, global_batch_size: int) -> None:
-        """`group_rows`: rows of each row group. ValueError where they do not fill one step."""
-        self._rows, self._seed, self._size = group_rows, seed, global_batch_size
-        self._steps = order.split_step(int(np.sum(group_rows)), global_batch_size, 0)[2]
-        self._starts: dict[int, np.ndarray] = {}
+    def __init__(self, group_rows: Sequence[np.ndarray], shares: Shares, seed: int) -> None:
+        """`group_rows`: rows of each row group, by data set, as `mixture_order.locate` takes them.
 
-    def find(self, epoch: int, group: int, row: int) -> Seen | None:
-        """When row `row` of row group `group` is seen in `epoch`; None where that leaves it out."""
-        if epoch not in self._starts:
-            stream = order.epoch_order(self._rows, self._seed, epoch)
+        ValueError where a data set does not fill one step.
+        """
+        self._group_rows, self._shares, self._seed = group_rows, shares, seed
+        self._steps = [
+            order.split_step(int(np.sum(rows)), lanes, 0)[2]
+            for rows, lanes in zip(group_rows, shares.lanes, strict=True)
+        ]
+        self._starts: dict[tuple[int, int], np.ndarray] = {}
+
+    def find(self, data_set: int, epoch: int, group: int, row: int) -> int | None:
+        """The global step at which a row is seen in `epoch` (of its data set).
+
+        None where that epoch leaves the row out.
+        """
+        rows, steps = self._group_rows[data_set], self._steps[data_set]
+        seed = mixture_order.set_seed(self._seed, data_set, len(self._group_rows))
+        in_order = order.row_order(int(rows[group]), seed, epoch, group)
+        start = int(self._group_starts(data_set, seed, epoch)[group])
+        position = start + int(np.flatnonzero(in_order == row)[0])
+        lanes = self._shares.lanes[data_set]
+        lane, inside = divmod(position, steps)
+        if lane >= lanes:
+            return None
+        return self._step_of(data_set, (epoch * steps + inside) * lanes + lane)
+
+    def _group_starts(self, data_set: int, seed: int, epoch: int) -> np.ndarray:
+        """Where each row group begins in the stream of an epoch."""
+        if (data_set, epoch) not in self._starts:
+            stream = order.epoch_order(self._group_rows[data_set], seed, epoch)
             starts = np.empty(len(stream.groups), np.int64)
             starts[stream.groups] = stream.starts[:-1]
-            self._starts[epoch] = starts
-        in_order = order.row_order(int(self._rows[group]), self._seed, epoch, group)
-        position = int(self._starts[epoch][group]) + int(np.flatnonzero(in_order == row)[0])
-        if position >= self._steps * self._size:
-            return None
-        return Seen(step=epoch * self._steps + position % self._steps, lane=position // self._steps)
+            self._starts[data_set, epoch] = starts
+        return self._starts[data_set, epoch]
+
+    def _step_of(self, data_set: int, taken: int) -> int:
+        """The step that takes the row before which `taken` rows of the data set are taken."""
+        low, high = 0, 1
+        while self._shares.before(high)[data_set] <= taken:
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._shares.before(middle)[data_set] <= taken:
+                low = middle
+            else:
+                high = middle
+        return low
