@@ -27,7 +27,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from jllm.data.answer_cuts import AnswerCuts, history_begins_with_space
-from jllm.data.records import Message
+from jllm.data.record_forms import Message
 from jllm.data.template_analysis import Guard, guards_of
 from jllm.data.template_nodes import parse_template
 from jllm.data.template_text import Example, Filled, Span, difference, ends_with_answer, readable
@@ -139,6 +139,12 @@ class ChatTemplate:
             raise ChatRefused(
                 "template refused", f"the chat template fails on it ({error})"
             ) from error
+
+    def prompt(self, messages: Sequence[Message]) -> Example:
+        """What the server gives the model that is to answer the dialogue. Raises ChatRefused."""
+        hidden, typed = self._hide_specials([message["content"] for message in messages])
+        texts = [{**m, "content": c} for m, c in zip(messages, hidden, strict=True)]
+        return self._cut(self.render(texts, prompt=True), [], marked=False).restore(typed)
 
     def _date(self, form: str) -> str:
         """The template's `strftime_now`: ids must not depend on the day of the conversion."""

@@ -23,10 +23,12 @@ from jllm.data.disk import naming_a_full_disk
 from jllm.data.encoder import EncodersDiffer, make_encoder
 from jllm.data.file_output import FileOutput, OutputSettings
 from jllm.data.info import info_text
-from jllm.data.raw2ids_config import Raw2IdsConfig
+from jllm.data.input_kind import chats_or_prompts
+from jllm.data.prompt_documents import PromptEncoder
+from jllm.data.raw2ids_config import Raw2IdsConfig, check_prompts
 from jllm.data.records import too_long
 from jllm.data.row_block import DocumentBatch
-from jllm.data.schema import FileMetadata
+from jllm.data.schema import FileMetadata, Kind
 from jllm.data.sources import Source, find_sources
 from jllm.data.staging import publish, refuse_another_tokenizer, refuse_to_mix, stage
 from jllm.data.tokenizer import TextTokenizer, chat_template_digest, load_tokenizer
@@ -75,7 +77,7 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
     output = config.output_folder
     sources, passed_over = find_sources(
         Path(config.input),
-        chats=config.kind == "ft",
+        chats=config.kind != "pretrain",
         stdin_name=config.stdin_name,
         leave_out=output,
     )
@@ -109,9 +111,14 @@ def _attempt(
     *,
     allow_fast: bool,
 ) -> list[Converted]:
-    work, metadata = _prepare(config, tokenizer, reporter, allow_fast=allow_fast)
-    reporter.begin(sources)
+    kind = config.kind
     units = itertools.chain.from_iterable(_units(config, source) for source in sources)
+    if kind == "ft":
+        kind, units = chats_or_prompts(units)
+    if kind == "rl":
+        check_prompts(config)
+    work, metadata = _prepare(config, kind, tokenizer, reporter, allow_fast=allow_fast)
+    reporter.begin(sources)
     converted = []
     with contextlib.closing(map_in_order(work, units, config.processes)) as results:
         by_file = itertools.groupby(results, key=lambda pair: pair[0].path)
@@ -195,22 +202,32 @@ def _numbered(unit: Unit, result: UnitResult, before: int) -> DocumentBatch:
 
 
 def _prepare(
-    config: Raw2IdsConfig, tokenizer: TextTokenizer, reporter: Reporter, *, allow_fast: bool
+    config: Raw2IdsConfig,
+    kind: Kind,
+    tokenizer: TextTokenizer,
+    reporter: Reporter,
+    *,
+    allow_fast: bool,
 ) -> tuple[UnitWork, FileMetadata]:
     wanted = allow_fast and config.fast == "auto"
     encoder, why_slow = make_encoder(tokenizer, allow_fast=wanted)
     if wanted and why_slow:
         reporter.note(f"tokenizers does all the work, more slowly: {why_slow}")
-    chats, template_digest = None, ""
-    if config.kind == "ft":
+    chats: ChatEncoder | PromptEncoder | None = None
+    template_digest = ""
+    if kind != "pretrain":
         variables = _template_variables(config.template_kwargs)
         template = ChatTemplate(tokenizer=tokenizer, variables=variables)
         template_digest = chat_template_digest(template.source, variables)
-        chats = ChatEncoder(
-            template=template,
-            encoder=encoder,
-            max_len=config.max_len,
-            drop_untrained=config.filter,
+        chats = (
+            PromptEncoder(template=template, encoder=encoder, max_len=config.max_len)
+            if kind == "rl"
+            else ChatEncoder(
+                template=template,
+                encoder=encoder,
+                max_len=config.max_len,
+                drop_untrained=config.filter,
+            )
         )
         chats.probe()
     elif tokenizer.document_end_id is None:
@@ -219,7 +236,7 @@ def _prepare(
             "cannot be written; set eos_token in tokenizer_config.json"
         )
     work = UnitWork(
-        kind=config.kind,
+        kind=kind,
         max_len=config.max_len,
         stack=config.stack,
         drop_untrained=config.filter,
@@ -228,7 +245,7 @@ def _prepare(
         chats=chats,
     )
     metadata = FileMetadata(
-        kind=config.kind,
+        kind=kind,
         max_len=config.max_len,
         tokenizer_digest=tokenizer.digest,
         chat_template_digest=template_digest,

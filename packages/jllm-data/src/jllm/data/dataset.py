@@ -41,7 +41,7 @@ class Dataset:
 
     path: Path
     kind: Kind
-    """"ft" where the rows have labels."""
+    """"ft" where the rows have labels, but for RL prompts, "rl"."""
     fields: tuple[str, ...]
     """The columns to read, in the order of `schema.FIELDS`."""
     max_len: int

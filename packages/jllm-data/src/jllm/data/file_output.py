@@ -11,6 +11,7 @@ import numpy as np
 
 from jllm.data.info import FileInfo
 from jllm.data.packing import Packer
+from jllm.data.prompt_rows import PromptRows
 from jllm.data.row_block import DocumentBatch, RowBlock
 from jllm.data.schema import FileMetadata
 from jllm.data.stacking import Stacker
@@ -93,11 +94,14 @@ class FileOutput:
                 block = pad_rows(block, self.metadata.max_len, filler)
             self._writer.add(block)
 
-    def _new_partition(self) -> tuple[Packer | Stacker, RowWriter]:
+    def _new_partition(self) -> tuple[Packer | PromptRows | Stacker, RowWriter]:
         max_len, end = self.metadata.max_len, self.metadata.document_end_id
-        if self.settings.stack:
+        maker: Packer | PromptRows | Stacker
+        if self.metadata.kind == "rl":
+            maker = PromptRows()
+        elif self.settings.stack:
             assert end is not None
-            maker: Packer | Stacker = Stacker(max_len, end)
+            maker = Stacker(max_len, end)
         else:
             maker = Packer(max_len)
         writer = RowWriter(

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jllm.data.schema import Kind
 from jllm.data.sources import base_name
 from jllm.data.units import MAX_RECORD_BYTES
 
-KINDS = {"ft": "ft", "pretrain": "pretrain", "pretain": "pretrain"}
+KINDS: dict[str, Kind] = {"ft": "ft", "pretrain": "pretrain", "pretain": "pretrain", "rl": "rl"}
 """What --type may be, and what it means ("pretain" is a spelling of old that is still accepted)."""
 Compression = Literal["zstd", "gzip", "brotli", "snappy", "lz4"]
 
@@ -34,7 +35,8 @@ class Raw2IdsConfig:
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
     """Folder to write to; empty: beside the input, <file>_<tokenizer>."""
     type: Annotated[str, tyro.conf.arg(aliases=["-t"])] = "ft"
-    """ft: chats, trained on the assistant's answers. pretrain: text, trained on every id."""
+    """ft: chats, trained on the assistant's answers. pretrain: text, trained on every id. rl:
+    prompts to answer, [7, {"user": "…"}] (which ft takes too) or {"id": 7, "messages": […]}."""
     max_len: int = 2048
     """Ids a row holds; a row gives max_len - 1 positions to train on (so 2049 gives 2048)."""
     stack: bool = False
@@ -67,9 +69,9 @@ class Raw2IdsConfig:
     """auto: gigatoken on texts where it gives the same ids as tokenizers; off: tokenizers alone."""
 
     @property
-    def kind(self) -> Literal["pretrain", "ft"]:
-        """What --type means."""
-        return "ft" if KINDS[self.type] == "ft" else "pretrain"
+    def kind(self) -> Kind:
+        """What --type means; "ft" may still be found to be RL prompts."""
+        return KINDS[self.type]
 
     @property
     def processes(self) -> int:
@@ -94,7 +96,7 @@ def check_config(config: Raw2IdsConfig) -> None:
     if config.type not in KINDS:
         close = difflib.get_close_matches(config.type, KINDS, 1, 0.4)
         hint = f"; did you mean {KINDS[close[0]]}?" if close else ""
-        raise ValueError(f"--type {config.type}: expected ft or pretrain{hint}")
+        raise ValueError(f"--type {config.type}: expected ft, pretrain or rl{hint}")
     if config.max_len < 2:
         raise ValueError(f"--max_len {config.max_len}: expected at least 2")
     if config.input == "-" and not config.output:
@@ -105,11 +107,20 @@ def check_config(config: Raw2IdsConfig) -> None:
             raise ValueError(f"--{name} {value}: expected at least 1")
     if config.cores < 1 and config.cores != -1:
         raise ValueError(f"--cores {config.cores}: expected at least 1, or -1 for 80 % of the CPUs")
-    if config.kind == "ft" and config.stack:
+    if config.kind != "pretrain" and config.stack:
         raise ValueError("--stack cuts documents, which chats must not be; use it with -t pretrain")
+    if config.kind == "rl":
+        check_prompts(config)
     if config.stack and config.pad:
         raise ValueError("--pad with --stack: stacked rows are always full; leave --pad out")
     if config.kind == "pretrain" and config.filter:
         raise ValueError("--filter drops chats without an answer; it has no meaning for pretrain")
     if config.kind == "pretrain" and config.template_kwargs != "{}":
         raise ValueError("--template_kwargs is for chats; there is no template for pretrain")
+
+
+def check_prompts(config: Raw2IdsConfig) -> None:
+    """Raise ValueError for a setting that cannot be meant for RL prompts."""
+    for name in ("pad", "filter"):
+        if getattr(config, name):
+            raise ValueError(f"--{name} has no meaning for RL prompts, which are a row each")

@@ -67,6 +67,12 @@ class LaneReader:
             raise ValueError(f"lanes are {lanes}, expected some of 0…{global_batch_size - 1}")
         mixture = Mixture(parts=(data,), weights=(1,)) if isinstance(data, Dataset) else data
         parts = mixture.parts
+        for part in parts:
+            if part.kind == "rl":
+                raise ValueError(
+                    f"{part.path}: holds RL prompts, which have no answers to train on; give a "
+                    "data set of chats or text"
+                )
         assert not keep_last or len(parts) == 1, "a mixture has no last row"
         self._data, self._lanes = mixture, lanes
         self._shares = mixture.shares(global_batch_size)

@@ -20,13 +20,14 @@ class DocumentBatch:
 
     ids: int32 [Σ lengths]; lengths: int64 [N]; records: int64 [N], the number of the input record
     that each is of; trained: bool [Σ lengths], or None where every id is trained (pre-training
-    text).
+    text); number: int32 [N], what RL prompts are known by, or None.
     """
 
     ids: np.ndarray
     lengths: np.ndarray
     records: np.ndarray
     trained: np.ndarray | None = None
+    number: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -41,6 +42,7 @@ class DocumentBatch:
             lengths=self.lengths[start:stop],
             records=self.records[start:stop],
             trained=trained,
+            number=None if self.number is None else self.number[start:stop],
         )
 
     def take(self, order: np.ndarray) -> DocumentBatch:
@@ -65,7 +67,8 @@ class RowBlock:
     ids: int32 [Σ row_lengths]; row_lengths: int64 [N]; bounds: int32, the rows' `cu_seqlens` one
     after another; bound_counts: int64 [N]; records: int64 [Σ (bound_counts − 1)], the input record
     that each segment is of (−1: of none, it only closes the row); labels: int32 like ids (−100
-    where not trained), or None for pre-training rows.
+    where not trained), or None for pre-training rows; number: int32 [N], what RL prompts are known
+    by, or None.
     """
 
     ids: np.ndarray
@@ -74,6 +77,7 @@ class RowBlock:
     bound_counts: np.ndarray
     records: np.ndarray
     labels: np.ndarray | None = None
+    number: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.row_lengths)
@@ -88,6 +92,7 @@ class RowBlock:
             bound_counts=self.bound_counts[start:stop],
             records=self.records[_span(self.bound_counts - 1, start, stop)],
             labels=None if self.labels is None else self.labels[flat],
+            number=None if self.number is None else self.number[start:stop],
         )
 
 
@@ -106,11 +111,12 @@ def join_documents(batches: Sequence[DocumentBatch]) -> DocumentBatch:
 
 
 def join_rows(blocks: Sequence[RowBlock]) -> RowBlock:
-    """All rows of the blocks in order; `labels` in all of them or in none."""
+    """All rows of the blocks in order; `labels` and `number` in all of them or in none."""
     if len(blocks) == 1:
         return blocks[0]
     labels = [block.labels for block in blocks if block.labels is not None]
-    assert len(labels) in (0, len(blocks))
+    numbers = [block.number for block in blocks if block.number is not None]
+    assert len(labels) in (0, len(blocks)) and len(numbers) in (0, len(blocks))
     return RowBlock(
         ids=np.concatenate([block.ids for block in blocks]),
         row_lengths=np.concatenate([block.row_lengths for block in blocks]),
@@ -118,6 +124,7 @@ def join_rows(blocks: Sequence[RowBlock]) -> RowBlock:
         bound_counts=np.concatenate([block.bound_counts for block in blocks]),
         records=np.concatenate([block.records for block in blocks]),
         labels=np.concatenate(labels) if labels else None,
+        number=np.concatenate(numbers) if numbers else None,
     )
 
 

@@ -60,6 +60,7 @@ class RowGroupFiles:
             max_len=self._dataset.max_len,
             document_end_id=self._dataset.document_end_id,
             where=where,
+            prompts=self._dataset.kind == "rl",
         )
 
     def close(self) -> None:

@@ -91,8 +91,11 @@ def decode_rows(
     max_len: int,
     document_end_id: int | None,
     where: str,
+    prompts: bool = False,
 ) -> Rows:
     """Check the list<int32> columns of one row group and give its rows.
+
+    `prompts`: rows are RL prompts, `labels` is the number of each.
 
     `where` (file and row group) begins every message; ValueError names the row, what it holds and
     what was expected: nulls, lengths, negative ids, labels that are not the ids at their own place,
@@ -101,8 +104,10 @@ def decode_rows(
     ragged = {name: _ragged(column, f"{where}, {name}") for name, column in columns.items()}
     ids, labels = ragged[INPUT_IDS], ragged.get(LABELS)
     cu_seqlens = ragged.get(CU_SEQLENS)
-    _check_ids(ids, max_len, where)
-    if labels is not None:
+    _check_ids(ids, 1 if prompts else 2, max_len, where)
+    if prompts:
+        _check_numbers(labels, where)
+    elif labels is not None:
         _check_labels(ids, labels, where)
     if cu_seqlens is not None:
         _check_bounds(ids, cu_seqlens, where)
@@ -128,13 +133,13 @@ def _ragged(column: pa.ChunkedArray, where: str) -> Ragged:
     return Ragged(values=values.to_numpy(), offsets=offsets - offsets[0])
 
 
-def _check_ids(ids: Ragged, max_len: int, where: str) -> None:
+def _check_ids(ids: Ragged, least: int, max_len: int, where: str) -> None:
     lengths = ids.lengths
-    wrong = (lengths < 2) | (lengths > max_len)
+    wrong = (lengths < least) | (lengths > max_len)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
-            f"{where}, row {row}: input_ids has {lengths[row]} ids, expected 2 to max_len = "
+            f"{where}, row {row}: input_ids has {lengths[row]} ids, expected {least} to max_len = "
             f"{max_len} (max_len of the info file)"
         )
     if len(ids.values) and ids.values.min() < 0:
@@ -145,12 +150,21 @@ def _check_ids(ids: Ragged, max_len: int, where: str) -> None:
         )
 
 
+def _check_numbers(labels: Ragged | None, where: str) -> None:
+    if labels is None or (labels.lengths != 1).any():
+        row = 0 if labels is None else int(np.argmax(labels.lengths != 1))
+        raise ValueError(
+            f"{where}, row {row}: an RL prompt needs one entry of labels, its number: convert "
+            "the prompts again"
+        )
+
+
 def _check_labels(ids: Ragged, labels: Ragged, where: str) -> None:
     if not np.array_equal(labels.offsets, ids.offsets):
         row = int(np.argmax(labels.lengths != ids.lengths))
         raise ValueError(
             f"{where}, row {row}: labels has {labels.lengths[row]} entries, input_ids "
-            f"{ids.lengths[row]}: expected one label an id"
+            f"{ids.lengths[row]}: expected one label an id (RL prompts are converted by raw2ids)"
         )
     wrong = (labels.values != ids.values) & (labels.values != IGNORE_INDEX)
     if wrong.any():

@@ -6,6 +6,8 @@ A row is one training sequence of at most `max_len` ids:
     cu_seqlens  list<int32>  document bounds, strictly increasing from 0 to n − 1
     labels      list<int32>  chats only: input_ids[i] where the id is trained, else −100
 
+A row of RL prompts is one prompt, `input_ids`, and the number that it is known by, `labels` = [n].
+
 and, which training does not read, where the documents came from:
 
     source      string       the input file
@@ -35,7 +37,7 @@ PROVENANCE = (SOURCE, RECORDS)
 NO_RECORD = -1
 """The record number of a segment that only closes a row."""
 
-Kind = Literal["pretrain", "ft"]
+Kind = Literal["pretrain", "ft", "rl"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 VERSION_KEY = "jllm.format_version"
@@ -65,6 +67,8 @@ class FileMetadata:
 
 def fields_of(kind: Kind) -> tuple[str, ...]:
     """The columns of this kind that training reads, in order."""
+    if kind == "rl":
+        return (INPUT_IDS, LABELS)
     return FIELDS if kind == "ft" else (INPUT_IDS, CU_SEQLENS)
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from jllm.data.chat_documents import ChatEncoder
 from jllm.data.encoder import Encoder
-from jllm.data.records import Chat, Problem, Text, read_records
+from jllm.data.prompt_documents import PromptEncoder
+from jllm.data.records import Chat, Problem, Prompt, Record, Text, read_records
 from jllm.data.row_block import DocumentBatch
+from jllm.data.schema import Kind
 from jllm.data.units import Unit, read_unit
 
 
@@ -42,14 +43,14 @@ class UnitResult:
 class UnitWork:
     """Turns units into results."""
 
-    kind: Literal["pretrain", "ft"]
+    kind: Kind
     max_len: int
     stack: bool
     drop_untrained: bool
     max_record_bytes: int
     encoder: Encoder
-    chats: ChatEncoder | None
-    """For kind "ft"."""
+    chats: ChatEncoder | PromptEncoder | None
+    """For kinds "ft" and "rl"."""
 
     def __call__(self, unit: Unit) -> UnitResult:
         """Read, check and encode the records of a unit. Raises EncodersDiffer."""
@@ -62,11 +63,13 @@ class UnitWork:
                 max_record_bytes=self.max_record_bytes,
             )
         )
+        if isinstance(self.chats, PromptEncoder):
+            return self._prompts(records, self.chats)
         if self.chats is not None:
             return self._chats(records, self.chats)
         return self._texts(records)
 
-    def _texts(self, records: Sequence[Text | Chat | Problem]) -> UnitResult:
+    def _texts(self, records: Sequence[Record | Problem]) -> UnitResult:
         """A document is the tokenizer's own prefix (if any), its ids and the document-end id."""
         problems = [record for record in records if isinstance(record, Problem)]
         texts = [(n, record) for n, record in enumerate(records) if isinstance(record, Text)]
@@ -101,7 +104,7 @@ class UnitWork:
             trained=trained,
         )
 
-    def _chats(self, records: Sequence[Text | Chat | Problem], chats: ChatEncoder) -> UnitResult:
+    def _chats(self, records: Sequence[Record | Problem], chats: ChatEncoder) -> UnitResult:
         numbered = [(n, record) for n, record in enumerate(records) if isinstance(record, Chat)]
         made = chats.encode([chat for _, chat in numbered])
         problems = [record for record in records if isinstance(record, Problem)] + made.problems
@@ -116,6 +119,22 @@ class UnitWork:
             truncated=made.truncated,
             tokens=len(made.documents.ids),
             trained=int(made.documents.trained.sum()),
+        )
+
+    def _prompts(self, records: Sequence[Record | Problem], prompts: PromptEncoder) -> UnitResult:
+        """Nothing is trained of a prompt."""
+        numbered = [(n, record) for n, record in enumerate(records) if isinstance(record, Prompt)]
+        made = prompts.encode([prompt for _, prompt in numbered])
+        problems = [record for record in records if isinstance(record, Problem)] + made.problems
+        numbers = np.array([number for number, _ in numbered], np.int64)
+        return UnitResult(
+            documents=made.documents,
+            record=numbers[made.prompt],
+            read=len(records),
+            problems=tuple(sorted(problems, key=lambda problem: problem.line)),
+            truncated=Counter(),
+            tokens=len(made.documents.ids),
+            trained=0,
         )
 
 
@@ -151,7 +170,7 @@ def cut_long(
     return cut, np.array(of_record, np.int64)
 
 
-def _lines(records: Sequence[Text | Chat | Problem], record: np.ndarray) -> np.ndarray:
+def _lines(records: Sequence[Record | Problem], record: np.ndarray) -> np.ndarray:
     """The lines (int64 [documents]) at which the records of the documents begin."""
     return np.array([one.line for one in records], np.int64)[record]
 

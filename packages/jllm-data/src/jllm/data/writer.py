@@ -153,10 +153,11 @@ def pad_rows(rows: RowBlock, max_len: int, filler: int) -> RowBlock:
 
 
 def _columns(rows: RowBlock, source: str) -> dict[str, pa.Array]:
-    columns: dict[str, pa.Array] = {
-        INPUT_IDS: _lists(rows.ids, rows.row_lengths),
-        CU_SEQLENS: _lists(rows.bounds, rows.bound_counts),
-    }
+    columns: dict[str, pa.Array] = {INPUT_IDS: _lists(rows.ids, rows.row_lengths)}
+    if rows.number is not None:
+        columns[LABELS] = _lists(rows.number, np.ones(len(rows), np.int64))
+    else:
+        columns[CU_SEQLENS] = _lists(rows.bounds, rows.bound_counts)
     if rows.labels is not None:
         columns[LABELS] = _lists(rows.labels, rows.row_lengths)
     columns[SOURCE] = pa.repeat(pa.scalar(source, pa.string()), len(rows))

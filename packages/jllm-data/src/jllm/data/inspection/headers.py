@@ -15,7 +15,7 @@ from typing import Any
 
 from jllm.data.chat_template import ChatRefused, ChatTemplate
 from jllm.data.inspection.turns import BEFORE, Header, Turns
-from jllm.data.records import ROLES
+from jllm.data.record_forms import ROLES
 from jllm.data.tokenizer import TextTokenizer
 
 PROBES = ("a", " a", "\n\na", "7", "中")

@@ -1,0 +1,29 @@
+"""RL prompts: a row each, in the order of the input, never packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from jllm.data.row_block import DocumentBatch, RowBlock
+
+
+class PromptRows:
+    """Documents with a number in, rows of one document out."""
+
+    def add(self, documents: DocumentBatch) -> Iterator[RowBlock]:
+        """Take prompts; yields them."""
+        ends = np.stack((np.zeros_like(documents.lengths), documents.lengths - 1), 1)
+        yield RowBlock(
+            ids=documents.ids,
+            row_lengths=documents.lengths,
+            bounds=ends.reshape(-1).astype(np.int32),
+            bound_counts=np.full(len(documents), 2, np.int64),
+            records=documents.records,
+            number=documents.number,
+        )
+
+    def finish(self) -> Iterator[RowBlock]:
+        """Nothing waits."""
+        yield from ()
