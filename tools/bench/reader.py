@@ -48,7 +48,7 @@ class Options:
     """Rows of a row group."""
     groups_per_file: int = 16
     """Row groups of a file."""
-    compression: str = "gzip"
+    compression: str = "zstd"
     """As raw2ids writes by default."""
     labels: bool = False
     """Write packed chats (labels beside the ids) instead of stacked text."""

@@ -17,7 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from jllm.data.footer import Footer, read_footer
+from jllm.data.locations import Location, data_files, local_path, location, relative_name
 from jllm.data.read_info import HOW_TO_WRITE, Info, read_info
+from jllm.data.remote_path import RemotePath, Stamp
+from jllm.data.retries import Patience
 from jllm.data.schema import Kind
 
 _THREADS = 16
@@ -27,19 +30,21 @@ _THREADS = 16
 class RowGroup:
     """One row group of one file."""
 
-    file: Path
+    file: Location
     index: int
     """Its number in the file."""
     rows: int
     digest: str | None
     """`digest.row_group_digest` of its columns; None where no info file states one."""
+    stamp: Stamp | None = None
+    """Of the file, when the data set was opened."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """What `open_dataset` found."""
 
-    path: Path
+    path: Location
     kind: Kind
     """"ft" where the rows have labels, but for RL prompts, "rl"."""
     fields: tuple[str, ...]
@@ -57,26 +62,34 @@ class Dataset:
     digest: str
     """32 hexadecimal digits that name the content: checkpoints keep it."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether its files are behind a URL."""
+        return isinstance(self.path, RemotePath)
+
     @cached_property
     def group_rows(self) -> np.ndarray:
         """Rows of each row group, int64 [groups]."""
         return np.array([group.rows for group in self.row_groups], dtype=np.int64)
 
 
-def open_dataset(path: Path) -> Dataset:
+def open_dataset(path: str | Location, *, patience: Patience | None = None) -> Dataset:
     """Open the folder `path` (parquet files at any depth, hidden and temporary ones left out).
 
+    A URL (`remote_path`) names a folder or, where the protocol has no listing, an info file in it;
+    `patience` says how long its answers are waited for. RemoteError names what cannot be reached.
     ValueError names the file and the mend: no parquet or info file, a damaged footer, a missing
     column or one that is not list<int32>, files of different kinds, lengths or tokenizers, and
     whatever an info file states otherwise than the footers.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise ValueError(f"{path}: not a folder; expected one that python -m jllm.raw2ids wrote")
-    files = _visible(path, "*.parquet")
+    path = location(path, patience)
+    files, about = data_files(path)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        infos = list(pool.map(read_info, about))
+    if infos and path == infos[0].path:  # the URL of an info file
+        files, path = _listed_in(infos[0]), path.parent
     if not files:
         raise ValueError(f"{path}: holds no *.parquet file; make them with python -m jllm.raw2ids")
-    infos = [read_info(file) for file in info_files(path)]
     if not infos:
         raise ValueError(
             f"{path}: holds no *info.json file. If jllm.raw2ids wrote these files, copy its "
@@ -94,7 +107,13 @@ def open_dataset(path: Path) -> Dataset:
         )
     digests = _check_infos(infos, footers)
     row_groups = tuple(
-        RowGroup(file=footer.path, index=index, rows=rows, digest=digests.get((footer.path, index)))
+        RowGroup(
+            file=footer.path,
+            stamp=footer.stamp,
+            index=index,
+            rows=rows,
+            digest=digests.get((footer.path, index)),
+        )
         for footer in footers
         for index, rows in enumerate(footer.group_rows)
     )
@@ -113,16 +132,18 @@ def open_dataset(path: Path) -> Dataset:
     )
 
 
-def info_files(path: Path) -> list[Path]:
-    """The info files of a data folder, at any depth."""
-    return _visible(path, "*info.json")
+def info_files(path: Location) -> list[Path]:
+    """The info files of a local data folder, at any depth."""
+    return [local_path(file) for file in data_files(local_path(path))[1]]
 
 
-def _visible(path: Path, pattern: str) -> list[Path]:
-    """Files by relative name; Spark's and others' `_temporary`, `.part-0.crc`, … are not data."""
-    files = (file for file in path.rglob(pattern) if file.is_file())
-    parts = ((file.relative_to(path).parts, file) for file in files)
-    return [file for names, file in sorted(parts) if not any(n[0] in "._" for n in names)]
+def _listed_in(info: Info) -> list[Location]:
+    if info.files is None:
+        raise ValueError(
+            f"{info.path}: lists no files, so it cannot stand for its folder: name the folder, or "
+            "copy it here"
+        )
+    return [file.path for file in info.files]
 
 
 def _check_alike(footers: Sequence[Footer]) -> None:
@@ -141,7 +162,9 @@ def _check_alike(footers: Sequence[Footer]) -> None:
                 )
 
 
-def _check_infos(infos: Sequence[Info], footers: Sequence[Footer]) -> dict[tuple[Path, int], str]:
+def _check_infos(
+    infos: Sequence[Info], footers: Sequence[Footer]
+) -> dict[tuple[Location, int], str]:
     """The digest of (file, row group) for all that the info files list."""
     found = {footer.path: footer for footer in footers}
     digests = {}
@@ -190,18 +213,18 @@ def _unlisted(infos: Sequence[Info], footers: Sequence[Footer]) -> str:
     return f"; no info file lists {_names(files)}" if listed and files else ""
 
 
-def _names(paths: Iterable[Path]) -> str:
+def _names(paths: Iterable[Location]) -> str:
     names = [str(path) for path in paths]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _digest(path: Path, footers: Sequence[Footer], row_groups: Sequence[RowGroup]) -> str:
+def _digest(path: Location, footers: Sequence[Footer], row_groups: Sequence[RowGroup]) -> str:
     """Of the row groups' digests in order; of a file by others, its name, rows and footer size."""
     digest = hashlib.blake2b(digest_size=16)
     unknown = {group.file for group in row_groups if group.digest is None}
     for footer in footers:
         if footer.path in unknown:
-            name = footer.path.relative_to(path).as_posix()
+            name = relative_name(footer.path, path)
             digest.update(f"{name} {footer.num_rows} {footer.size}\n".encode())
     for group in row_groups:
         digest.update(f"{group.rows} {group.digest}\n".encode())

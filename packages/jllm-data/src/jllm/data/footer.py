@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jllm.data.locations import Location, footer_bytes, stamp
+from jllm.data.remote_path import RemotePath, Stamp
+from jllm.data.retries import RemoteError
 from jllm.data.schema import FIELDS, INPUT_IDS, LABELS, FileMetadata, Kind, fields_of, read_metadata
 
 _NEEDS_MORE = ("image_ids",)
@@ -18,7 +20,9 @@ _NEEDS_MORE = ("image_ids",)
 class Footer:
     """What is kept of one file's footer."""
 
-    path: Path
+    path: Location
+    stamp: Stamp
+    """Of the file, when the footer was read."""
     kind: Kind
     """As the metadata says; of files by others, "ft" where there are labels."""
     columns: tuple[str, ...]
@@ -38,11 +42,13 @@ class Footer:
         return sum(self.group_rows)
 
 
-def read_footer(path: Path) -> Footer:
+def read_footer(path: Location) -> Footer:
     """Read and check one footer; ValueError names the file and the mend."""
     try:
-        footer = pq.read_metadata(path)
+        found, footer = _read(path)
         schema = footer.schema.to_arrow_schema()
+    except RemoteError:
+        raise
     except (OSError, pa.ArrowException) as error:
         raise ValueError(
             f"{path}: no readable parquet footer ({error}); it is cut short or damaged: copy it "
@@ -57,6 +63,7 @@ def read_footer(path: Path) -> Footer:
     groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
     return Footer(
         path=path,
+        stamp=found,
         kind=metadata.kind if metadata else ("ft" if LABELS in fields else "pretrain"),
         columns=tuple(schema.names),
         fields=fields,
@@ -66,7 +73,14 @@ def read_footer(path: Path) -> Footer:
     )
 
 
-def _check_columns(schema: pa.Schema, needed: tuple[str, ...], path: Path) -> None:
+def _read(path: Location) -> tuple[Stamp, pq.FileMetaData]:
+    if isinstance(path, RemotePath):
+        found = path.listed or path.stamp()
+        return found, pq.read_metadata(pa.BufferReader(footer_bytes(path, found.size)))
+    return stamp(path), pq.read_metadata(path)
+
+
+def _check_columns(schema: pa.Schema, needed: tuple[str, ...], path: Location) -> None:
     for name in needed:
         if name not in schema.names:
             raise ValueError(

@@ -82,7 +82,7 @@ def open_mixture(text: str) -> Mixture:
     """
     named = parse_mixture(text)
     weights = whole_weights(tuple(weight for _, weight in named))
-    parts = tuple(open_dataset(Path(path)) for path, _ in named)
+    parts = tuple(open_dataset(path) for path, _ in named)
     for part in parts[1:]:
         check_alike(parts[0], part)
     return Mixture(parts=parts, weights=weights)

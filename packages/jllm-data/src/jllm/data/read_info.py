@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
+
+from jllm.data.locations import Location, read_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class ListedRowGroup:
 class ListedFile:
     """What an info file says of one parquet file."""
 
-    path: Path
+    path: Location
     num_samples: int
     row_groups: tuple[ListedRowGroup, ...]
     bytes: int | None
@@ -38,7 +40,7 @@ class ListedFile:
 class Info:
     """One info file."""
 
-    path: Path
+    path: Location
     num_samples: int
     max_len: int
     fields: tuple[str, ...]
@@ -64,10 +66,10 @@ HOW_TO_WRITE = (
 )
 
 
-def read_info(path: Path) -> Info:
+def read_info(path: Location) -> Info:
     """Read one info file; ValueError names it and the key that is missing or wrong."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(path).decode("utf-8"))
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
         raise ValueError(f"{path}: not a JSON file ({error}); {HOW_TO_WRITE}") from error
     if not isinstance(content, dict):
@@ -89,11 +91,11 @@ def read_info(path: Path) -> Info:
     )
 
 
-def _listed_files(files: Any, path: Path) -> tuple[ListedFile, ...]:
+def _listed_files(files: Any, path: Location) -> tuple[ListedFile, ...]:
     try:
         return tuple(
             ListedFile(
-                path=path.parent / file["name"],
+                path=path.parent / _inside(file["name"], path),
                 num_samples=_count(file, "num_samples", path),
                 row_groups=tuple(
                     ListedRowGroup(
@@ -113,7 +115,14 @@ def _listed_files(files: Any, path: Path) -> tuple[ListedFile, ...]:
         ) from error
 
 
-def _count(content: Mapping[str, Any], key: str, path: Path) -> int:
+def _inside(name: Any, path: Location) -> str:
+    """A file's name, which must not lead out of the folder."""
+    if not isinstance(name, str) or not name or {"..", "/"} & set(PurePosixPath(name).parts):
+        raise ValueError(f"{path}: lists the file {name!r}, expected a name in its folder")
+    return name
+
+
+def _count(content: Mapping[str, Any], key: str, path: Location) -> int:
     value = content.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{path}: {key} is {value!r}, expected a number of 0 or more")

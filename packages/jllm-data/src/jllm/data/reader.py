@@ -3,7 +3,8 @@
 The rows are those of `mixture_order.locate` (of one data set: `order.locate`): the same global
 batches for every number of readers. A reader keeps the decoded row groups in which its lanes stand
 (at most one a lane, shared where lanes stand in the same one) and, with read-ahead, up to
-max(4, lanes / 8) of those that come next, decoded by one background thread. So sequential steps do
+max(4, lanes / 8) of those that come next, decoded in the background: by one thread, by
+`REMOTE_READS` where data are remote. So sequential steps do
 not wait, except where all lanes move at once (the first step, a jump, a new epoch). Lanes are those
 of `mixture_order.standing`: of one data set the reader's own, of a mixture a few more.
 """
@@ -39,6 +40,9 @@ class Batch:
     bounds: list[np.ndarray]
     """Document bounds of each row, int32, strictly increasing, 0…L."""
 
+
+REMOTE_READS = 8
+"""Row groups that are read at the same time from remote files: a request is mostly waiting."""
 
 Group = tuple[int, int]
 """A row group: (data set, number)."""
@@ -90,7 +94,8 @@ class LaneReader:
             for d, (part, cut) in enumerate(zip(parts, self._shares.lanes, strict=True))
         ]
         self._files = [RowGroupFiles(part) for part in parts]
-        self._thread = ThreadPoolExecutor(1, "jllm-read-ahead") if read_ahead else None
+        threads = REMOTE_READS if any(part.is_remote for part in parts) else 1
+        self._thread = ThreadPoolExecutor(threads, "jllm-read-ahead") if read_ahead else None
         self._groups: dict[Group, Future[Rows]] = {}
 
     def read(self, step: int) -> Batch:

@@ -2,11 +2,13 @@
 
 Files are read, not mapped: a file that is cut short while a run lasts then gives an error, not a
 SIGBUS. A row group is checked against its digest (about 1 GB/s) and, where the writer stored page
-checksums, against these.
+checksums, against these; where no digest is known, the file's size and time of change must be those
+of when the data set was opened.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +16,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jllm.data.dataset import Dataset
+from jllm.data.dataset import Dataset, RowGroup
 from jllm.data.digest import row_group_digest
+from jllm.data.locations import stamp
+from jllm.data.remote_path import RemotePath
+from jllm.data.remote_row_groups import RemoteRowGroups
+from jllm.data.retries import RemoteError
 from jllm.data.rows import Rows, decode_rows
 
 OPEN_FILES = 32
@@ -23,26 +29,29 @@ OPEN_FILES = 32
 
 
 class RowGroupFiles:
-    """Decodes row groups of a data set by their number. For one thread at a time."""
+    """Decodes row groups of a data set by their number. For several threads."""
 
     def __init__(self, dataset: Dataset) -> None:
         """Open nothing yet."""
         self._dataset = dataset
         self._open: OrderedDict[Path, pq.ParquetFile] = OrderedDict()
+        self._lock = threading.Lock()  # an open local file is for one thread at a time
+        self._remote = RemoteRowGroups(OPEN_FILES)
 
     def read(self, number: int) -> Rows:
         """Read, check and decode `dataset.row_groups[number]`.
 
         ValueError names file and row group where the file is missing, damaged or not the one that
-        was opened, and where its rows are not what a row must be.
+        was opened, and where its rows are not what a row must be; so does RemoteError where it
+        cannot be reached.
         """
         group = self._dataset.row_groups[number]
         where = f"{group.file}, row group {group.index}"
         try:
-            table = self._file(group.file).read_row_group(
-                group.index, columns=list(self._dataset.fields), use_threads=False
-            )
+            table = self._table(group)
             columns = {name: table.column(name) for name in self._dataset.fields}
+        except RemoteError as error:
+            raise RemoteError(f"{where}: {error}") from error
         except (OSError, LookupError, pa.ArrowException) as error:
             raise ValueError(
                 f"{where}: cannot be read ({error}); the file is damaged or was changed: copy it "
@@ -53,7 +62,9 @@ class RowGroupFiles:
                 f"{where}: has {table.num_rows} rows, had {group.rows} when the data set was "
                 "opened: files must not change while they are read"
             )
-        if group.digest is not None:
+        if group.digest is None:
+            _check_stamp(group, where)
+        else:
             _check_digest(columns, group.digest, where)
         return decode_rows(
             columns,
@@ -68,6 +79,15 @@ class RowGroupFiles:
         while self._open:
             self._open.popitem()[1].close()
 
+    def _table(self, group: RowGroup) -> pa.Table:
+        columns = list(self._dataset.fields)
+        if isinstance(group.file, RemotePath):
+            assert group.stamp is not None
+            return self._remote.read(group.file, group.stamp.size, group.index, columns)
+        with self._lock:
+            file = self._file(group.file)
+            return file.read_row_group(group.index, columns=columns, use_threads=False)
+
     def _file(self, path: Path) -> pq.ParquetFile:
         if path in self._open:
             self._open.move_to_end(path)
@@ -76,6 +96,17 @@ class RowGroupFiles:
         if len(self._open) > OPEN_FILES:
             self._open.popitem(last=False)[1].close()
         return self._open[path]
+
+
+def _check_stamp(group: RowGroup, where: str) -> None:
+    """Once its rows are here, so that a change while they were read is seen as well."""
+    found = stamp(group.file)
+    if group.stamp is not None and found != group.stamp:
+        raise ValueError(
+            f"{where}: the file has {found.size:,} bytes (version {found.version}), had "
+            f"{group.stamp.size:,} ({group.stamp.version}) when the data set was opened: files "
+            "must not change while they are read"
+        )
 
 
 def _check_digest(columns: Mapping[str, pa.ChunkedArray], expected: str, where: str) -> None:

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from jllm.data.dataset import Dataset, info_files, open_dataset
 from jllm.data.disk import check_room, naming_a_full_disk
+from jllm.data.locations import local_path
 from jllm.data.memory import MemoryPlan, plan_memory, resident_bytes
 from jllm.data.merge_info import merge_infos, read_contents
 from jllm.data.row_digest import RowBag
@@ -80,7 +81,10 @@ def shuffle(config: ShuffleConfig, progress: Progress) -> Shuffled:
         text = json.dumps(info, indent=1, ensure_ascii=False) + "\n"
         (staged / f"{config.name}_info.json").write_text(text, encoding="utf-8")
         for data in datasets:
-            kept = next(iter(sorted(data.path.rglob(f"{TOKENIZER_FOLDER}/tokenizer.json"))), None)
+            kept = next(
+                iter(sorted(local_path(data.path).rglob(f"{TOKENIZER_FOLDER}/tokenizer.json"))),
+                None,
+            )
             if kept is not None:
                 shutil.copytree(kept.parent, staged / TOKENIZER_FOLDER)
                 break

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from jllm.data.dataset import Dataset, RowGroup
 from jllm.data.digest import row_group_digest
+from jllm.data.locations import Location, local_path
 from jllm.data.schema import FIELDS
 
 _THREADS = 16
@@ -64,7 +64,7 @@ def read_whole_files(datasets: Sequence[Dataset]) -> WholeFiles:
     return WholeFiles(
         schema=first.with_metadata(shared or None),
         group_bytes=np.array(groups, dtype=np.int64),
-        disk_bytes=sum(path.stat().st_size for path in paths),
+        disk_bytes=sum(local_path(path).stat().st_size for path in paths),
     )
 
 
@@ -98,11 +98,11 @@ def read_whole_group(
         raise ValueError(f"{where}: {error}; copy the file or convert it again") from error
 
 
-def open_whole_file(path: Path) -> pq.ParquetFile:
+def open_whole_file(path: Location) -> pq.ParquetFile:
     """Open for `read_whole_group`: no read-ahead, page checksums checked."""
     try:
         return pq.ParquetFile(
-            path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
+            local_path(path), buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
         )
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"{path}: cannot be opened ({error}); copy it or convert again") from error

@@ -1,0 +1,99 @@
+"""Local paths and URLs alike: which files a data set has, and how they are looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from jllm.data.remote_path import RemotePath, Stamp, has_listing, is_remote
+from jllm.data.retries import Patience
+
+Location = Path | RemotePath
+
+_TAIL = 64 << 10
+"""Bytes of a remote file's end that are read for its footer; more only where that is longer."""
+
+
+def location(text: str | Location, patience: Patience | None = None) -> Location:
+    """What `text` names: a URL, or a local path (also as file://…)."""
+    if isinstance(text, RemotePath):
+        return text
+    if is_remote(text):
+        return RemotePath(str(text).rstrip("/"), patience or Patience())
+    if str(text).startswith("file://"):
+        return Path(unquote(urlsplit(str(text)).path))
+    return Path(text)
+
+
+def local_path(path: Location) -> Path:
+    """The path itself; ValueError for a URL, where only local files are worked on."""
+    if isinstance(path, RemotePath):
+        raise ValueError(f"{path}: only local files can be worked on here; copy the folder first")
+    return path
+
+
+def stamp(path: Location) -> Stamp:
+    """Size and time of change of a file; OSError where there is none."""
+    if isinstance(path, RemotePath):
+        return path.stamp()
+    about = path.stat()
+    return Stamp(size=about.st_size, version=str(about.st_mtime_ns))
+
+
+def read_bytes(path: Location) -> bytes:
+    """All of a small file."""
+    if isinstance(path, RemotePath):
+        return path.read(0, (path.listed or path.stamp()).size)
+    return path.read_bytes()
+
+
+def footer_bytes(path: RemotePath, size: int) -> bytes:
+    """The end of a remote parquet file of `size` bytes, from its footer on."""
+    tail = path.read(max(0, size - _TAIL), size)
+    length = int.from_bytes(tail[-8:-4], "little") + 8 if tail[-4:] == b"PAR1" else 0
+    if len(tail) < length <= size:
+        tail = path.read(size - length, size - len(tail)) + tail
+    return tail
+
+
+def relative_name(path: Location, folder: Location) -> str:
+    """The way from a folder to a file below it, with slashes."""
+    if isinstance(path, RemotePath):
+        assert isinstance(folder, RemotePath)
+        return path.relative_to(folder).as_posix()
+    assert isinstance(folder, Path)
+    return path.relative_to(folder).as_posix()
+
+
+def data_files(folder: Location) -> tuple[list[Location], list[Location]]:
+    """(parquet files, info files) of a folder, at any depth, by relative name.
+
+    Hidden and temporary ones (Spark's `_temporary`, `.part-0.crc`, …) are not data. Of a URL that
+    is itself an info file the parquet files are those that it lists: none are given here.
+    ValueError where the folder is none.
+    """
+    if isinstance(folder, RemotePath):
+        if folder.name.endswith("info.json"):
+            return [], [folder]
+        if not has_listing(folder):
+            raise ValueError(
+                f"{folder}: http cannot list a folder; name the info file in it, as in "
+                f"{folder}/<name>_info.json"
+            )
+        files = [(file.relative_to(folder).parts, file) for file in folder.files()]
+    else:
+        if not folder.is_dir():
+            raise ValueError(
+                f"{folder}: not a folder; expected one that python -m jllm.raw2ids wrote"
+            )
+        found = (*folder.rglob("*.parquet"), *folder.rglob("*info.json"))
+        files = [(file.relative_to(folder).parts, file) for file in found if file.is_file()]
+    seen = [
+        file
+        for names, file in sorted(files, key=lambda item: item[0])
+        if not any(name[0] in "._" for name in names)
+    ]
+    return (
+        [file for file in seen if file.name.endswith(".parquet")],
+        [file for file in seen if file.name.endswith("info.json")],
+    )

@@ -1,0 +1,71 @@
+"""Do something that the network may spoil until it succeeds: a time limit, longer and longer waits.
+
+Only time depends on chance: the waits are spread at random, so that many readers that failed
+together do not come back together.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+class RemoteError(OSError):
+    """Something remote could not be read, however often it was tried; names the URL."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long is waited for a remote file, in seconds."""
+
+    request: float = 30
+    """The longest that one request may take: a stalled one counts as failed."""
+    total: float = 300
+    """No try begins later than this after the first."""
+    first_wait: float = 0.25
+    """Between the first two tries; it doubles from try to try, less up to a half by chance."""
+    longest_wait: float = 20
+
+
+_LASTING = (
+    FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError,
+    TypeError, LookupError, ImportError, NotImplementedError,
+)  # fmt: skip
+
+
+def lasts(error: Exception) -> bool:
+    """Whether trying again cannot help: no such file, no right to it, a request that is wrong."""
+    cause = error.__cause__
+    if type(cause).__module__.startswith("aiohttp") and isinstance(cause, Exception):
+        return lasts(cause)  # fsspec says FileNotFoundError for whatever a HEAD over http gave
+    status = getattr(error, "status", None)  # of aiohttp's errors
+    if isinstance(status, int):
+        return 400 <= status < 500 and status not in (408, 429)
+    return isinstance(error, _LASTING) or "Credential" in type(error).__name__
+
+
+def keep_trying(work: Callable[[], Result], what: str, patience: Patience) -> Result:
+    """What `work` gives, once it does.
+
+    RemoteError begins with `what` (the URL) and says how often it was tried, how long and what went
+    wrong last.
+    """
+    start, tries = time.monotonic(), 0
+    while True:
+        tries += 1
+        try:
+            return work()
+        except Exception as error:  # whatever a protocol's library raises; raised again below
+            wait = min(patience.longest_wait, patience.first_wait * 2 ** (tries - 1))
+            wait *= random.uniform(0.5, 1)
+            taken = time.monotonic() - start
+            if lasts(error) or taken + wait > patience.total:
+                said = f"{type(error).__name__} {error}".strip()
+                count = "1 try" if tries == 1 else f"{tries} tries"
+                raise RemoteError(f"{what}: {count} in {taken:.1f} s, at last: {said}") from error
+            time.sleep(wait)
