@@ -135,7 +135,7 @@ def jllm_way(reference: PreTrainedModel, examples: Examples) -> Callable[[], flo
     """Our stage with the reference's weights."""
     config = decoder_config(reference.config.to_dict(), "model")
     stage = Stage(config, range(unit_count(config)), dtype=reference.dtype)
-    theirs = reference.state_dict()
+    theirs = tensors_in_files(reference)
     for piece in weight_table(config, stage.unit_range, for_saving=True):
         ours = stage.get_parameter(piece.parameter).data
         ours[piece.here_index] = theirs[piece.tensor][piece.there_index]
@@ -150,6 +150,22 @@ def jllm_way(reference: PreTrainedModel, examples: Examples) -> Callable[[], flo
         return loss.item()
 
     return step
+
+
+def tensors_in_files(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return the model's tensors by their names in files, where experts lie apart."""
+    found = {}
+    for name, tensor in model.state_dict().items():
+        before, fused, after = name.partition(".experts.")
+        if not fused:
+            found[name] = tensor
+            continue
+        for number, weight in enumerate(tensor):
+            parts = weight.chunk(2) if after == "gate_up_proj" else (weight,)
+            names = ("gate_proj", "up_proj") if len(parts) == 2 else (after,)
+            for part, projection in zip(parts, names, strict=True):
+                found[f"{before}.experts.{number}.{projection}.weight"] = part
+    return found
 
 
 def padding_free_way(model: PreTrainedModel, examples: Examples) -> Callable[[], float]:
