@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 import tyro
+from model_step import Examples, jllm_way, padding_free_way
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from jllm.models.config import LOGITS_PER_CHUNK
 from jllm.models.loss import linear_cross_entropy
-from model_step import Examples, jllm_way, padding_free_way
 
 SIZES = {
     "vocab_size": 32000,

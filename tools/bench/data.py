@@ -1,0 +1,228 @@
+"""Compare jllm-data with its peers: conversion, shuffling and reading; and how cost grows.
+
+    pip install datasets datatrove mosaicml-streaming      # what is to be compared with
+    python tools/bench/data.py --tokenizer MODEL --rounds 3
+    python tools/bench/data.py --tokenizer MODEL --what read --megabytes 16
+    python tools/bench/data.py --tokenizer MODEL --what growth --plot growth.svg
+
+The text is that of Python's standard library. Every run is a process of its own; the ways take
+turns, each round in another order; printed are medians and the median over rounds of the peer's
+figure ÷ jllm's. Token ids are compared after every conversion. Shuffling and reading work on what
+jllm's conversion wrote (for mosaicml-streaming the same rows in its own files).
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import convert
+import numpy as np
+import tyro
+from growth_plot import draw_growth
+from rich.console import Console
+from rich.table import Table
+
+from jllm.data.dataset import open_dataset
+from jllm.data.reader import LaneReader
+
+What = Literal["convert", "shuffle", "read", "growth"]
+Runs = dict[str, list[dict[str, Any]]]
+WAYS = Path(__file__).with_name("data_ways.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure."""
+
+    tokenizer: Path
+    """A folder with tokenizer.json."""
+    what: tuple[What, ...] = ("convert", "shuffle", "read")
+    """What to compare."""
+    megabytes: float = 48.0
+    """At most so much text."""
+    processes: int = 2
+    """Processes of each converting way."""
+    rounds: int = 3
+    """Runs of each way."""
+    max_len: int = 2049
+    """Ids a row."""
+    batch: int = 8
+    """Rows of a step when reading."""
+    plot: Path = Path("growth.svg")
+    """Where `growth` draws."""
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    console = Console()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = convert.write_standard_library(folder / "text.jsonl", options.megabytes)
+        if "convert" in options.what:
+            report(
+                console, "conversion", converting(options, text, folder), "converting", "seconds"
+            )
+        rows = folder / "rows"
+        run("jllm_convert", **conversion(options, text, rows))
+        if "shuffle" in options.what:
+            report(console, "shuffle", shuffling(options, rows, folder), "seconds", "peak_bytes")
+        if "read" in options.what:
+            report(console, "read", reading(options, rows, folder), "cpu_seconds", "first_batch")
+        if "growth" in options.what:
+            growth(console, options, text, folder)
+
+
+def run(way: str, **arguments: Any) -> dict[str, Any]:
+    """Run one way in its own process; return its figures."""
+    command = [sys.executable, str(WAYS), way, json.dumps(arguments)]
+    quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    done = subprocess.run(command, env=os.environ | quiet, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{way} failed:\n{done.stdout}\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_turn(ways: dict[str, Callable[[], dict[str, Any]]], rounds: int) -> Runs:
+    """Run every way once a round, in another order each time."""
+    runs: Runs = {way: [] for way in ways}
+    order = random.Random(0)
+    for _ in range(rounds):
+        for way in order.sample(sorted(ways), len(ways)):
+            runs[way].append(ways[way]())
+    return runs
+
+
+def conversion(options: Options, text: Path, output: Path) -> dict[str, Any]:
+    """The arguments of a converting way."""
+    return {
+        "text": str(text),
+        "output": str(output),
+        "tokenizer": str(options.tokenizer),
+        "processes": options.processes,
+    }
+
+
+def converting(options: Options, text: Path, folder: Path) -> Runs:
+    """Convert by three ways; their ids are compared each time."""
+    lines = text.read_text().splitlines(keepends=True)
+    parts = folder / f"{text.name}.parts"
+    parts.mkdir()
+    for number in range(options.processes):  # datatrove reads a file a task
+        share = -(-len(lines) // options.processes)
+        part = lines[number * share : (number + 1) * share]
+        (parts / f"{number}.jsonl").write_text("".join(part))
+    settings = convert.Options(tokenizer=options.tokenizer)
+    end, kept = convert.end_of(settings), folder / "kept"
+    run("datasets_convert", **conversion(options, text, kept))
+
+    def once(way: str) -> dict[str, Any]:
+        output = folder / way
+        figures = run(way, **conversion(options, text, output))
+        if way == "datatrove_convert":
+            theirs = np.concatenate(
+                [np.fromfile(f, np.uint16) for f in sorted(output.glob("*.ds"))]
+            )
+            ids = [column.flatten() for column in convert.columns(kept)]
+            if not np.array_equal(theirs, np.concatenate(ids)):
+                raise RuntimeError("datatrove's ids differ from those of datasets")
+        if way == "jllm_convert":
+            convert.compare(kept, output, end)
+        shutil.rmtree(output)
+        return figures
+
+    names = ("jllm_convert", "datasets_convert", "datatrove_convert")
+    return in_turn({way: lambda way=way: once(way) for way in names}, options.rounds)
+
+
+def shuffling(options: Options, rows: Path, folder: Path) -> Runs:
+    """Shuffle by two ways to parquet, one process each."""
+
+    def once(way: str) -> dict[str, Any]:
+        output = folder / way
+        figures = run(way, data=str(rows), output=str(output))
+        shutil.rmtree(output)
+        return figures
+
+    names = ("jllm_shuffle", "datasets_shuffle")
+    return in_turn({way: lambda way=way: once(way) for way in names}, options.rounds)
+
+
+def reading(options: Options, rows: Path, folder: Path) -> Runs:
+    """Read a shuffled epoch by three ways."""
+    mosaic = folder / "mosaic"
+    run("mosaic_write", data=str(rows), mosaic=str(mosaic))
+    arguments = {"data": str(rows), "mosaic": str(mosaic)}
+    arguments |= {"batch": options.batch, "max_len": options.max_len}
+    names = ("jllm_read", "mosaic_read", "datasets_read")
+    return in_turn({way: lambda way=way: run(way, **arguments) for way in names}, options.rounds)
+
+
+def report(console: Console, title: str, runs: Runs, *figures: str) -> None:
+    """Print a table of medians and ratios, and one JSON line."""
+    ours = next(way for way in runs if way.startswith("jllm"))
+    table = Table("way", *[f"{name}{word}" for name in figures for word in ("", " ÷ jllm's")])
+    table.title = title
+    line: dict[str, Any] = {"what": title}
+    for way, found in runs.items():
+        cells = []
+        for figure in figures:
+            values = [one[figure] for one in found]
+            pairs = zip(values, runs[ours], strict=True)
+            ratio = median(value / mine[figure] for value, mine in pairs)
+            cells += [f"{median(values):,.3g}", f"{ratio:.2f}"]
+            line[f"{way}.{figure}"] = [round(median(values), 3), round(ratio, 3)]
+        if "tokens" in found[0]:
+            per_core = median(one["tokens"] / one["cpu_seconds"] for one in found)
+            line[f"{way}.tokens_per_cpu_second"] = round(per_core)
+        table.add_row(way, *cells)
+    console.print(table)
+    console.print(json.dumps(line), soft_wrap=True, highlight=False)
+
+
+def growth(console: Console, options: Options, text: Path, folder: Path) -> None:
+    """Measure 1, 4 and 16 times the text; draw seconds over size, both logarithmic."""
+    points: dict[str, list[tuple[float, float]]] = {"convert": [], "shuffle": [], "read": []}
+    rows = folder / "grown"
+    for times in (1, 4, 16):
+        grown = folder / f"grown{times}.jsonl"
+        with grown.open("wb") as file:
+            for _ in range(times):
+                file.write(text.read_bytes())
+        size = grown.stat().st_size / 1e6
+        figures = run("jllm_convert", **conversion(options, grown, rows))
+        points["convert"].append((size, figures["converting"]))
+        shuffled = folder / "shuffled"
+        points["shuffle"].append(
+            (size, run("jllm_shuffle", data=str(rows), output=str(shuffled))["seconds"])
+        )
+        points["read"].append((size, read_time(rows, options)))
+        for path in (rows, shuffled):
+            shutil.rmtree(path)
+    options.plot.write_text(draw_growth(points, "MB of text", "seconds"))
+    console.print(json.dumps({"what": "growth", **points}), soft_wrap=True, highlight=False)
+
+
+def read_time(rows: Path, options: Options) -> float:
+    """Seconds of an epoch by the lane reader, opening included."""
+    from time import perf_counter
+
+    start, lanes = perf_counter(), range(options.batch)
+    with LaneReader(
+        open_dataset(rows), seed=1, global_batch_size=options.batch, lanes=lanes
+    ) as reader:
+        for step in range(reader.steps_per_epoch):
+            reader.read(step)
+    return perf_counter() - start
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,183 @@
+"""One measured way of converting, shuffling or reading, in its own process; for `data.py`.
+
+    python tools/bench/data_ways.py WAY '{"…": …}'
+
+Prints one JSON line: seconds (wall, libraries imported before), cpu_seconds and peak_bytes of the
+process and those it started (of the largest child), and what the way adds. Peers are imported
+inside their functions: each needs only what it measures.
+"""
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+EPOCH_SEED = 1
+
+
+def jllm_convert(text: str, output: str, tokenizer: str, processes: int) -> dict[str, Any]:
+    """Pack JSON lines into stacked rows of parquet."""
+    from convert import Options, run_jllm
+
+    options = Options(tokenizer=Path(tokenizer), processes=processes)
+    return {"converting": run_jllm(options, Path(text), Path(output))[0]}
+
+
+def datasets_convert(text: str, output: str, tokenizer: str, processes: int) -> dict[str, Any]:
+    """Tokenise by `datasets.map` with the fast tokenizer; a document a row of parquet."""
+    from datasets import load_dataset
+    from transformers import PreTrainedTokenizerFast
+
+    end = json.loads(Path(tokenizer, "tokenizer_config.json").read_text())["eos_token"]
+    fast = PreTrainedTokenizerFast(tokenizer_file=f"{tokenizer}/tokenizer.json", eos_token=end)
+    fast.split_special_tokens = True
+
+    def tokenise(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        ids = fast(batch["text"], add_special_tokens=False, return_attention_mask=False)
+        return {"input_ids": [[*one, fast.eos_token_id] for one in ids["input_ids"]]}
+
+    start = perf_counter()
+    lines = load_dataset("json", data_files=text, split="train", cache_dir=f"{output}/cache")
+    done = lines.map(tokenise, batched=True, num_proc=processes, remove_columns=["text"])
+    done.to_parquet(f"{output}/0.parquet")
+    return {"converting": perf_counter() - start}
+
+
+def datatrove_convert(text: str, output: str, tokenizer: str, processes: int) -> dict[str, Any]:
+    """Tokenise by datatrove's DocumentTokenizer, a task a process, into its own binary files."""
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.pipeline.readers import JsonlReader
+    from datatrove.pipeline.tokens import DocumentTokenizer
+
+    named = json.loads(Path(tokenizer, "tokenizer_config.json").read_text())["eos_token"]
+    stage = DocumentTokenizer(
+        output,
+        f"{tokenizer}/tokenizer.json",
+        eos_token=named,
+        shuffle_documents=False,
+        save_final_metadata=False,
+        save_index=False,
+    )
+    start = perf_counter()
+    LocalPipelineExecutor(
+        pipeline=[JsonlReader(f"{text}.parts", glob_pattern="*.jsonl"), stage],
+        tasks=processes,
+        workers=processes,
+        logging_dir=f"{output}/logs",
+    ).run()
+    return {"converting": perf_counter() - start}
+
+
+def jllm_shuffle(data: str, output: str) -> dict[str, Any]:
+    """Shuffle a data set on disk by the command itself."""
+    from jllm.shuffle_datasets import main
+
+    main(["-d", data, "-o", output, "-n", "8", "--cores", "1"])
+    return {}
+
+
+def datasets_shuffle(data: str, output: str) -> dict[str, Any]:
+    """Shuffle by `datasets`: an index, then `flatten_indices`, then parquet."""
+    from datasets import load_dataset
+
+    files = sorted(str(path) for path in Path(data).glob("*.parquet"))
+    rows = load_dataset("parquet", data_files=files, split="train", cache_dir=f"{output}/cache")
+    rows.shuffle(seed=EPOCH_SEED).flatten_indices().to_parquet(f"{output}/0.parquet")
+    return {}
+
+
+def jllm_read(data: str, batch: int, **_: Any) -> dict[str, Any]:
+    """Read one shuffled epoch by the lane reader."""
+    from jllm.data.dataset import open_dataset
+    from jllm.data.reader import LaneReader
+
+    began, tokens = perf_counter(), 0
+    dataset = open_dataset(Path(data))
+    with LaneReader(
+        dataset, seed=EPOCH_SEED, global_batch_size=batch, lanes=range(batch)
+    ) as reader:
+        for step in range(reader.steps_per_epoch):
+            tokens += reader.read(step).tokens.size
+            if not step:
+                first = perf_counter() - began
+    return {"tokens": tokens, "first_batch": first}
+
+
+def mosaic_write(data: str, mosaic: str) -> dict[str, Any]:
+    """Write the rows of a data set as mosaicml-streaming's own files."""
+    from convert import columns
+    from streaming import MDSWriter
+
+    with MDSWriter(out=mosaic, columns={"input_ids": "ndarray:int32"}) as writer:
+        for column in columns(Path(data)):
+            for row in column:
+                writer.write({"input_ids": row.values.to_numpy()})
+    return {}
+
+
+def mosaic_read(mosaic: str, batch: int, max_len: int, **_: Any) -> dict[str, Any]:
+    """Read one shuffled epoch by mosaicml-streaming; rows become arrays of [batch, max_len]."""
+    from streaming import StreamingDataset
+
+    began = perf_counter()
+    rows = StreamingDataset(local=mosaic, shuffle=True, shuffle_seed=EPOCH_SEED, batch_size=batch)
+    return stacked((row["input_ids"] for row in rows), batch, max_len, began)
+
+
+def datasets_read(data: str, batch: int, max_len: int, **_: Any) -> dict[str, Any]:
+    """Read one epoch by streaming `datasets`, shuffled in a buffer."""
+    from datasets import load_dataset
+
+    began = perf_counter()
+    files = sorted(str(path) for path in Path(data).glob("*.parquet"))
+    rows = load_dataset("parquet", data_files=files, split="train", streaming=True)
+    rows = rows.shuffle(seed=EPOCH_SEED, buffer_size=1000).with_format("numpy")
+    return stacked((row["input_ids"] for row in rows), batch, max_len, began)
+
+
+def stacked(rows: Any, batch: int, max_len: int, began: float) -> dict[str, Any]:
+    """Put rows together to batches, as a training loop would; count their positions."""
+    waiting: list[np.ndarray] = []
+    tokens, first = 0, None
+    for row in rows:
+        waiting.append(row)
+        if len(waiting) == batch:
+            tokens += np.stack(waiting)[:, : max_len - 1].size
+            first = first or perf_counter() - began
+            waiting.clear()
+    return {"tokens": tokens, "first_batch": first}
+
+
+WAYS: dict[str, Callable[..., dict[str, Any]]] = {
+    way.__name__: way
+    for way in (
+        jllm_convert, datasets_convert, datatrove_convert, jllm_shuffle, datasets_shuffle,
+        jllm_read, mosaic_write, mosaic_read, datasets_read,
+    )
+}  # fmt: skip
+IMPORTS = {"datasets": "datasets", "datatrove": "datatrove", "mosaic": "streaming"}
+
+
+def measure(way: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Run a way; return its figures."""
+    peer = way.partition("_")[0]
+    __import__(IMPORTS.get(peer, "jllm.data"))
+    start = perf_counter()
+    figures = WAYS[way](**arguments)
+    seconds = perf_counter() - start
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return {
+        "seconds": seconds,
+        "cpu_seconds": sum(one.ru_utime + one.ru_stime for one in used),
+        "peak_bytes": max(one.ru_maxrss for one in used) * 1024,
+        **figures,
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n" + json.dumps(measure(sys.argv[1], json.loads(sys.argv[2]))) + "\n")
