@@ -65,7 +65,10 @@ def test_errors_are_one_line_on_standard_error_and_exit_code_2(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"type": "pretrian"}, "--type pretrian: expected ft, pretrain or rl; did you mean pretrain?"),
+        (
+            {"type": "pretrian"},
+            "--type pretrian: expected ft, pretrain or rl; did you mean pretrain?",
+        ),
         ({"max_len": 1}, "--max_len 1"),
         ({"cores": 0}, "--cores 0"),
         ({"batch_size": 0}, "--batch_size 0"),

@@ -12,14 +12,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jllm.data import locations
 from jllm.data.dataset import Dataset
+from jllm.data.locations import Location, local_path
 from jllm.data.row_groups import RowGroupFiles
 from jllm.data.rows import Ragged, Rows
 from jllm.data.schema import RECORDS, SOURCE
@@ -94,7 +95,7 @@ def read_provenance(dataset: Dataset, number: int) -> Provenance | None:
     group = dataset.row_groups[number]
     where = f"{group.file}, row group {group.index}"
     try:
-        with pq.ParquetFile(group.file) as file:
+        with pq.ParquetFile(local_path(group.file)) as file:
             if not {SOURCE, RECORDS} <= set(file.schema_arrow.names):
                 return None
             table = file.read_row_group(group.index, columns=[SOURCE, RECORDS], use_threads=False)
@@ -110,6 +111,6 @@ def read_provenance(dataset: Dataset, number: int) -> Provenance | None:
     )
 
 
-def relative_name(dataset: Dataset, file: Path) -> str:
+def relative_name(dataset: Dataset, file: Location) -> str:
     """A file's name as people see it: relative to the data set's folder."""
-    return file.relative_to(dataset.path).as_posix()
+    return locations.relative_name(file, dataset.path)

@@ -21,6 +21,7 @@ from jllm.data.inspection.step import show_step
 from jllm.data.inspection.terminal import Terminal
 from jllm.data.inspection.token_text import TokenText
 from jllm.data.inspection.when import SeenSteps
+from jllm.data.locations import local_path
 from jllm.data.mixture import Mixture, open_mixture
 from jllm.data.tokenizer import load_tokenizer
 from jllm.data.tokenizer_files import TOKENIZER_FOLDER
@@ -55,7 +56,7 @@ def inspect_data(config: InspectConfig, console: Console) -> None:
 def _token_text(config: InspectConfig, data: Mixture) -> TokenText | None:
     if config.tokenizer:
         return TokenText(load_tokenizer(config.tokenizer))
-    kept = (part.path / TOKENIZER_FOLDER for part in data.parts)
+    kept = (local_path(part.path) / TOKENIZER_FOLDER for part in data.parts)
     found = next((folder for folder in kept if folder.is_dir()), None)
     return None if found is None else TokenText(load_tokenizer(str(found.absolute())))
 

@@ -14,6 +14,7 @@ from jllm.data.inspection.stated import StatedAccount, read_account
 from jllm.data.inspection.tally import Tally, tally_rows
 from jllm.data.inspection.token_text import TokenText
 from jllm.data.inspection.turns import Turns
+from jllm.data.locations import local_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def make_report(
         max_len=dataset.max_len,
         num_rows=dataset.num_rows,
         files=len(files),
-        bytes=sum(file.stat().st_size for file in files),
+        bytes=sum(local_path(file).stat().st_size for file in files),
         row_groups=len(dataset.row_groups),
         read_groups=len(chosen),
         digest=dataset.digest,
@@ -97,7 +98,7 @@ def make_report(
         tally=tally,
         roles=roles,
         no_roles=why,
-        account=read_account(dataset.path),
+        account=read_account(local_path(dataset.path)),
         rows=tuple(show_rows(dataset, spread(dataset, rows), text)),
         notes=tuple(_notes(dataset, text, tally, roles)),
     )
