@@ -15,6 +15,7 @@ from convert_helpers import run_convert, write_jsonl
 from jllm.data.inspection.config import InspectConfig, check_config
 from jllm.data.inspection.inspect import inspect_data
 from jllm.data.rows import Rows, decode_rows
+from jllm.data.work_progress import WorkProgress
 from parquet_helpers import INT32_LISTS, Row
 from tokenizer_helpers import save_toy_tokenizer
 
@@ -61,7 +62,8 @@ def printed(data: Path | str, *, width: int = 100, terminal: bool = False, **fla
     )
     config = InspectConfig(data=str(data), **flags)
     check_config(config)
-    inspect_data(config, console)
+    with WorkProgress(console) as progress:
+        inspect_data(config, progress)
     return out.getvalue()
 
 

@@ -64,9 +64,10 @@ def test_a_terminal_gets_colours_instead_of_brackets(chats: Path) -> None:
     assert "\x1b[31mred" not in text
 
 
-def test_long_documents_are_cut_in_their_middle(chats: Path) -> None:
-    text = printed(chats, rows=99, chars=30)
-    assert re.search(r"<\|im_start\|>sys … \d+ characters … ⟦.*<\|im_end\|>⟧", text)
+def test_long_texts_are_cut_where_they_are_longest(chats: Path) -> None:
+    text = printed(chats, rows=99, chars=200)
+    assert re.search(r"^question 4 quest.* … \d+ characters … .*<\|im_end\|>$", text, re.M)
+    assert "<|im_start|>assistant\n⟦two<|im_end|>⟧" in text
 
 
 def test_a_row_and_a_step_are_shown_instead_of_the_report(chats: Path) -> None:
@@ -181,7 +182,7 @@ def test_ctrl_c_ends_it_with_one_line(
 
     monkeypatch.setattr("jllm.data.inspection.inspect.make_report", lambda *a, **k: stop())
     assert main([str(chats)]) == 130
-    assert capsys.readouterr().err == "error: stopped\n"
+    assert capsys.readouterr().err == "error: stopped; no page was written\n"
 
 
 def test_help_shows_an_example_of_each_question(capsys: pytest.CaptureFixture[str]) -> None:

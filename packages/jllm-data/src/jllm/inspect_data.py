@@ -16,39 +16,31 @@ import os
 import sys
 from collections.abc import Sequence
 
-import tyro
-from rich.console import Console
-
+from jllm.data.command_line import run_command
 from jllm.data.inspection.config import InspectConfig, check_config
+from jllm.data.work_progress import WorkProgress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code.
-
-    0, 2 for what the user can mend, 130 after Ctrl-C.
-    """
-    config = tyro.cli(
+    """Run the command; returns the exit code."""
+    return run_command(
         InspectConfig,
-        prog="python -m jllm.inspect_data",
-        description=__doc__,
-        args=arguments,
-        use_underscores=True,
-        config=(tyro.conf.FlagCreatePairsOff,),
+        run,
+        name="jllm.inspect_data",
+        description=__doc__ or "",
+        arguments=arguments,
+        stopped="no page was written",
     )
+
+
+def run(config: InspectConfig, progress: WorkProgress) -> int:
+    """Check the settings and inspect."""
+    check_config(config)
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    try:
-        check_config(config)
-        from jllm.data.inspection.inspect import inspect_data
+    from jllm.data.inspection.inspect import inspect_data
 
-        inspect_data(config, Console())
-    except (ValueError, OSError) as error:
-        what = error.strerror if isinstance(error, OSError) and not error.filename else error
-        sys.stderr.write(f"error: {what or error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("error: stopped\n")
-        return 130
+    inspect_data(config, progress)
     return 0
 
 

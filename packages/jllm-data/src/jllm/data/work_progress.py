@@ -19,7 +19,7 @@ class WorkProgress:
 
     def __init__(self, console: Console, check: Callable[[], None] = lambda: None) -> None:
         """`check` is called at every step; what it raises ends the work."""
-        self._console, self._check = console, check
+        self.console, self._check = console, check
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -37,7 +37,7 @@ class WorkProgress:
         self._check()
         self._name, self._unit, self._done, self._total = name, unit, 0, total
         self._began = self._printed = time.monotonic()
-        if self._console.is_terminal:
+        if self.console.is_terminal:
             if self._task is None:
                 self._progress.start()
             else:
@@ -53,11 +53,17 @@ class WorkProgress:
         elif time.monotonic() - self._printed >= PLAIN_SECONDS:
             self._printed = time.monotonic()
             share = self._done / max(1, self._total)
-            self._console.print(f"{self._name} {share:4.0%}  {self._state()}", highlight=False)
+            self.console.print(f"{self._name} {share:4.0%}  {self._state()}", highlight=False)
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def end(self) -> None:
+        """Take the bar away: what follows is print."""
+        if self._task is not None:
+            self._progress.stop()
+            self._task = None
 
     def __enter__(self) -> Self:
         """The display itself."""
@@ -70,8 +76,7 @@ class WorkProgress:
         trace: TracebackType | None,
     ) -> None:
         """Take the bar away."""
-        if self._task is not None:
-            self._progress.stop()
+        self.end()
 
     def _state(self) -> str:
         seconds = max(1e-6, time.monotonic() - self._began)

@@ -11,6 +11,9 @@ from jllm.data.inspection.shown import Run
 UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """What could steer a terminal or turn text round: all controls but tab and line feed."""
 
+LEAST = 24
+"""Characters of every run that are shown at least, where there is room for all runs."""
+
 
 def visible(text: str) -> str:
     """The text with every unsafe character written as ⟨U+001B⟩."""
@@ -18,16 +21,43 @@ def visible(text: str) -> str:
 
 
 def excerpt(runs: Sequence[Run], chars: int) -> list[Run]:
-    """Runs of at most about `chars` characters: the first and the last half (0: everything)."""
+    """Runs of about `chars` characters (0: everything): long runs are cut in their middle.
+
+    So where text begins and ceases to be trained stays in sight; of too many runs for that, the
+    first and the last are taken.
+    """
     total = sum(len(run.text) for run in runs)
     if not chars or total <= chars:
         return list(runs)
-    head = _first(runs, chars - chars // 2)
-    tail = _first([replace(run, text=run.text[::-1]) for run in reversed(runs)], chars // 2)
-    tail = [replace(run, text=run.text[::-1]) for run in reversed(tail)]
-    left_out = total - sum(len(run.text) for run in (*head, *tail))
-    gap = Run(text=f" … {left_out:,} characters … ", trained=False, special=True)
-    return [*head, gap, *tail]
+    if len(runs) * LEAST > chars:
+        head = _first(runs, chars - chars // 2)
+        tail = _first([_reversed(run) for run in reversed(runs)], chars // 2)
+        kept = sum(len(run.text) for run in (*head, *tail))
+        return [*head, _gap(total - kept), *map(_reversed, reversed(tail))]
+    limit = _limit([len(run.text) for run in runs], chars)
+    return [part for run in runs for part in _cut(run, limit)]
+
+
+def _limit(lengths: Sequence[int], chars: int) -> int:
+    """The largest length for which the lengths, none longer than it, add up to at most `chars`."""
+    left = chars
+    for number, length in enumerate(sorted(lengths)):
+        each = left // (len(lengths) - number)
+        if length > each:
+            return each
+        left -= length
+    return max(lengths)
+
+
+def _cut(run: Run, limit: int) -> list[Run]:
+    text, tail = run.text, limit // 2
+    if len(text) <= limit:
+        return [run]
+    return [
+        replace(run, text=text[: limit - tail]),
+        _gap(len(text) - limit),
+        replace(run, text=text[len(text) - tail :]),
+    ]
 
 
 def _first(runs: Sequence[Run], chars: int) -> list[Run]:
@@ -38,3 +68,11 @@ def _first(runs: Sequence[Run], chars: int) -> list[Run]:
         taken.append(replace(run, text=run.text[:chars]))
         chars -= len(run.text)
     return taken
+
+
+def _reversed(run: Run) -> Run:
+    return replace(run, text=run.text[::-1])
+
+
+def _gap(characters: int) -> Run:
+    return Run(text=f" … {characters:,} characters … ", trained=False, special=True)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jllm.data.dataset import Dataset
 from jllm.data.inspection.config import InspectConfig
@@ -25,18 +20,16 @@ from jllm.data.locations import local_path
 from jllm.data.mixture import Mixture, open_mixture
 from jllm.data.tokenizer import load_tokenizer
 from jllm.data.tokenizer_files import TOKENIZER_FOLDER
-
-PLAIN_SECONDS = 10.0
-"""Between two plain lines of progress."""
+from jllm.data.work_progress import WorkProgress
 
 
-def inspect_data(config: InspectConfig, console: Console) -> None:
+def inspect_data(config: InspectConfig, progress: WorkProgress) -> None:
     """Print what the settings ask for. ValueError for what a person can mend."""
     data = open_mixture(config.data)
     if len(data.parts) > 1 and (config.row or config.html):
         raise ValueError("--row and --html are for one data set; give its folder alone")
     text = _token_text(config, data)
-    terminal = Terminal(console, chars=config.chars)
+    terminal = Terminal(progress.console, chars=config.chars)
     if config.row:
         places = [find_row(data.parts[0], flag) for flag in config.row]
         for row in show_rows(data.parts[0], places, text):
@@ -47,10 +40,10 @@ def inspect_data(config: InspectConfig, console: Console) -> None:
         )
         terminal.step(shown)
     elif config.find:
-        _find(config, data, text, terminal, console)
+        _find(config, data, text, terminal, progress)
     else:
         for dataset in data.parts:
-            _report(config, dataset, text, terminal, console)
+            _report(config, dataset, text, terminal, progress)
 
 
 def _token_text(config: InspectConfig, data: Mixture) -> TokenText | None:
@@ -63,12 +56,13 @@ def _token_text(config: InspectConfig, data: Mixture) -> TokenText | None:
 
 def _report(
     config: InspectConfig, dataset: Dataset, text: TokenText | None, terminal: Terminal,
-    console: Console,
+    progress: WorkProgress,
 ) -> None:  # fmt: skip
-    with _Rows(console, "counting", int(dataset.num_rows * config.sample)) as rows:
-        report = make_report(
-            dataset, text, rows=config.rows, sample=config.sample, progress=rows.advance
-        )
+    progress.begin("counting", int(dataset.num_rows * config.sample), "rows")
+    report = make_report(
+        dataset, text, rows=config.rows, sample=config.sample, progress=progress.advance
+    )
+    progress.end()
     terminal.report(report)
     if config.html:
         write_page(report, Path(config.html), chars=config.chars)
@@ -77,17 +71,18 @@ def _report(
 
 def _find(
     config: InspectConfig, data: Mixture, text: TokenText | None, terminal: Terminal,
-    console: Console,
+    progress: WorkProgress,
 ) -> None:  # fmt: skip
     if text is None:
         raise ValueError(
             f"--find: {config.data} keeps no tokenizer: give --tokenizer DIR, the one that made it"
         )
-    with _Rows(console, "searching", data.num_rows) as rows:
-        count = 0
-        for line in _lines(config, data, text, rows.advance):
-            terminal.note(line)
-            count += 1
+    progress.begin("searching", data.num_rows, "rows")
+    count = 0
+    for line in _lines(config, data, text, progress.advance):
+        terminal.note(line)
+        count += 1
+    progress.end()
     terminal.note(f"{count:,} documents hold {config.find!r}")
 
 
@@ -111,38 +106,3 @@ def _lines(
             across = ", begins in the row before" if hit.before else ""
             place = f"row {file}:{firsts[hit.group] + hit.row}, document {hit.document}"
             yield "  ".join((origin, place, times + across, ", ".join(seen))).rstrip()
-
-
-class _Rows:
-    """A progress bar over rows in a terminal, plain lines elsewhere. A context manager."""
-
-    def __init__(self, console: Console, what: str, total: int) -> None:
-        self._console, self._what, self._total, self._done = console, what, total, 0
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-            TimeRemainingColumn(), console=console, transient=True,
-            disable=not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task(what, total=total)
-        self._printed = time.monotonic()
-
-    def __enter__(self) -> _Rows:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def advance(self, rows: int) -> None:
-        """Count `rows` more."""
-        self._done += rows
-        self._progress.advance(self._task, rows)
-        if not self._console.is_terminal and time.monotonic() - self._printed >= PLAIN_SECONDS:
-            self._printed = time.monotonic()
-            part = min(1.0, self._done / max(1, self._total))
-            self._console.print(f"{self._what} {part:4.0%}", highlight=False)
