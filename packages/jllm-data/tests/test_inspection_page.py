@@ -12,6 +12,7 @@ from jllm.data.inspection import figures
 from jllm.data.inspection.figures import Bar
 from jllm.data.inspection.html_page import page, write_page
 from jllm.data.inspection.report import Report, make_report
+from jllm.data.inspection.stated import read_account
 from jllm.data.inspection.svg import columns
 from jllm.data.inspection.token_text import TokenText
 from jllm.data.tokenizer import load_tokenizer
@@ -56,7 +57,7 @@ class Page(HTMLParser):
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     folder = make_chats(tmp_path_factory.mktemp("chats"))
     text = TokenText(load_tokenizer(str(folder / "tokenizer")))
-    return make_report(open_dataset(folder), text, rows=99)
+    return make_report(open_dataset(folder), text, account=read_account(folder), rows=99)
 
 
 @pytest.fixture(scope="module")

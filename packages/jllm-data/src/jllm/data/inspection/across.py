@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jllm.data.inspection.documents import Documents
-from jllm.data.inspection.groups import Provenance
+from jllm.data.inspection.origins import Provenance
 from jllm.data.inspection.token_text import TokenText
 from jllm.data.rows import Rows
 

@@ -21,7 +21,7 @@ class InspectConfig:
     rows: int = 2
     """Rows that the report shows decoded, evenly spread over the data set."""
     chars: int = 600
-    """Of a document's text, the most characters shown (half of them from its end); 0: all."""
+    """Of a document, about the most characters shown: its longest texts are cut; 0: all."""
     sample: float = 1.0
     """The part of the row groups that is counted, evenly spread (0.1 for a first look)."""
     row: tuple[str, ...] = ()

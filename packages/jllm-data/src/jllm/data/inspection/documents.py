@@ -29,8 +29,11 @@ class Documents:
         return range(first, stop)
 
 
-def documents_of(rows: Rows) -> Documents:
-    """Cut rows into documents at their bounds; the last one of a row goes to the row's end."""
+def documents_of(rows: Rows, *, prompts: bool = False) -> Documents:
+    """Cut rows into documents at their bounds; the last one of a row goes to the row's end.
+
+    `prompts`: the rows are RL prompts, whose labels are their numbers.
+    """
     total, offsets = len(rows.ids.values), rows.ids.offsets
     numbers = np.arange(len(offsets) - 1)
     if rows.cu_seqlens is None:
@@ -43,7 +46,7 @@ def documents_of(rows: Rows) -> Documents:
         start = offsets[row] + bounds.values[begins]
     length = np.diff(start, append=total)
     closing = np.zeros(len(start), bool)
-    if rows.document_end_id is not None and len(start):
+    if rows.document_end_id is not None and len(start) and not prompts:
         other = rows.ids.values != rows.document_end_id
         if rows.labels is not None:
             other |= rows.labels.values != IGNORE_INDEX
@@ -51,9 +54,11 @@ def documents_of(rows: Rows) -> Documents:
     return Documents(row=row, start=start, length=length, closing=closing)
 
 
-def trained_ids(rows: Rows, documents: Documents) -> np.ndarray:
+def trained_ids(rows: Rows, documents: Documents, *, prompts: bool = False) -> np.ndarray:
     """Which ids are the target of a position, bool [Σ ids]: never the first of a document."""
     ids = rows.ids.values
+    if prompts:
+        return np.zeros(len(ids), bool)
     if rows.labels is not None:
         trained = rows.labels.values != IGNORE_INDEX
     else:

@@ -32,11 +32,12 @@ def totals(report: Report) -> list[tuple[str, str]]:
         rows.append(("counted below", f"{tally.rows:,} rows, in {part}"))
     most = int(len(tally.row_documents) - 1)
     a_row = f"{mean(tally.row_documents):,.1f} a row, at most {most:,}"
-    name = "documents" if report.kind == "ft" else "documents and pieces"
+    name = "documents and pieces" if report.kind == "pretrain" else "documents"
     rows.append((name, f"{tally.documents:,} ({a_row})"))
     rows.append(("ids", f"{tally.ids:,}"))
     trained = f"{tally.trained:,} ({share(tally.trained, tally.ids):.2%})"
-    rows.append(("trained ids", trained))
+    if report.kind != "rl":
+        rows.append(("trained ids", trained))
     rows.append(("fill", f"{report.fill:.2%}"))
     for name, digest in (
         ("data digest", report.digest),

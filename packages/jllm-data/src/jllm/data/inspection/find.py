@@ -16,7 +16,8 @@ import numpy as np
 from jllm.data.dataset import Dataset
 from jllm.data.inspection.across import Joiner, RowEdges, edges_of, occurrences
 from jllm.data.inspection.documents import Documents, documents_of
-from jllm.data.inspection.groups import Provenance, map_groups, read_provenance
+from jllm.data.inspection.groups import map_groups
+from jllm.data.inspection.origins import Origins, Provenance
 from jllm.data.inspection.token_text import TokenText
 from jllm.data.rows import Rows
 
@@ -53,10 +54,12 @@ def find_text(
     """
     if not wanted:
         raise ValueError("--find: the text is empty")
-    joiner = Joiner(wanted, text)
+    joiner, origins = Joiner(wanted, text), Origins(dataset)
+
+    prompts = dataset.kind == "rl"
 
     def search(number: int, rows: Rows) -> tuple[list[Hit], list[RowEdges]]:
-        provenance, documents = read_provenance(dataset, number), documents_of(rows)
+        provenance, documents = origins.read(number), documents_of(rows, prompts=prompts)
         held = np.where(documents.closing, 0, _counts(rows, documents, wanted, text))
         hits = [_hit(number, documents, d, provenance, int(held[d]))
                 for d in np.flatnonzero(held).tolist()]  # fmt: skip

@@ -8,16 +8,16 @@ from pathlib import Path
 from jllm.data.dataset import Dataset
 from jllm.data.inspection.config import InspectConfig
 from jllm.data.inspection.find import find_text
-from jllm.data.inspection.groups import relative_name
 from jllm.data.inspection.html_page import write_page
 from jllm.data.inspection.report import make_report
 from jllm.data.inspection.shown import find_row, first_rows, show_rows
+from jllm.data.inspection.stated import read_account
 from jllm.data.inspection.step import show_step
 from jllm.data.inspection.terminal import Terminal
 from jllm.data.inspection.token_text import TokenText
 from jllm.data.inspection.when import SeenSteps
-from jllm.data.locations import local_path
-from jllm.data.mixture import Mixture, open_mixture
+from jllm.data.locations import Location, location, relative_name
+from jllm.data.mixture import Mixture, open_mixture, parse_mixture
 from jllm.data.tokenizer import load_tokenizer
 from jllm.data.tokenizer_files import TOKENIZER_FOLDER
 from jllm.data.work_progress import WorkProgress
@@ -42,25 +42,31 @@ def inspect_data(config: InspectConfig, progress: WorkProgress) -> None:
     elif config.find:
         _find(config, data, text, terminal, progress)
     else:
-        for dataset in data.parts:
-            _report(config, dataset, text, terminal, progress)
+        for dataset, (name, _) in zip(data.parts, parse_mixture(config.data), strict=True):
+            _report(config, dataset, location(name), text, terminal, progress)
 
 
 def _token_text(config: InspectConfig, data: Mixture) -> TokenText | None:
     if config.tokenizer:
         return TokenText(load_tokenizer(config.tokenizer))
-    kept = (local_path(part.path) / TOKENIZER_FOLDER for part in data.parts)
+    local = [part.path for part in data.parts if isinstance(part.path, Path)]
+    kept = (path / TOKENIZER_FOLDER for path in local)
     found = next((folder for folder in kept if folder.is_dir()), None)
     return None if found is None else TokenText(load_tokenizer(str(found.absolute())))
 
 
 def _report(
-    config: InspectConfig, dataset: Dataset, text: TokenText | None, terminal: Terminal,
-    progress: WorkProgress,
+    config: InspectConfig, dataset: Dataset, place: Location, text: TokenText | None,
+    terminal: Terminal, progress: WorkProgress,
 ) -> None:  # fmt: skip
     progress.begin("counting", int(dataset.num_rows * config.sample), "rows")
     report = make_report(
-        dataset, text, rows=config.rows, sample=config.sample, progress=progress.advance
+        dataset,
+        text,
+        account=read_account(place),
+        rows=config.rows,
+        sample=config.sample,
+        progress=progress.advance,
     )
     progress.end()
     terminal.report(report)
@@ -96,7 +102,7 @@ def _lines(
         prefix = f"{dataset.path.name}/" if len(data.parts) > 1 else ""
         firsts = first_rows(dataset)
         for hit in find_text(dataset, config.find, text, progress):
-            file = prefix + relative_name(dataset, dataset.row_groups[hit.group].file)
+            file = prefix + relative_name(dataset.row_groups[hit.group].file, dataset.path)
             seen = []
             for epoch in range(config.epochs if steps else 0):
                 step = steps.find(number, epoch, hit.group, hit.row) if steps else None

@@ -10,11 +10,11 @@ from jllm.data.inspection.groups import map_groups
 from jllm.data.inspection.headers import find_turns
 from jllm.data.inspection.histogram import share
 from jllm.data.inspection.shown import ShownRow, show_rows, spread
-from jllm.data.inspection.stated import StatedAccount, read_account
+from jllm.data.inspection.stated import StatedAccount
 from jllm.data.inspection.tally import Tally, tally_rows
 from jllm.data.inspection.token_text import TokenText
 from jllm.data.inspection.turns import Turns
-from jllm.data.locations import local_path
+from jllm.data.rows import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +66,14 @@ def make_report(
     dataset: Dataset,
     text: TokenText | None,
     *,
+    account: StatedAccount | None = None,
     rows: int = 2,
     sample: float = 1.0,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Report:
     """Count a data set, or `sample` (0 … 1] of its row groups, and show `rows` of its rows.
+
+    `account` is what `read_account` found of the same data set.
 
     `progress` is called with the rows of every row group that is counted. Every row group that is
     read is checked: ValueError names the file that is damaged.
@@ -78,18 +81,23 @@ def make_report(
     turns, why = _turns(dataset, text)
     chosen = _sampled(len(dataset.row_groups), sample)
     tally = Tally()
-    for number, one in map_groups(dataset, lambda n, rows: tally_rows(rows, turns), chosen):
+    prompts = dataset.kind == "rl"
+
+    def work(_: int, rows: Rows) -> Tally:
+        return tally_rows(rows, turns, prompts=prompts)
+
+    for number, one in map_groups(dataset, work, chosen):
         tally += one
         progress(dataset.row_groups[number].rows)
     roles = () if turns is None else _shares(turns, tally)
-    files = {group.file for group in dataset.row_groups}
+    files = {group.file: group.stamp for group in dataset.row_groups}
     return Report(
         path=str(dataset.path),
         kind=dataset.kind,
         max_len=dataset.max_len,
         num_rows=dataset.num_rows,
         files=len(files),
-        bytes=sum(local_path(file).stat().st_size for file in files),
+        bytes=sum(stamp.size for stamp in files.values() if stamp),
         row_groups=len(dataset.row_groups),
         read_groups=len(chosen),
         digest=dataset.digest,
@@ -98,14 +106,14 @@ def make_report(
         tally=tally,
         roles=roles,
         no_roles=why,
-        account=read_account(local_path(dataset.path)),
+        account=account,
         rows=tuple(show_rows(dataset, spread(dataset, rows), text)),
         notes=tuple(_notes(dataset, text, tally, roles)),
     )
 
 
 def _turns(dataset: Dataset, text: TokenText | None) -> tuple[Turns | None, str]:
-    if dataset.kind != "ft":
+    if dataset.kind == "pretrain":
         return None, f"rows of kind {dataset.kind} have no roles"
     if text is None:
         return None, "no tokenizer: give --tokenizer DIR"

@@ -8,8 +8,9 @@ import numpy as np
 
 from jllm.data.dataset import Dataset
 from jllm.data.inspection.documents import documents_of, trained_ids
-from jllm.data.inspection.groups import Provenance, read_provenance, relative_name
+from jllm.data.inspection.origins import Origins, Provenance
 from jllm.data.inspection.token_text import TokenText
+from jllm.data.locations import relative_name
 from jllm.data.row_groups import RowGroupFiles
 from jllm.data.rows import Rows
 
@@ -35,6 +36,8 @@ class ShownDocument:
     ids: int
     trained: int
     closing: bool
+    prompt: int | None = None
+    """The number of an RL prompt."""
     runs: tuple[Run, ...] = ()
 
     @property
@@ -42,7 +45,8 @@ class ShownDocument:
         """`source:record`, or what is known instead."""
         if self.closing:
             return "closing document"
-        return f"{self.source}:{self.record}" if self.record is not None else "source not kept"
+        known = f"{self.source}:{self.record}" if self.record is not None else "source not kept"
+        return known if self.prompt is None else f"{known}, prompt {self.prompt}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +62,11 @@ class ShownRow:
 
 def show_row(
     rows: Rows, row: int, provenance: Provenance | None, text: TokenText | None,
-    *, file: str, index: int, decode: bool = True,
+    *, file: str, index: int, decode: bool = True, prompts: bool = False,
 ) -> ShownRow:  # fmt: skip
     """Row `row` of a decoded row group; in `file` it has the number `index`."""
-    documents = documents_of(rows)
-    trained = trained_ids(rows, documents)
+    documents = documents_of(rows, prompts=prompts)
+    trained = trained_ids(rows, documents, prompts=prompts)
     numbers = documents.of_row(row)
     records = [None] * len(numbers) if provenance is None else provenance.of_row(row, len(numbers))
     shown = []
@@ -77,6 +81,7 @@ def show_row(
                 ids=part.stop - part.start,
                 trained=int(np.count_nonzero(trained[part])),
                 closing=closing,
+                prompt=int(rows.labels.row(row)[0]) if prompts and rows.labels else None,
                 runs=runs_of(rows.ids.values[part], trained[part], text) if decode else (),
             )
         )
@@ -92,11 +97,12 @@ def show_rows(
     dataset: Dataset, places: list[tuple[int, int]], text: TokenText | None, *, decode: bool = True
 ) -> list[ShownRow]:
     """Rows given as (row group, row in it), in the order given; each row group is read once."""
-    files, firsts, shown = RowGroupFiles(dataset), first_rows(dataset), {}
+    files, origins = RowGroupFiles(dataset), Origins(dataset)
+    firsts, shown = first_rows(dataset), {}
     try:
         for number in sorted({number for number, _ in places}):
-            rows, provenance = files.read(number), read_provenance(dataset, number)
-            file = relative_name(dataset, dataset.row_groups[number].file)
+            rows, provenance = files.read(number), origins.read(number)
+            file = relative_name(dataset.row_groups[number].file, dataset.path)
             for row in {row for group, row in places if group == number}:
                 shown[number, row] = show_row(
                     rows,
@@ -106,6 +112,7 @@ def show_rows(
                     file=file,
                     index=firsts[number] + row,
                     decode=decode,
+                    prompts=dataset.kind == "rl",
                 )
     finally:
         files.close()
@@ -151,10 +158,10 @@ def find_row(dataset: Dataset, flag: str) -> tuple[int, int]:
     groups = [
         number
         for number, group in enumerate(dataset.row_groups)
-        if name in (relative_name(dataset, group.file), group.file.name, str(group.file))
+        if name in (relative_name(group.file, dataset.path), group.file.name, str(group.file))
     ]
     if not groups:
-        files = dict.fromkeys(relative_name(dataset, one.file) for one in dataset.row_groups)
+        files = dict.fromkeys(relative_name(one.file, dataset.path) for one in dataset.row_groups)
         raise ValueError(f"--row {flag}: no such file; {dataset.path} has {_few(list(files))}")
     if len({dataset.row_groups[number].file for number in groups}) > 1:
         raise ValueError(f"--row {flag}: several files have this name; give the path in the folder")

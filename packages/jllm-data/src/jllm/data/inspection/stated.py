@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from jllm.data.locations import Location, data_files, read_bytes
 
 LISTED = 20
 """Dropped records that are kept for showing."""
@@ -41,16 +42,16 @@ class StatedAccount:
     """Positions with a target."""
 
 
-def read_account(folder: Path) -> StatedAccount | None:
-    """The sum over the info files below `folder`; None where one has no account (files by others).
+def read_account(folder: Location) -> StatedAccount | None:
+    """The sum over the info files of a data set, None where one has no account (files by others).
+
+    `folder` may be the URL of one info file.
 
     ValueError names the file and the key that is damaged.
     """
     found = []
-    for path in sorted(folder.rglob("*info.json")):
-        if any(part[0] in "._" for part in path.relative_to(folder).parts):
-            continue
-        content = json.loads(path.read_text(encoding="utf-8"))
+    for path in data_files(folder)[1]:
+        content = json.loads(read_bytes(path))
         if "records" not in content:
             return None
         try:

@@ -48,10 +48,10 @@ class Tally:
         return Tally(**{name: _sum(getattr(self, name), getattr(other, name)) for name in names})
 
 
-def tally_rows(rows: Rows, turns: Turns | None = None) -> Tally:
-    """Count the rows of one row group; roles only with `turns`."""
-    documents = documents_of(rows)
-    trained = trained_ids(rows, documents)
+def tally_rows(rows: Rows, turns: Turns | None = None, *, prompts: bool = False) -> Tally:
+    """Count the rows of one row group; roles only with `turns`. `prompts`: of kind "rl"."""
+    documents = documents_of(rows, prompts=prompts)
+    trained = trained_ids(rows, documents, prompts=prompts)
     real = ~documents.closing
     lengths = documents.length[real]
     number = len(rows.ids.offsets) - 1

@@ -1,0 +1,75 @@
+"""Where rows come from: the provenance columns, which training does not read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jllm.data.dataset import Dataset, RowGroup
+from jllm.data.remote_path import RemotePath
+from jllm.data.remote_row_groups import RemoteRowGroups
+from jllm.data.row_groups import OPEN_FILES
+from jllm.data.rows import Ragged
+from jllm.data.schema import PROVENANCE, RECORDS, SOURCE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where the rows of one row group come from."""
+
+    source: list[str]
+    """Of each row, the input file's name."""
+    records: Ragged
+    """Of each row, the record of each of its documents; −1 for closing ones."""
+
+    def of_row(self, row: int, documents: int) -> list[int | None]:
+        """The records of a row's documents, None for closing ones."""
+        records = self.records.row(row).tolist()
+        if len(records) != documents:
+            raise ValueError(
+                f"row {row}: {RECORDS} has {len(records)} entries for {documents} documents: "
+                "convert again"
+            )
+        return [None if record < 0 else record for record in records]
+
+
+class Origins:
+    """Reads the provenance of row groups of a data set. For many threads."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Read nothing yet."""
+        self._groups, self._remote = dataset.row_groups, RemoteRowGroups(OPEN_FILES)
+
+    def read(self, number: int) -> Provenance | None:
+        """Where the rows of a row group come from; None where the file does not say.
+
+        ValueError where that cannot be read.
+        """
+        group = self._groups[number]
+        try:
+            table = self._table(group)
+        except pa.ArrowException as error:
+            where = f"{group.file}, row group {group.index}"
+            raise ValueError(f"{where}: {SOURCE}, {RECORDS}: cannot be read ({error})") from error
+        if set(table.column_names) != set(PROVENANCE):
+            return None
+        records = table[RECORDS].combine_chunks()
+        lengths = pc.list_value_length(records).to_numpy(zero_copy_only=False)
+        return Provenance(
+            source=table[SOURCE].to_pylist(),
+            records=Ragged(
+                values=records.flatten().to_numpy(zero_copy_only=False),
+                offsets=np.concatenate(([0], np.cumsum(lengths))),
+            ),
+        )
+
+    def _table(self, group: RowGroup) -> pa.Table:
+        if isinstance(group.file, RemotePath):
+            assert group.stamp is not None
+            return self._remote.read(group.file, group.stamp.size, group.index, PROVENANCE)
+        with pq.ParquetFile(group.file) as file:
+            return file.read_row_group(group.index, columns=list(PROVENANCE), use_threads=False)
