@@ -65,7 +65,7 @@ def test_a_terminal_gets_colours_instead_of_brackets(chats: Path) -> None:
 
 
 def test_long_texts_are_cut_where_they_are_longest(chats: Path) -> None:
-    text = printed(chats, rows=99, chars=160)
+    text = printed(chats, rows=99, chars=200)
     assert re.search(r"^question \d.* … \d+ characters … .*<\|im_end\|>$", text, re.M)
     assert "<|im_start|>assistant\n⟦two<|im_end|>⟧" in text
 
