@@ -94,6 +94,14 @@ def flops_per_token(
     return 3 * sum(cost.forward_flops for cost in costs)
 
 
+def weight_gradient_flops(config: DecoderConfig) -> float:
+    """Return the operations per token that the gradients of all matrices take: a third of theirs.
+
+    A frozen model does without them.
+    """
+    return flops_per_token(config, 0) / 3
+
+
 def parameter_count(config: DecoderConfig) -> int:
     """Return the numbers in the model's files: a tied matrix counts once."""
     tied = config.vocab_size * config.hidden_size * config.tie_word_embeddings

@@ -47,6 +47,7 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
         yield "--tag names a checkpoint of --from_ckpt or --resume_ckpt: give one of them"
     if config.init and config.from_ckpt:
         yield "--init and --from_ckpt exclude each other: weights are either random or loaded"
+    yield from _lora_problems(config)
     if config.num_train_epochs > 0 and not config.train_data:
         yield "--train_data is missing: a folder made by `python -m jllm.raw2ids`"
     if config.num_train_epochs == 0 and not config.output_dir and not config.eval_data:
@@ -73,7 +74,7 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
     ):
         if getattr(config, flag) < 1:
             yield f"--{flag} {getattr(config, flag)}: at least 1"
-    for flag in ("num_train_epochs", "checkpoint_grad_interval", "threads"):
+    for flag in ("num_train_epochs", "checkpoint_grad_interval", "threads", "lora_dim"):
         if getattr(config, flag) < 0:
             yield f"--{flag} {getattr(config, flag)}: 0 or more"
     for flag in ("steps_per_checkpoint", "max_num_checkpoints", "steps_per_eval", "max_steps"):
@@ -121,6 +122,27 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
             )
 
 
+def _lora_problems(config: TrainConfig) -> Iterator[str]:
+    adapts = config.lora_dim or config.lora_adapter
+    for flag in ("lora_rslora", "only_optimize_lora", "only_ckpt_lora"):
+        if getattr(config, flag) and not adapts:
+            yield f"--{flag} needs an adapter: give --lora_dim, its rank, or --lora_adapter"
+    if config.only_ckpt_lora and not config.only_optimize_lora and config.num_train_epochs:
+        yield (
+            "--only_ckpt_lora would lose what is trained of the model itself: "
+            "add --only_optimize_lora"
+        )
+    if config.init and adapts:
+        yield (
+            "--init and an adapter exclude each other: nobody could have the model that it is of; "
+            "write that first (--init --num_train_epochs 0 --output_dir)"
+        )
+    if config.only_optimize_lora and config.router_bias_update_rate:
+        yield "--router_bias_update_rate would change the model that --only_optimize_lora freezes"
+    if config.lora_alpha <= 0 or config.lora_alpha == float("inf"):
+        yield f"--lora_alpha {config.lora_alpha}: above 0"
+
+
 def same_folder(config: TrainConfig) -> bool:
     """Says whether the run saves on where it resumes from: a folder, or a checkpoint in it."""
     if not (config.checkpoint and config.resume_ckpt):
@@ -158,10 +180,11 @@ def resume_problems(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
         "global_batch_size": "--global_batch_size",
         "shuffled": "--no_shuf",
         "data_digest": "--train_data (its contents)",
+        "lora": "--lora_dim, --lora_alpha, --lora_module_name, … or --lora_adapter",
     }
     return [
         f"{flag}: the checkpoint's run had {before.get(key)!r}, this one has {now[key]!r}; use the "
         "same to continue it, or --from_ckpt to start a new run from its weights"
         for key, flag in flags.items()
-        if before.get(key) != now[key]
+        if before.get(key) != now.get(key)
     ]

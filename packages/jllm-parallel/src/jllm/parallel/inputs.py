@@ -13,12 +13,14 @@ from jllm.data.mixture import Mixture, open_mixture
 from jllm.data.order import steps_per_epoch
 from jllm.models.config import DecoderConfig
 from jllm.models.families import read_config
+from jllm.models.lora.settings import Lora
 from jllm.parallel.checkpoint.folder import find, survey
 from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.checks import Layout, layout, resume_problems, same_folder, total_steps
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.expert_balance import balance_problems
 from jllm.parallel.feed import StepShape
+from jllm.parallel.lora import lora_of, lora_state
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class Inputs:
 
     layout: Layout
     model: DecoderConfig
+    lora: Lora | None
+    """The adapter; None where there is none."""
     model_dir: Path
     """Source of config.json, tokenizer files and the rest of the model directory."""
     dtype: str
@@ -59,6 +63,7 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
     model = read_config(Path(config.model))
     if problems := balance_problems(config, model):
         raise ValueError("\n".join(problems))
+    lora = lora_of(config, model)
     datasets = {
         name: open_mixture(text)
         for name, text in (("train", config.train_data), ("eval", config.eval_data))
@@ -89,6 +94,8 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
             "tokenizer_digest": train.tokenizer_digest,
             "flags": dataclasses.asdict(config),
         }
+        if lora:
+            state["lora"] = lora_state(lora, frozen=config.only_optimize_lora)
     root = config.resume_ckpt or config.from_ckpt
     found = find(Path(root), config.tag or None).path if root else None
     resume_dir, first = None, 0
@@ -110,10 +117,18 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
     output = Path(config.output_dir)
     if config.output_dir and output.exists() and not _is_empty_folder(output):
         raise ValueError(f"--output_dir {output}: is there already; name a new directory")
+    if config.from_ckpt and found and not (found / "config.json").exists():
+        raise ValueError(
+            f"--from_ckpt: {found} holds an adapter alone: start from it with "
+            f"--lora_adapter {found}"
+        )
     weights_dir = found or (None if config.init else Path(config.model))
+    if lora and resume_dir:
+        weights_dir = Path(config.model)
     return Inputs(
         layout=sizes,
         model=model,
+        lora=lora,
         model_dir=Path(config.model),
         weights_dir=weights_dir,
         dtype=_stored_dtype(weights_dir) if config.dtype == "auto" and not steps else config.dtype,

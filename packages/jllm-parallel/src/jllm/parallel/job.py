@@ -12,10 +12,12 @@ from typing import TextIO
 import torch
 import torch.distributed as dist
 
-from jllm.models.flops import flops_per_token
+from jllm.models.flops import flops_per_token, weight_gradient_flops
+from jllm.models.lora.layers import attach_
 from jllm.models.stage import Stage
 from jllm.parallel import device as devices
 from jllm.parallel import mesh as meshes
+from jllm.parallel.adapter_saving import saved_adapter
 from jllm.parallel.checkpoint.folder import open_checkpoint
 from jllm.parallel.checkpoint.group import Alone, Group, ProcessGroup, on_all, on_first
 from jllm.parallel.checkpoint.state import read_state
@@ -24,6 +26,7 @@ from jllm.parallel.config import TrainConfig
 from jllm.parallel.events import events
 from jllm.parallel.inputs import Inputs, read_inputs
 from jllm.parallel.launch import Launch
+from jllm.parallel.lora import fill_adapter
 from jllm.parallel.metrics import Reporter, expert_metrics
 from jllm.parallel.overview import boundaries, print_overview
 from jllm.parallel.run import Run
@@ -81,17 +84,26 @@ class Job:
             device=device,
             recompute_interval=config.checkpoint_grad_interval,
         )
+        lora = inputs.lora
+        if lora:
+            attach_(stage, lora, freeze=config.only_optimize_lora)
         for path in inputs.checkpoints:
             on_all(group, functools.partial(verify, open_checkpoint(path), group.rank, group.size))
         on_all(group, lambda: fill(stage, inputs.model, inputs.weights_dir, config.seed))
+        if lora:
+            on_all(
+                group,
+                lambda: fill_adapter(stage, lora, config, inputs.model, inputs.resume_dir),
+            )
+        adapter = saved_adapter(config, inputs, group)
         self._run = Run(config, inputs, mesh, stage, device)
         optimizer, resume_dir = self._run.optimizer, inputs.resume_dir
         if optimizer and resume_dir:
-            on_all(group, lambda: load_optimizer(optimizer, stage, inputs.model, resume_dir))
+            on_all(group, lambda: load_optimizer(optimizer, stage, inputs.model, lora, resume_dir))
             optimizer.load(inputs.first_step)
             if balance := self._run.balance:
                 on_all(group, lambda: balance.load(read_state(resume_dir).get(EXPERT_LOADS)))
-        self._saver = Saver(config, inputs, self._run, mesh, group)
+        self._saver = Saver(config, inputs, self._run, mesh, group, adapter)
         self._reporter = None
         if mesh.world.rank == 0:
             self._reporter = Reporter(
@@ -170,7 +182,11 @@ class Job:
         return figures.stop
 
     def _flops(self, mean_document_length: float) -> float:
-        return flops_per_token(self._inputs.model, mean_document_length)
+        model, config = self._inputs.model, self._config
+        flops = flops_per_token(model, mean_document_length)
+        if self._inputs.lora and config.only_optimize_lora:
+            flops -= weight_gradient_flops(model)
+        return flops
 
     def _evaluate(self, step: int) -> None:
         loss, tokens = self._run.evaluate()

@@ -144,8 +144,9 @@ class ShardedAdamW:
         self, gradients: Sequence[torch.Tensor], sums: Sequence[float]
     ) -> tuple[float, list[float]]:
         squares = torch.zeros(self._slots + len(sums), dtype=torch.float64)
-        own = torch.stack([square_norm(g) for g in gradients])
-        squares[self._slot : self._slot + len(own)] = own.cpu()
+        if gradients:  # of a frozen model's stage there may be none
+            own = torch.stack([square_norm(g) for g in gradients])
+            squares[self._slot : self._slot + len(own)] = own.cpu()
         if self._remote and self._remote == self._head:
             squares[self._slot + self.names.index(self._remote)] = 0.0
         squares[self._slots :] = torch.tensor(sums, dtype=torch.float64)

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from jllm.data.mixture import Mixture
+from jllm.models.config import DecoderConfig
 from jllm.models.flops import parameter_count, unit_costs
+from jllm.models.lora.settings import Lora
+from jllm.models.lora.table import trained_parameters
+from jllm.models.lora.targets import module_names
 from jllm.parallel.checks import Layout
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.device import dtype_of, kind_of
@@ -55,6 +59,8 @@ def memory_of(config: TrainConfig, inputs: Inputs) -> Memory:
     weight_and_gradient = 2 + 4 if narrow else 4 + 4
     moments_and_master = 12 if narrow or replicas > 1 else 8
     live = plan_of(config, inputs.layout).schedule.live_bound
+    if inputs.lora and config.only_optimize_lora:
+        weight_and_gradient, moments_and_master = 2 if narrow else 4, 0
     per_parameter = weight_and_gradient + moments_and_master / replicas
     return Memory(bytes_per_parameter=per_parameter, live=live)
 
@@ -91,6 +97,8 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
         f"{_count(sizes.micro_batches, 'micro-batch', 'es')} of "
         f"{_count(config.micro_batch_size, 'row')} a step"
     )
+    if inputs.lora:
+        console.print(f"adapter    {adapter_line(inputs.model, inputs.lora, config)}")
     left = inputs.total_steps - inputs.first_step
     console.print(f"steps      {left:,} of {inputs.total_steps:,}")
     if sizes.stages > 1:
@@ -106,6 +114,19 @@ def shares(data: Mixture, global_batch_size: int, steps: int) -> Iterator[str]:
     for part, weight, times in zip(data.parts, data.weights, epochs, strict=True):
         share = weight / sum(data.weights)
         yield f"{share:.2%} of {part.path}: {part.num_rows:,} rows, {times:.2f} times in the run"
+
+
+def adapter_line(model: DecoderConfig, lora: Lora, config: TrainConfig) -> str:
+    """Says what the adapter is of and what is trained."""
+    adapter, whole = trained_parameters(model, lora), parameter_count(model)
+    trained = adapter if config.only_optimize_lora else adapter + whole
+    names = module_names(sorted(lora.tensors))
+    rslora = "√" if lora.rslora else ""
+    return (
+        f"rank {lora.rank}, scale {lora.alpha:g} / {rslora}{lora.rank}, of "
+        f"{len(lora.tensors)} matrices ({', '.join(names)}); "
+        f"trained {trained:,} of {adapter + whole:,} parameters ({trained / (adapter + whole):.2%})"
+    )
 
 
 def _count(number: int, noun: str, plural: str = "s") -> str:

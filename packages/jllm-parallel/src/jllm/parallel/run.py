@@ -75,10 +75,12 @@ class Run:
 
     def _make_optimizer(self) -> ShardedAdamW:
         config = self.config
+        trained = [(n, p) for n, p in self.stage.named_parameters() if p.requires_grad]
+        frozen = self.inputs.lora is not None and config.only_optimize_lora
         return ShardedAdamW(
-            list(self.stage.named_parameters()),
+            trained,
             self.mesh,
-            tied=tied_parameters(self.inputs.model),
+            tied=None if frozen else tied_parameters(self.inputs.model),
             betas=(config.adam_beta1, config.adam_beta2),
             epsilon=config.adam_epsilon,
             weight_decay=config.weight_decay,

@@ -15,18 +15,30 @@ from torch import Tensor
 from jllm.models.config import DecoderConfig
 from jllm.models.initialize import initialize_
 from jllm.models.load import load_stage
+from jllm.models.lora.adapter_config import STEM
+from jllm.models.lora.settings import Lora
+from jllm.models.lora.table import adapter_table
 from jllm.models.stage import Stage
 from jllm.models.table import is_buffer, weight_table
 from jllm.models.units import unit_count
+from jllm.models.weights.read import load_slices
 from jllm.models.weights.slices import Slice, rows, shapes
+from jllm.models.weights.write import Values
+from jllm.parallel.adapter_saving import SavedAdapter, merged_rows
 from jllm.parallel.checkpoint.atomic import sync_directory
-from jllm.parallel.checkpoint.contents import CheckpointContents, Held, model_files
+from jllm.parallel.checkpoint.contents import (
+    AdapterHeld,
+    CheckpointContents,
+    Held,
+    model_files,
+)
 from jllm.parallel.checkpoint.group import Group, on_first
 from jllm.parallel.checkpoint.load import has_state, load_states
 from jllm.parallel.checkpoint.save import save_checkpoint
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.gradients import Rows, rows_of
 from jllm.parallel.inputs import Inputs
+from jllm.parallel.lora import adapter_folder
 from jllm.parallel.mesh import Mesh
 from jllm.parallel.optimizer import ShardedAdamW
 from jllm.parallel.run import Run
@@ -44,18 +56,28 @@ def fill(stage: Stage, config: DecoderConfig, weights_dir: Path | None, seed: in
 
 
 def load_optimizer(
-    optimizer: ShardedAdamW, stage: Stage, config: DecoderConfig, checkpoint: Path
+    optimizer: ShardedAdamW,
+    stage: Stage,
+    config: DecoderConfig,
+    lora: Lora | None,
+    checkpoint: Path,
 ) -> None:
     """Fills moments and master weights from a checkpoint made on any layout.
 
     `optimizer.load` has to follow.
     """
     table = weight_table(config, stage.unit_range)
+    if lora:
+        table += adapter_table(config, stage.unit_range, lora)
     slices = tuple(_own_rows(table, optimizer.rows))
     wanted: dict[str, Mapping[str, Tensor]] = {
         name: _valid(tensors, optimizer.rows) for name, tensors in optimizer.states().items()
     }
-    if not optimizer.in_place or has_state(checkpoint, "master"):
+    kept = has_state(checkpoint, "master")
+    if lora and not kept:  # a frozen float32 model's adapter
+        masters = _valid(optimizer.masters, optimizer.rows)
+        load_slices(adapter_folder(checkpoint), slices, masters, stem=STEM)
+    elif kept or not optimizer.in_place:
         wanted["master"] = _valid(optimizer.masters, optimizer.rows)
     load_states(checkpoint, {name: (slices, tensors) for name, tensors in wanted.items()})
 
@@ -69,6 +91,7 @@ def checkpoint_contents(
     state: Mapping[str, Any] | None,
     files: Mapping[str, bytes],
     share: Mapping[str, Rows],
+    adapter: SavedAdapter | None = None,
 ) -> CheckpointContents:
     """Describes what this process has to save.
 
@@ -80,23 +103,35 @@ def checkpoint_contents(
         state: where the run stands; None saves the model alone.
         files: config.json and the tokenizer's files, which go along.
         share: the rows of each parameter that this replica saves.
+        adapter: the adapter, which is merged into the weights, or saved without them.
     """
     table = weight_table(config, stage.unit_range, for_saving=True)
-    held = stage.tensors()
     dtype = next(stage.parameters()).dtype
-    weights = {n: held[n][r.start : r.stop] for n, r in share.items()}
+    tensors = stage.tensors()
+    held = {n: tensors[n][r.start : r.stop] for n, r in share.items()}
     trained = {n: r for n, r in share.items() if optimizer and n in optimizer.masters}
     states: dict[str, Mapping[str, Tensor]] = {}
     if optimizer is not None:
         states |= {n: _valid(tensors, trained) for n, tensors in optimizer.states().items()}
-        if dtype != torch.float32:
+        if dtype != torch.float32 or (adapter and not adapter.frozen):
             states["master"] = _valid(optimizer.masters, trained)
-    slices = tuple(_own_rows(table, trained))
+    adapters = adapter_table(config, stage.unit_range, adapter.lora) if adapter else ()
+    slices = tuple(_own_rows((*table, *adapters), trained))
     whole = weight_table(config, range(unit_count(config)), for_saving=True)
+    values: Mapping[str, Values] = held | merged_rows(stage, share)
+    weights = Held(slices=tuple(_own_rows(table, share)), tensors=values, dtype=dtype)
     return CheckpointContents(
         step=step,
         shapes=shapes(whole),
-        weights=Held(slices=tuple(_own_rows(table, share)), tensors=weights, dtype=dtype),
+        weights=None if adapter and adapter.alone else weights,
+        adapter=AdapterHeld(
+            directory=adapter.directory,
+            shapes=shapes(adapter_table(config, range(unit_count(config)), adapter.lora)),
+            held=Held(slices=tuple(_own_rows(adapters, share)), tensors=held, dtype=dtype),
+            frozen=adapter.frozen,
+        )
+        if adapter
+        else None,
         optimizer={
             name: Held(slices=slices, tensors=tensors, dtype=torch.float32)
             for name, tensors in states.items()
@@ -127,13 +162,19 @@ class Saver:
         run: Run,
         mesh: Mesh,
         group: Group,
+        adapter: SavedAdapter | None = None,
     ) -> None:
         """Remembers what to save, and the model directory's small files; `group` is of all."""
+        self._adapter = adapter
         self._config, self._inputs, self._group = config, inputs, group
         stage, self._run = run.stage, run
         dtype = next(stage.parameters()).dtype
-        self._files = model_files(inputs.model_dir, dtype) if group.rank == 0 else {}
+        files = model_files(inputs.model_dir, dtype) if group.rank == 0 else {}
+        self._files = adapter.files(files) if adapter else files
         saved = {s.parameter for s in weight_table(inputs.model, stage.unit_range, for_saving=True)}
+        if adapter:
+            table = adapter_table(inputs.model, stage.unit_range, adapter.lora)
+            saved |= {piece.parameter for piece in table}
         self._share = {
             name: rows_of(len(tensor), mesh.dp.size, mesh.dp.rank)
             for name, tensor in stage.tensors().items()
@@ -170,18 +211,25 @@ class Saver:
         state = self._inputs.state
         with_state = state is not None and not only_model
         balance = self._run.balance
+        base = self._adapter.state if self._adapter else {}
         return checkpoint_contents(
             self._run.stage,
             self._run.optimizer if with_state else None,
             self._inputs.model,
             step=step,
             state=(
-                {**state, "step": step, **({EXPERT_LOADS: balance.state()} if balance else {})}
+                {
+                    **state,
+                    **base,
+                    "step": step,
+                    **({EXPERT_LOADS: balance.state()} if balance else {}),
+                }
                 if state and with_state
                 else None
             ),
             files=self._files,
             share=self._share,
+            adapter=self._adapter,
         )
 
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +28,14 @@ PIECE_BYTES = 8 * 2**20
 THREADS = 4
 _NO_ALLOCATION = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Values(Protocol):
+    """What gives the values of a box of a parameter: a tensor, or something that makes them."""
+
+    def __getitem__(self, index: tuple[slice, ...], /) -> Tensor:
+        """Return the values of a box."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -97,7 +106,7 @@ def allocate(descriptor: int, size: int) -> None:
 
 
 def write_slices(
-    directory: Path, plan: FilePlan, slices: Iterable[Slice], tensors: Mapping[str, Tensor]
+    directory: Path, plan: FilePlan, slices: Iterable[Slice], tensors: Mapping[str, Values]
 ) -> list[Chunk]:
     """Write slices of the parameters `tensors` into the created files; return what was written.
 

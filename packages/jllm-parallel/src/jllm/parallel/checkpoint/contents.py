@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from jllm.models.families import config_text
 from jllm.models.weights.slices import Slice
+from jllm.models.weights.write import Values
 
 STATE_NAMES = ("exp_avg", "exp_avg_sq", "master")
 """Stems of the files in `trainer/`: Adam's first and second moment, float32 master weights."""
@@ -28,8 +28,21 @@ class Held:
     """What this rank holds of one set of tensors: `slices` of its `tensors`, stored as `dtype`."""
 
     slices: tuple[Slice, ...]
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Values]
     dtype: torch.dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterHeld:
+    """An adapter (LoRA) that goes along, and this rank's share of it."""
+
+    directory: str
+    """Folder of the checkpoint; "" where it is saved without the model."""
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shape of every tensor of the whole adapter."""
+    held: Held
+    frozen: bool
+    """Nothing but the adapter has optimizer states."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +53,11 @@ class CheckpointContents:
     """Optimizer steps done."""
     shapes: Mapping[str, tuple[int, ...]]
     """Shape of every tensor of the whole model, the same on every rank."""
-    weights: Held
-    """This rank's share of the model. The shares of all ranks hold each element exactly once."""
+    weights: Held | None
+    """This rank's share of the model. The shares of all ranks hold each element exactly once. None
+    saves an adapter alone."""
+    adapter: AdapterHeld | None = None
+    """The adapter; None where there is none."""
     optimizer: Mapping[str, Held] = field(default_factory=dict)
     """This rank's share of the states, by STATE_NAMES; "master" only if weights are not float32."""
     buffers: frozenset[str] = frozenset()
@@ -50,6 +66,13 @@ class CheckpointContents:
     """For state.json (`state.REQUIRED`); None, with no `optimizer`, saves the model alone."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """config.json and the tokenizer's files (`model_files`), wanted from rank 0 only."""
+
+    @property
+    def trained(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all tensors with optimizer states."""
+        frozen = self.adapter is not None and self.adapter.frozen
+        model = {} if frozen else {n: s for n, s in self.shapes.items() if n not in self.buffers}
+        return model | dict(self.adapter.shapes if self.adapter else {})
 
 
 def model_files(source: Path, dtype: torch.dtype) -> dict[str, bytes]:

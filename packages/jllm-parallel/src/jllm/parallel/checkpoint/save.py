@@ -10,12 +10,14 @@ tensors, and three exchanges of short messages. May run on another thread with a
 """
 
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from jllm.models.lora.adapter_config import STEM
 from jllm.models.weights.plan import MAX_SHARD_BYTES, FilePlan, plan_files
 from jllm.models.weights.write import (
     Chunk,
@@ -75,20 +77,20 @@ def _parts(contents: CheckpointContents, max_shard_bytes: int) -> list[_Part]:
     """Plan all files. Pure, the same on every rank but for the shares."""
     assert contents.optimizer.keys() <= set(STATE_NAMES), contents.optimizer.keys()
     assert contents.state is not None or not contents.optimizer
-    model = {
-        name: (torch.float32 if name in contents.buffers else contents.weights.dtype, shape)
-        for name, shape in contents.shapes.items()
-    }
-    parts = [
-        _Part(
-            directory="",
-            held=contents.weights,
-            plan=plan_files(model, max_shard_bytes, "model"),
-        )
-    ]
-    trained = model.keys() - contents.buffers
+    parts = []
+    if weights := contents.weights:
+        model = {
+            name: (torch.float32 if name in contents.buffers else weights.dtype, shape)
+            for name, shape in contents.shapes.items()
+        }
+        plan = plan_files(model, max_shard_bytes, "model")
+        parts.append(_Part(directory="", held=weights, plan=plan))
+    if adapter := contents.adapter:
+        tensors = {name: (adapter.held.dtype, shape) for name, shape in adapter.shapes.items()}
+        plan = plan_files(tensors, sys.maxsize, STEM)  # peft reads a single file
+        parts.append(_Part(directory=adapter.directory, held=adapter.held, plan=plan))
     for stem, held in sorted(contents.optimizer.items()):
-        tensors = {name: (held.dtype, contents.shapes[name]) for name in trained}
+        tensors = {name: (held.dtype, shape) for name, shape in contents.trained.items()}
         plan = plan_files(tensors, max_shard_bytes, stem)
         parts.append(_Part(directory=TRAINER, held=held, plan=plan))
     return parts
@@ -108,8 +110,10 @@ def _create(
 ) -> list[list[str | int]]:
     """Write the small files, allocate the large ones; return the digests of what is in them."""
     small = dict(contents.files)
+    for directory in {part.directory for part in parts} - {""}:
+        (temporary / directory).mkdir()
     if contents.state is not None:
-        (temporary / TRAINER).mkdir()
+        (temporary / TRAINER).mkdir(exist_ok=True)
         small[f"{TRAINER}/{states.NAME}"] = states.encode(contents.state)
     chunks = []
     for part in parts:

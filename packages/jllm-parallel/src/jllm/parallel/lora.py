@@ -1,0 +1,110 @@
+"""A run's adapter (LoRA): what the flags ask for, where it comes from, what is it is kept."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from jllm.models.config import DecoderConfig
+from jllm.models.lora.adapter_config import CONFIG, STEM
+from jllm.models.lora.adapter_files import Adapter, open_adapter
+from jllm.models.lora.initialize import fill_adapter_, initialize_adapter_
+from jllm.models.lora.settings import PREFIX, Lora
+from jllm.models.lora.table import adapter_table
+from jllm.models.lora.targets import resolve
+from jllm.models.stage import Stage
+from jllm.models.table import weight_table
+from jllm.models.units import unit_count
+from jllm.models.weights.read import load_slices
+from jllm.models.weights.slices import shapes
+from jllm.parallel.config import TrainConfig
+
+BESIDE = "adapter"
+"""Folder of the adapter in a checkpoint that holds the merged model: Transformers would take the
+files for another model's if they lay beside its own."""
+
+
+def lora_of(config: TrainConfig, model: DecoderConfig) -> Lora | None:
+    """Gives the adapter that a run trains or, without training, uses.
+
+    Raises:
+        ValueError: a module name matches nothing, or --lora_adapter does not fit model or flags.
+    """
+    if config.lora_adapter:
+        return _lora_of_adapter(config, model)
+    if not config.lora_dim:
+        return None
+    names = [name.strip() for name in config.lora_module_name.split(",") if name.strip()]
+    try:
+        tensors = resolve(model, names)
+    except ValueError as error:
+        raise ValueError(f"--lora_module_name: {error}") from None
+    return Lora(
+        rank=config.lora_dim,
+        alpha=config.lora_alpha,
+        rslora=config.lora_rslora,
+        tensors=tensors,
+    )
+
+
+def open_start(config: TrainConfig, model: DecoderConfig) -> Adapter:
+    """Opens --lora_adapter."""
+    table = weight_table(model, range(unit_count(model)))
+    return open_adapter(Path(config.lora_adapter), shapes(table))
+
+
+def _lora_of_adapter(config: TrainConfig, model: DecoderConfig) -> Lora:
+    adapter = open_start(config, model)
+    ranks = {pair.rank for pair in adapter.pairs.values()}
+    scales = {pair.scale for pair in adapter.pairs.values()}
+    spec, where = adapter.spec, f"--lora_adapter {config.lora_adapter}"
+    if len(ranks) > 1 or len(scales) > 1:
+        raise ValueError(
+            f"{where}: ranks {sorted(ranks)}, scales {sorted(scales)}: one of each can be trained; "
+            "merge it (python -m jllm.merge_lora) and start from the result"
+        )
+    (rank,), (scale,) = ranks, scales
+    if config.lora_dim not in (0, rank):
+        raise ValueError(f"{where} has rank {rank}: drop --lora_dim {config.lora_dim}")
+    alpha = scale * (rank**0.5 if spec.rslora else rank)
+    tensors = frozenset(adapter.pairs)
+    return Lora(rank=rank, alpha=alpha, rslora=spec.rslora, tensors=tensors)
+
+
+def lora_state(lora: Lora, *, frozen: bool) -> dict[str, Any]:
+    """Gives what of an adapter a resumed run must share."""
+    listed = "\n".join(sorted(lora.tensors)).encode()
+    return {
+        "rank": lora.rank,
+        "alpha": lora.alpha,
+        "rslora": lora.rslora,
+        "only_optimize_lora": frozen,
+        "matrices": len(lora.tensors),
+        "matrices_digest": hashlib.blake2b(listed, digest_size=16).hexdigest(),
+    }
+
+
+def adapter_folder(checkpoint: Path) -> Path:
+    """Gives where a checkpoint keeps its adapter."""
+    return checkpoint if (checkpoint / CONFIG).exists() else checkpoint / BESIDE
+
+
+def fill_adapter(
+    stage: Stage, lora: Lora, config: TrainConfig, model: DecoderConfig, resumed: Path | None
+) -> None:
+    """Gives a stage's adapter its values: of a checkpoint, of --lora_adapter, or fresh ones."""
+    if resumed:
+        table = adapter_table(model, stage.unit_range, lora)
+        load_slices(adapter_folder(resumed), table, stage.tensors(), stem=STEM)
+    elif config.lora_adapter:
+        pairs = open_start(config, model).pairs
+
+        def values_of(name: str, shape: tuple[int, ...]) -> Tensor:
+            module, _, kind = name.removeprefix(PREFIX).rpartition(".lora_")
+            a, b = pairs[f"{module}.weight"].read()
+            return a if kind.startswith("A") else b
+
+        fill_adapter_(stage, lora, values_of)
+    else:
+        initialize_adapter_(stage, lora, config.seed)
