@@ -12,7 +12,7 @@ UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e
 """What could steer a terminal or turn text round: all controls but tab and line feed."""
 
 LEAST = 24
-"""Characters of every run that are shown at least, where there is room for all runs."""
+"""Characters of every longer run that are shown at least, where there is room for all runs."""
 
 
 def visible(text: str) -> str:
@@ -29,7 +29,7 @@ def excerpt(runs: Sequence[Run], chars: int) -> list[Run]:
     total = sum(len(run.text) for run in runs)
     if not chars or total <= chars:
         return list(runs)
-    if len(runs) * LEAST > chars:
+    if sum(min(LEAST, len(run.text)) for run in runs) > chars:
         head = _first(runs, chars - chars // 2)
         tail = _first([_reversed(run) for run in reversed(runs)], chars // 2)
         kept = sum(len(run.text) for run in (*head, *tail))
