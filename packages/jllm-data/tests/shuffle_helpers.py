@@ -13,6 +13,7 @@ from jllm.data import shuffle as shuffle_module
 from jllm.data.account import Account
 from jllm.data.info import info_text
 from jllm.data.memory import MemoryPlan
+from jllm.data.records import Problem
 from jllm.data.row_block import RowBlock
 from jllm.data.schema import FileMetadata
 from jllm.data.shuffle import Shuffled, shuffle
@@ -62,6 +63,8 @@ def write_dataset(
     writer.finish()
     account = Account(read=2 * rows + 3, tokens=rows, trained_tokens=7)
     account.dropped["empty text"] = 3
+    problem = Problem(line=4, reason="empty text", detail="", fatal=False)
+    account.listed += [("data.jsonl", problem)] * 3
     text = info_text(metadata, writer.files, account, writer.max_num_blocks)
     (folder / f"{name}_info.json").write_text(text)
     return folder

@@ -144,7 +144,7 @@ def test_a_stop_between_two_renames_is_never_taken_for_a_data_set(
     run_convert(tokenizer, new, tmp_path / "staged", **settings)
     rows = {name: open_dataset(tmp_path / name).num_rows for name in ("kept", "staged")}
     outcomes = []
-    for steps in range(16):
+    for steps in range(18):
         folder, staged = tmp_path / f"out{steps}", tmp_path / f"staged{steps}"
         shutil.copytree(tmp_path / "kept", folder)
         shutil.copytree(tmp_path / "staged", staged)
@@ -169,4 +169,4 @@ def test_a_stop_between_two_renames_is_never_taken_for_a_data_set(
         except ValueError:
             outcomes.append(None)
     assert outcomes == [rows["kept"]] + [None] * (len(outcomes) - 2) + [rows["staged"]]
-    assert len(written_by_jllm(folder)) == 8
+    assert len(written_by_jllm(folder)) == 9

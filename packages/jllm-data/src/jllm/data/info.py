@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jllm.data.account import Account
 from jllm.data.schema import FileMetadata, fields_of
+from jllm.data.sealed_json import sealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def info_text(
         "tokens": account.tokens,
         "trained_tokens": account.trained_tokens,
     }
-    return json.dumps(info, indent=1, ensure_ascii=False) + "\n"
+    return sealed(info)
 
 
 def file_entries(files: Sequence[FileInfo]) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from jllm.data.account import LISTED
 from jllm.data.info import FileInfo, file_entries
+from jllm.data.sealed_json import SEAL
 
 _SUMS = ("tokens", "trained_tokens")
-_REPLACED = ("num_samples", "max_num_blocks", "files", "records", "digest", *_SUMS)
+_REPLACED = ("num_samples", "max_num_blocks", "files", "records", SEAL, *_SUMS)
 
 
 def merge_infos(

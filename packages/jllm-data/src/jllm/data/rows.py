@@ -101,23 +101,24 @@ def decode_rows(
     what was expected: nulls, lengths, negative ids, labels that are not the ids at their own place,
     bounds that do not rise from 0 to len(input_ids) − 1.
     """
-    ragged = {name: _ragged(column, f"{where}, {name}") for name, column in columns.items()}
-    ids, labels = ragged[INPUT_IDS], ragged.get(LABELS)
-    cu_seqlens = ragged.get(CU_SEQLENS)
-    _check_ids(ids, 1 if prompts else 2, max_len, where)
+    lists = {name: ragged(column, f"{where}, {name}") for name, column in columns.items()}
+    ids, labels = lists[INPUT_IDS], lists.get(LABELS)
+    cu_seqlens = lists.get(CU_SEQLENS)
+    check_ids(ids, 1 if prompts else 2, max_len, where)
     if prompts:
-        _check_numbers(labels, where)
+        check_numbers(labels, where)
     elif labels is not None:
-        _check_labels(ids, labels, where)
+        check_labels(ids, labels, where)
     if cu_seqlens is not None:
-        _check_bounds(ids, cu_seqlens, where)
+        check_bounds(ids, cu_seqlens, where)
     return Rows(
         max_len=max_len, document_end_id=document_end_id, ids=ids, labels=labels,
         cu_seqlens=cu_seqlens,
     )  # fmt: skip
 
 
-def _ragged(column: pa.ChunkedArray, where: str) -> Ragged:
+def ragged(column: pa.ChunkedArray, where: str) -> Ragged:
+    """A list column of integers as arrays; ValueError for nulls."""
     lists = column.combine_chunks()
     if isinstance(lists, pa.ChunkedArray):  # a column without rows stays chunked
         lists = pa.concat_arrays(lists.chunks) if lists.chunks else pa.array([], column.type)
@@ -133,7 +134,8 @@ def _ragged(column: pa.ChunkedArray, where: str) -> Ragged:
     return Ragged(values=values.to_numpy(), offsets=offsets - offsets[0])
 
 
-def _check_ids(ids: Ragged, least: int, max_len: int, where: str) -> None:
+def check_ids(ids: Ragged, least: int, max_len: int, where: str) -> None:
+    """ValueError for a row of fewer than `least` or more than max_len ids, or an id below 0."""
     lengths = ids.lengths
     wrong = (lengths < least) | (lengths > max_len)
     if wrong.any():
@@ -150,7 +152,8 @@ def _check_ids(ids: Ragged, least: int, max_len: int, where: str) -> None:
         )
 
 
-def _check_numbers(labels: Ragged | None, where: str) -> None:
+def check_numbers(labels: Ragged | None, where: str) -> None:
+    """ValueError for an RL prompt without its one number."""
     if labels is None or (labels.lengths != 1).any():
         row = 0 if labels is None else int(np.argmax(labels.lengths != 1))
         raise ValueError(
@@ -159,7 +162,8 @@ def _check_numbers(labels: Ragged | None, where: str) -> None:
         )
 
 
-def _check_labels(ids: Ragged, labels: Ragged, where: str) -> None:
+def check_labels(ids: Ragged, labels: Ragged, where: str) -> None:
+    """ValueError for a label that is neither −100 nor the id at its place."""
     if not np.array_equal(labels.offsets, ids.offsets):
         row = int(np.argmax(labels.lengths != ids.lengths))
         raise ValueError(
@@ -177,7 +181,8 @@ def _check_labels(ids: Ragged, labels: Ragged, where: str) -> None:
         )
 
 
-def _check_bounds(ids: Ragged, cu_seqlens: Ragged, where: str) -> None:
+def check_bounds(ids: Ragged, cu_seqlens: Ragged, where: str) -> None:
+    """ValueError for bounds that do not rise strictly from 0 to the row's positions."""
     values, offsets = cu_seqlens.values, cu_seqlens.offsets
     wrong = cu_seqlens.lengths < 2
     if not wrong.any():

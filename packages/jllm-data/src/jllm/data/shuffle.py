@@ -9,7 +9,6 @@ hidden folder until all is done. What goes in is compared with what came out by 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from jllm.data.locations import local_path
 from jllm.data.memory import MemoryPlan, plan_memory, resident_bytes
 from jllm.data.merge_info import merge_infos, read_contents
 from jllm.data.row_digest import RowBag
+from jllm.data.sealed_json import sealed
 from jllm.data.shuffle_blocks import Block, BlockMaker
 from jllm.data.shuffle_config import ShuffleConfig
 from jllm.data.shuffle_order import block_starts, split_blocks
@@ -78,8 +78,7 @@ def shuffle(config: ShuffleConfig, progress: Progress) -> Shuffled:
         blocks = _Work(config, datasets, files, rows, plan, staged, progress).run()
         written = [block.file for block in blocks]
         info = merge_infos(contents, written, max(block.max_num_blocks for block in blocks))
-        text = json.dumps(info, indent=1, ensure_ascii=False) + "\n"
-        (staged / f"{config.name}_info.json").write_text(text, encoding="utf-8")
+        (staged / f"{config.name}_info.json").write_text(sealed(info), encoding="utf-8")
         for data in datasets:
             kept = next(
                 iter(sorted(local_path(data.path).rglob(f"{TOKENIZER_FOLDER}/tokenizer.json"))),

@@ -5,10 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from jllm.data.digest import file_digest
+from jllm.data.sealed_json import sealed
 from jllm.data.tokenizer import TextTokenizer
 
 TOKENIZER_FOLDER = "tokenizer"
 VOCABULARY = "tokenizer.json"
+DIGESTS = "digests.json"
+"""What is beside them: each file's name and the digest of its bytes."""
 TOKENIZER_FILES = (
     VOCABULARY,
     "tokenizer_config.json",
@@ -17,6 +21,7 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "chat_template.json",
     "config.json",
+    DIGESTS,
 )
 """What is kept where it is given. A model's config.json too: Transformers chooses the class of a
 tokenizer by its model_type."""
@@ -30,12 +35,15 @@ def keep_tokenizer(tokenizer: TextTokenizer, folder: Path) -> None:
     as Transformers saves it. Raises OSError.
     """
     given, kept = Path(tokenizer.name).expanduser(), folder / TOKENIZER_FOLDER
-    if not given.is_dir():
+    if given.is_dir():
+        kept.mkdir()
+        for name in TOKENIZER_FILES:
+            if (given / name).is_file():
+                shutil.copyfile(given / name, kept / name)
+        if not (kept / VOCABULARY).exists():
+            tokenizer.hf.backend_tokenizer.save(str(kept / VOCABULARY))
+    else:
         tokenizer.hf.save_pretrained(kept)
-        return
-    kept.mkdir()
-    for name in TOKENIZER_FILES:
-        if (given / name).is_file():
-            shutil.copyfile(given / name, kept / name)
-    if not (kept / VOCABULARY).exists():
-        tokenizer.hf.backend_tokenizer.save(str(kept / VOCABULARY))
+    (kept / DIGESTS).unlink(missing_ok=True)  # of what it was kept as before
+    digests = {file.name: file_digest(file) for file in sorted(kept.iterdir())}
+    (kept / DIGESTS).write_text(sealed(digests), encoding="utf-8")

@@ -1,0 +1,46 @@
+"""Check every byte and every row of a data set: `python -m jllm.verify_data DIR`.
+
+Digests of files and row groups, the form of every row, the sums and the account in the info files.
+What is wrong is named by file, row group and row. Exit code: 0 sound, 1 not, 2 cannot be checked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jllm.data.command_line import run_command
+from jllm.data.verify_config import VerifyConfig, check_verify_config
+from jllm.data.work_progress import WorkProgress
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return run_command(
+        VerifyConfig,
+        run,
+        name="jllm.verify_data",
+        description=__doc__ or "",
+        arguments=arguments,
+        stopped="the check is not complete",
+    )
+
+
+def run(config: VerifyConfig, progress: WorkProgress) -> int:
+    """Check the settings, then the data, and print what is wrong with it."""
+    check_verify_config(config)
+    from jllm.data.verify import verify
+
+    report = verify(config, progress)
+    for finding in report.findings:
+        progress.note(finding)
+    if report.total > len(report.findings):
+        progress.note(f"… and {report.total - len(report.findings):,} more")
+    what = f"{report.rows:,} rows in {report.files:,} files"
+    wrong = f"{report.total:,} findings" if report.total else "nothing wrong"
+    progress.note(f"{config.folder}: {what}, {wrong}")
+    return 1 if report.total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
