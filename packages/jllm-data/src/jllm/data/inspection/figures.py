@@ -39,12 +39,10 @@ def totals(report: Report) -> list[tuple[str, str]]:
     if report.kind != "rl":
         rows.append(("trained ids", trained))
     rows.append(("fill", f"{report.fill:.2%}"))
-    for name, digest in (
-        ("data digest", report.digest),
-        ("tokenizer digest", report.tokenizer_digest),
-        ("template digest", report.chat_template_digest),
-    ):
-        rows.append((name, digest[:DIGITS] or "not stated"))
+    digests = [("data", report.digest), ("tokenizer", report.tokenizer_digest)]
+    if report.kind != "pretrain":
+        digests.append(("template", report.chat_template_digest))
+    rows += [(f"{name} digest", digest[:DIGITS] or "not stated") for name, digest in digests]
     return rows
 
 

@@ -2,8 +2,8 @@
 
 A text is found wherever token borders fall in it, for whole documents are decoded. Where a
 stacked document goes on in the next row, the text is found across the two as well (`across.py`).
-Memory: one row group a thread and its text. With a byte-level tokenizer some 10 million ids/s a
-thread, with others about one.
+Memory: one row group a thread and its text. With a byte-level tokenizer some 7 million ids/s a
+thread, reading included.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ def find_text(
     if not wanted:
         raise ValueError("--find: the text is empty")
     joiner, origins = Joiner(wanted, text), Origins(dataset)
-
     prompts = dataset.kind == "rl"
 
     def search(number: int, rows: Rows) -> tuple[list[Hit], list[RowEdges]]:

@@ -1,7 +1,7 @@
 """What is counted of a data set: one row group's `Tally`, and the sum of two.
 
-Everything is numpy over a whole row group, about 20 ns an id; a tally holds a few integers and two
-arrays of max_len, so the sum over a data set of any size is as small.
+Everything is numpy over a whole row group, about 6 ns an id beside some 50 to read it. A tally
+holds a few integers and arrays no longer than max_len, whatever the size of the data set.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Ids → text for people and for searching: exact bytes where the tokenizer allows it.
 
-The ids of a byte-level tokenizer stand for bytes, so text is a table look-up in numpy (about 50 ns
+The ids of a byte-level tokenizer stand for bytes, so text is a table look-up in numpy (about 60 ns
 an id) and any run of ids has its own bytes, also one that ends inside a character. Other tokenizers
-(SentencePiece-like) decode a document at a time, about 1 µs an id.
+(SentencePiece-like) decode a document at a time, more slowly.
 """
 
 from __future__ import annotations
