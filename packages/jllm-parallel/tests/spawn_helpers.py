@@ -1,4 +1,8 @@
-"""Starts gloo ranks for tests."""
+"""Starts gloo ranks for tests.
+
+They are forked from a server process that has imported what all need and done nothing else: most of
+the time of a tiny run would be imports.
+"""
 
 import os
 import socket
@@ -9,6 +13,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
+
+mp.get_context("forkserver").set_forkserver_preload(
+    ["jllm.parallel.job", "torch.utils.tensorboard"]
+)
+
+
+def _start(function: Callable[..., None], arguments: tuple[Any, ...], count: int) -> None:
+    mp.start_processes(function, arguments, nprocs=count, start_method="forkserver")
 
 
 def _worker(
@@ -28,7 +41,7 @@ def spawn(world: int, folder: Path, function: Callable[..., None], *arguments: A
     """Runs `function(rank, *arguments)` in `world` processes of one gloo job; any failure is
     raised."""
     store = folder / f"store-{function.__name__}-{world}-{len(list(folder.iterdir()))}"
-    mp.spawn(_worker, (world, str(store), function, arguments), nprocs=world)
+    _start(_worker, (world, str(store), function, arguments), world)
 
 
 def _launched(
@@ -46,4 +59,4 @@ def launch(world: int, function: Callable[..., None], *arguments: Any) -> None:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    mp.spawn(_launched, (world, port, function, arguments), nprocs=world)
+    _start(_launched, (world, port, function, arguments), world)

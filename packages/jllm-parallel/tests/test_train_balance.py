@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from expert_helpers import (
     BALANCED,
@@ -12,6 +13,8 @@ from expert_helpers import (
     EXPERTS,
     LAYERS,
     assert_close,
+    balanced_run,
+    biases,
     expert_lines,
     experts_config,
     write_experts,
@@ -24,8 +27,7 @@ from training_helpers import alone, changed, checkpoint_bytes, metrics
 
 @pytest.fixture(scope="module", params=BALANCED)
 def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    folder = tmp_path_factory.mktemp(request.param)
-    values = experts_config(folder, steps_per_checkpoint=6, **BALANCED[request.param])
+    values = balanced_run(tmp_path_factory.mktemp(request.param), request.param)
     alone(values)
     return values
 
@@ -51,6 +53,18 @@ def test_metrics_hold_loads_and_losses(config: TrainConfig) -> None:
     assert list((Path(config.checkpoint) / "tensorboard").iterdir())
 
 
+def test_the_bias_follows_the_loads(config: TrainConfig) -> None:
+    """Each expert's bias is Σ γ · sign(mean load − load) of the steps so far."""
+    folder, rate = Path(config.checkpoint), config.router_bias_update_rate
+    for step in (6, 12):
+        for layer, bias in zip(LAYERS, biases(folder, step), strict=rate > 0):
+            loads = [line["expert_loads"][str(layer)] for line in expert_lines(folder)[:step]]
+            signs = [[np.sign(np.mean(row) - load) for load in row] for row in loads]
+            assert bias.dtype == torch.float32
+            assert bias.tolist() == pytest.approx((rate * np.sum(signs, axis=0)).tolist(), abs=1e-7)
+            assert bias.any()
+
+
 def test_killed_and_resumed_it_is_the_same_run(config: TrainConfig) -> None:
     again = changed(config, "resumed", resume_ckpt=config.checkpoint, tag="6")
     alone(again)
@@ -66,7 +80,7 @@ def test_killed_and_resumed_it_is_the_same_run(config: TrainConfig) -> None:
 def test_micro_batches_change_rounding_alone(config: TrainConfig, rows: int) -> None:
     other = changed(config, f"rows-{rows}", micro_batch_size=rows)
     alone(other)
-    assert_close(Path(config.checkpoint), Path(other.checkpoint), 1e-5)
+    assert_close(Path(config.checkpoint), Path(other.checkpoint))
 
 
 def test_recomputation_counts_nothing_twice(config: TrainConfig) -> None:
@@ -76,7 +90,9 @@ def test_recomputation_counts_nothing_twice(config: TrainConfig) -> None:
 
 
 def test_the_loss_evens_out_the_use_of_experts(tmp_path: Path) -> None:
-    base = experts_config(tmp_path, num_train_epochs=8, max_steps=20, steps_per_print=10)
+    base = experts_config(
+        tmp_path, num_train_epochs=8, max_steps=20, steps_per_print=10, learning_rate=1e-2
+    )
     model = write_experts(tmp_path / "uneven", num_experts=8, num_experts_per_tok=1)
     last = {}
     for name, alpha in (("without", 0.0), ("with", 1.0)):
