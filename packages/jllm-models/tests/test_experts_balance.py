@@ -172,6 +172,7 @@ def test_every_gradient_is_that_of_the_losses_added_to_the_whole(
     for mixture, (auxiliary, z) in zip(mixtures(ours), extra, strict=True):
         found = mixture.tally.losses_2.tolist()
         assert found == pytest.approx([auxiliary.item(), z.item()], rel=1e-6)
+        assert int(mixture.tally.loads_E.sum()) == TOKENS * CHOSEN  # once, recomputed or not
 
 
 def test_counts_are_those_of_a_loop_and_even_use_costs_alpha(config: DecoderConfig) -> None:

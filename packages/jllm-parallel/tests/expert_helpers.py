@@ -56,8 +56,8 @@ BALANCED = {
     "bias": (DEEPSEEK_V3, {"aux_loss_alpha": 1e-3, "router_bias_update_rate": 0.01}),
 }
 """A model and flags for each way to balance."""
-BOUND = 2e-6
-"""Float32 sums of up to 8 gradients in another order, 12 steps one after the other."""
+BOUND = 1e-6
+"""Float32 sums of up to 8 gradients in another order differ by some units of 2⁻²⁴ relative."""
 
 
 def write_experts(folder: Path, **changes: object) -> str:
@@ -108,4 +108,5 @@ def assert_close(one: Path, other: Path) -> None:
     assert all(torch.equal(*pair) for pair in pairs)
     for a, b in zip(expert_lines(one), expert_lines(other), strict=True):
         assert a.pop("expert_loads") == b.pop("expert_loads"), a["step"]
+        assert b.pop("gradient_norm") == pytest.approx(a.pop("gradient_norm"), rel=1e-5)
         assert b == pytest.approx(a, rel=BOUND)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as multiprocessing
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from jllm.parallel.pipeline.module_stage import ModuleStage
 from jllm.parallel.pipeline.transport import Transport
 from jllm.parallel.schedule.actions import Schedule
 from jllm.parallel.schedule.check import check
+from spawn_helpers import start_ranks
 
 TOKENS, WIDTH, BLOCKS, VOCABULARY = 12, 16, 8, 32
 
@@ -31,7 +31,7 @@ BOUNDARY: Boundary = (
 def spawn(function: Callable, ranks: int, folder: Path, *arguments: object) -> list[dict]:
     """Run `function(rank, group, *arguments) -> dict of tensors` on gloo ranks; what each gave."""
     folder.mkdir(parents=True, exist_ok=True)
-    multiprocessing.spawn(_rank_main, (function, ranks, folder, arguments), nprocs=ranks)
+    start_ranks(_rank_main, (function, ranks, folder, arguments), ranks)
     return [load_file(folder / f"{rank}.safetensors") for rank in range(ranks)]
 
 

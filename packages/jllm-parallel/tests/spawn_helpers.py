@@ -14,13 +14,13 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-
 mp.get_context("forkserver").set_forkserver_preload(
     ["jllm.parallel.job", "torch.utils.tensorboard"]
 )
 
 
-def _start(function: Callable[..., None], arguments: tuple[Any, ...], count: int) -> None:
+def start_ranks(function: Callable[..., None], arguments: tuple[Any, ...], count: int) -> None:
+    """Runs `function(rank, *arguments)` in `count` processes; any failure is raised."""
     mp.start_processes(function, arguments, nprocs=count, start_method="forkserver")
 
 
@@ -41,7 +41,7 @@ def spawn(world: int, folder: Path, function: Callable[..., None], *arguments: A
     """Runs `function(rank, *arguments)` in `world` processes of one gloo job; any failure is
     raised."""
     store = folder / f"store-{function.__name__}-{world}-{len(list(folder.iterdir()))}"
-    _start(_worker, (world, str(store), function, arguments), world)
+    start_ranks(_worker, (world, str(store), function, arguments), world)
 
 
 def _launched(
@@ -59,4 +59,4 @@ def launch(world: int, function: Callable[..., None], *arguments: Any) -> None:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    _start(_launched, (world, port, function, arguments), world)
+    start_ranks(_launched, (world, port, function, arguments), world)

@@ -1,6 +1,7 @@
 """Balance of experts in whole runs of one process: what it does, reports, keeps and refuses."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,14 @@ from expert_helpers import (
     write_experts,
 )
 from jllm.data.reader import Batch
+from jllm.models.families import read_config
+from jllm.models.stage import Stage
+from jllm.models.units import unit_count
 from jllm.parallel.config import TrainConfig
+from jllm.parallel.expert_balance import ExpertBalance
 from jllm.parallel.feed import batch_sizes, counted_documents
-from training_helpers import alone, changed, checkpoint_bytes, metrics
+from jllm.parallel.mesh import Mesh
+from training_helpers import alone, changed, checkpoint_bytes, forked, metrics
 
 
 @pytest.fixture(scope="module", params=BALANCED)
@@ -65,7 +71,7 @@ def test_the_bias_follows_the_loads(config: TrainConfig) -> None:
             assert bias.any()
 
 
-def test_killed_and_resumed_it_is_the_same_run(config: TrainConfig) -> None:
+def test_resumed_it_is_the_same_run(config: TrainConfig) -> None:
     again = changed(config, "resumed", resume_ckpt=config.checkpoint, tag="6")
     alone(again)
     one, two = Path(config.checkpoint), Path(again.checkpoint)
@@ -76,17 +82,35 @@ def test_killed_and_resumed_it_is_the_same_run(config: TrainConfig) -> None:
     assert states[0]["expert_loads"] == expert_lines(one)[-1]["expert_loads"]
 
 
-@pytest.mark.parametrize("rows", [2, 8])
-def test_micro_batches_change_rounding_alone(config: TrainConfig, rows: int) -> None:
-    other = changed(config, f"rows-{rows}", micro_batch_size=rows)
+def test_going_on_after_a_kill_changes_nothing(config: TrainConfig) -> None:
+    run = changed(config, "killed", steps_per_checkpoint=2)
+    kept = Path(run.checkpoint)
+    with forked(run):
+        deadline = time.monotonic() + 120
+        while not (kept / "latest").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    assert not (kept / "12").exists()
+    alone(changed(run, "killed", resume_ckpt=run.checkpoint))
+    assert expert_lines(kept) == expert_lines(Path(config.checkpoint))
+    assert checkpoint_bytes(kept, 12) == checkpoint_bytes(Path(config.checkpoint), 12)
+
+
+def test_loads_of_another_model_are_refused(config: TrainConfig) -> None:
+    model = read_config(Path(config.model))
+    balance = ExpertBalance(config, model, Stage(model, range(unit_count(model))), Mesh())
+    whole = {"1": [3, 1, 0, 4], "2": [2, 2, 2, 2]}
+    balance.load(whole)
+    assert balance.state() == whole
+    for wrong in ({"1": whole["1"]}, whole | {"2": [1, 2]}, whole | {"0": [2, 2, 2, 2]}):
+        with pytest.raises(ValueError, match="expert_loads are not those of this model"):
+            balance.load(wrong)
+
+
+def test_micro_batches_change_rounding_alone(config: TrainConfig) -> None:
+    other = changed(config, "rows", micro_batch_size=2)
     alone(other)
     assert_close(Path(config.checkpoint), Path(other.checkpoint))
-
-
-def test_recomputation_counts_nothing_twice(config: TrainConfig) -> None:
-    other = changed(config, "recomputed", checkpoint_grad_interval=1)
-    alone(other)
-    assert expert_lines(Path(other.checkpoint)) == expert_lines(Path(config.checkpoint))
 
 
 def test_the_loss_evens_out_the_use_of_experts(tmp_path: Path) -> None:
