@@ -48,10 +48,26 @@ class RowGroupFiles:
         group = self._dataset.row_groups[number]
         where = f"{group.file}, row group {group.index}"
         try:
+            return self._read(group, where)
+        except MemoryError as error:
+            raise ValueError(
+                f"{where}: there is no memory for it ({error}); a reader holds a row group a lane: "
+                "take more readers, a smaller global batch or smaller row groups"
+            ) from error
+
+    def close(self) -> None:
+        """Close every file."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _read(self, group: RowGroup, where: str) -> Rows:
+        try:
             table = self._table(group)
             columns = {name: table.column(name) for name in self._dataset.fields}
         except RemoteError as error:
             raise RemoteError(f"{where}: {error}") from error
+        except MemoryError:  # of Arrow's errors, the one that the file is not to blame for
+            raise
         except (OSError, LookupError, pa.ArrowException) as error:
             raise ValueError(
                 f"{where}: cannot be read ({error}); the file is damaged or was changed: copy it "
@@ -73,11 +89,6 @@ class RowGroupFiles:
             where=where,
             prompts=self._dataset.kind == "rl",
         )
-
-    def close(self) -> None:
-        """Close every file."""
-        while self._open:
-            self._open.popitem()[1].close()
 
     def _table(self, group: RowGroup) -> pa.Table:
         columns = list(self._dataset.fields)
