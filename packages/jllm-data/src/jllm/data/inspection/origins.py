@@ -16,11 +16,15 @@ from jllm.data.row_groups import OPEN_FILES
 from jllm.data.rows import Ragged
 from jllm.data.schema import PROVENANCE, RECORDS, SOURCE
 
+TYPES = {SOURCE: pa.string(), RECORDS: pa.list_(pa.int64())}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Where the rows of one row group come from."""
 
+    where: str
+    """File and row group, for messages."""
     source: list[str]
     """Of each row, the input file's name."""
     records: Ragged
@@ -31,8 +35,8 @@ class Provenance:
         records = self.records.row(row).tolist()
         if len(records) != documents:
             raise ValueError(
-                f"row {row}: {RECORDS} has {len(records)} entries for {documents} documents: "
-                "convert again"
+                f"{self.where}, row {row}: {RECORDS} has {len(records)} entries for "
+                f"{documents} documents: convert again"
             )
         return [None if record < 0 else record for record in records]
 
@@ -47,19 +51,23 @@ class Origins:
     def read(self, number: int) -> Provenance | None:
         """Where the rows of a row group come from; None where the file does not say.
 
-        ValueError where that cannot be read.
+        Columns of these names but other types are somebody else's. ValueError where they are
+        damaged.
         """
         group = self._groups[number]
+        where = f"{group.file}, row group {group.index}"
         try:
             table = self._table(group)
         except pa.ArrowException as error:
-            where = f"{group.file}, row group {group.index}"
             raise ValueError(f"{where}: {SOURCE}, {RECORDS}: cannot be read ({error})") from error
-        if set(table.column_names) != set(PROVENANCE):
+        if {one.name: one.type for one in table.schema} != TYPES:
             return None
+        if table[SOURCE].null_count or table[RECORDS].null_count:
+            raise ValueError(f"{where}: {SOURCE} or {RECORDS} is null in a row: convert again")
         records = table[RECORDS].combine_chunks()
         lengths = pc.list_value_length(records).to_numpy(zero_copy_only=False)
         return Provenance(
+            where=where,
             source=table[SOURCE].to_pylist(),
             records=Ragged(
                 values=records.flatten().to_numpy(zero_copy_only=False),
