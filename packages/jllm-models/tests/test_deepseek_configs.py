@@ -5,6 +5,7 @@ import math
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -56,7 +57,8 @@ def test_what_transformers_writes_is_read_back(tmp_path):
     assert (config.head_dim, config.rotary_dim, config.latent.value_dim) == (16, 6, 12)
     assert (config.latent.rank, config.latent.query_rank) == (20, 28)
     assert config.latent.scale == pytest.approx(16**-0.5 * (0.1 * math.log(4) + 1) ** 2)
-    assert config.experts.layers == (2,)
+    assert config.experts.layers == (2, 3)  # it names a module of prediction, and writes none
+    assert config.prediction is None
     assert config.experts.shared_intermediate_size == 48
 
 
@@ -87,9 +89,11 @@ def test_a_token_meets_as_many_parameters_as_published(values, billions):
 
 
 def test_the_figures_of_v3_are_the_published_ones(tmp_path):
-    config = decoder_config(V3, "config.json")
+    config = replace(decoder_config(V3, "config.json"), prediction=None)
     assert parameter_count(config) == 671_026_419_200  # Transformers' 671 026 404 352 and biases
     assert active_parameter_count(config) / 1e9 == pytest.approx(37, rel=0.02)
+    whole = parameter_count(decoder_config(V3, "config.json"))
+    assert (whole - 671_026_419_200) / 1e9 == pytest.approx(11.6, rel=0.005)  # 11.5 and join
     figures = total_figures(config, 4096)
     assert figures.cache_bytes == 61 * (512 + 64) * 2  # 70 272 B, as the paper of V2 counts
     attention = 3 * 2 * 61 * 128 * (192 + 128)  # a token's queries with all keys and values
@@ -105,3 +109,4 @@ def test_describe_takes_less_than_two_seconds_for_v3(tmp_path):
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
     assert "671,026,419,200" in shown
     assert "68.62 KiB a token" in shown
+    assert "not counted: 11,610,068,224" in shown

@@ -234,8 +234,8 @@ def reference_gradients(model: PreTrainedModel) -> dict[str, Tensor]:
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
     """Return ‖ours − theirs‖ / ‖theirs‖ in float64; where theirs is 0, so must be ours."""
-    difference = (ours.double() - theirs.double()).norm()
-    return float(difference / theirs.double().norm().clamp(min=1e-30))
+    ours, theirs = ours.detach().double(), theirs.detach().double()
+    return float((ours - theirs).norm() / theirs.norm().clamp(min=1e-30))
 
 
 def one_document(length: int) -> Documents:

@@ -69,7 +69,8 @@ class ExpertsConfig:
     """The mixture of experts that takes the MLP's place in some layers."""
 
     layers: tuple[int, ...]
-    """The layers that have it; the others have an MLP of `intermediate_size`."""
+    """The layers that have it, also those of multi-token prediction, which follow the last; the
+    others have an MLP of `intermediate_size`."""
     num_experts: int
     """Experts of a layer."""
     experts_per_token: int
@@ -99,6 +100,17 @@ class ExpertsConfig:
     """The router's product is computed in float32 whatever the dtype of the model."""
     aux_loss_coef: float = 0.0
     """Factor of the loss with which the directory asks to balance the experts; 0: it does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionConfig:
+    """Multi-token prediction: modules behind the last layer that look further ahead in training."""
+
+    depth: int
+    """Modules; the n-th is called as if it were the n-th layer behind the last."""
+    loss_weight: float = 0.0
+    """What the mean of their losses is multiplied with; 0: they are kept, but neither computed nor
+    trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +155,8 @@ class DecoderConfig:
     """Multi-head latent attention in every layer; None where keys and values are projected."""
     experts: ExpertsConfig | None = None
     """The mixture of experts; None where every layer has an MLP."""
+    prediction: PredictionConfig | None = None
+    """The modules of multi-token prediction; None where there are none."""
     tie_word_embeddings: bool = False
     """The head multiplies with the embedding."""
     normalised_head: bool = False

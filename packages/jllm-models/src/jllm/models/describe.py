@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -94,8 +94,11 @@ def alike(config: DecoderConfig, units: dict[str, Figures]) -> Iterator[tuple[st
     yield names[-1], 1, units[names[-1]]
 
 
-def table(config: DecoderConfig, length: int) -> Table:
-    """Return the table that people see."""
+def table(config: DecoderConfig, length: int, parameters: int) -> Table:
+    """Return the table that people see.
+
+    parameters: those of the model with its modules of multi-token prediction.
+    """
     units, total = unit_figures(config, length), total_figures(config, length)
     shown = Table(
         title=f"{config.architecture}, {config.dtype}, documents of {length:,} tokens",
@@ -104,6 +107,8 @@ def table(config: DecoderConfig, length: int) -> Table:
         box=box.SIMPLE_HEAD,
         padding=0,
     )
+    if more := parameters - total.parameters:
+        shown.caption = f"{shown.caption}\nnot counted: {more:,} of multi-token prediction"
     shown.add_column("unit", no_wrap=True)
     active = ("active",) if config.experts else ()
     for heading in ("×", "parameters", *active, "bytes", "FLOPs\ncausal", "FLOPs\nsquare"):
@@ -149,7 +154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print every unit as JSON")
     options = parser.parse_args(arguments)
     try:
-        config = read_config(options.model_dir)
+        whole = read_config(options.model_dir)
+        config = replace(whole, prediction=None)
         length = config.max_position_embeddings if options.length is None else options.length
         if length < 1:
             raise ValueError(f"--length must be at least 1, found {length}")
@@ -162,12 +168,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "architecture": config.architecture,
             "dtype": config.dtype,
             "document_length": length,
+            "prediction_parameters": parameter_count(whole) - parameter_count(config),
             "units": {name: asdict(figures) for name, figures in units.items()},
             "model": asdict(total_figures(config, length)),
         }
         sys.stdout.write(json.dumps(values, indent=2) + "\n")
     else:
-        Console().print(table(config, length))
+        Console().print(table(config, length, parameter_count(whole)))
     return 0
 
 

@@ -12,14 +12,15 @@ experts, those count that a token goes to.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from jllm.models.config import DecoderConfig, loss_chunk
 from jllm.models.experts.costs import idle_parameters, mixture_bytes, mixture_flops
 from jllm.models.latent_costs import latent_bytes, latent_flops
 from jllm.models.table import weight_table
-from jllm.models.units import unit_count, unit_kind, unit_layer, unit_names
+from jllm.models.units import tied_parameters, unit_count, unit_kind, unit_layer, unit_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,28 +59,78 @@ def unit_costs(
     parameters = _parameters(config)
     costs = []
     for unit, name in enumerate(unit_names(config)):
-        kind = unit_kind(config, unit)
-        layer = kind in ("attention", "mlp")
-        experts = config.mixture(unit_layer(unit)) if kind == "mlp" else None
-        window = config.window(unit_layer(unit)) if kind == "attention" else None
-        seen = tokens_seen(mean_document_length, window) * (1 if causal else 2)
-        if experts is None:
-            flops = _forward_flops(config, kind, seen)
-            kept = _activation_bytes(config, kind, tokens, value_bytes)
-        else:
-            flops = mixture_flops(config, experts)
-            kept = mixture_bytes(config, experts, tokens, value_bytes)
+        kind, layer = unit_kind(config, unit), unit_layer(unit)
+        work = _Work(tokens, mean_document_length, value_bytes, causal)
+        flops, kept = _unit_work(config, kind, layer, work)
+        idle = idle_parameters(config, config.mixture(layer)) if kind == "mlp" else 0
+        recomputed = config.hidden_size * value_bytes if kind in ("attention", "mlp") else kept
+        if kind == "head" and (depth := trained_predictions(config)):
+            flops += depth * flops
+            recomputed += depth * prediction_bytes(config, tokens, value_bytes)
+            kept = recomputed + depth * (3 * config.hidden_size * value_bytes + 3 * 4)  # its norms
+            for further in range(config.num_layers, config.num_layers + depth):
+                flops += 4 * config.hidden_size**2
+                for part in ("attention", "mlp"):
+                    more, inside = _unit_work(config, part, further, work)
+                    flops, kept = flops + more, kept + inside
+        if kind == "head":
+            idle += _idle_behind(config)
         costs.append(
             UnitCost(
                 name=name,
                 parameters=parameters[unit],
-                active_parameters=parameters[unit] - idle_parameters(config, experts),
+                active_parameters=parameters[unit] - idle,
                 forward_flops=flops,
                 activation_bytes=kept,
-                recomputed_bytes=config.hidden_size * value_bytes if layer else kept,
+                recomputed_bytes=recomputed,
             )
         )
     return tuple(costs)
+
+
+class _Work(NamedTuple):
+    """Arguments of `unit_costs`."""
+
+    tokens: int
+    length: float
+    value_bytes: int
+    causal: bool
+
+
+def _unit_work(config: DecoderConfig, kind: str, layer: int, work: _Work) -> tuple[float, float]:
+    """Return a unit's operations of a forward pass and its bytes kept, per token."""
+    if kind == "mlp" and (experts := config.mixture(layer)):
+        return mixture_flops(config, experts), mixture_bytes(
+            config, experts, work.tokens, work.value_bytes
+        )
+    window = config.window(layer) if kind == "attention" else None
+    seen = tokens_seen(work.length, window) * (1 if work.causal else 2)
+    kept = _activation_bytes(config, kind, work.tokens, work.value_bytes)
+    return _forward_flops(config, kind, seen), kept
+
+
+def trained_predictions(config: DecoderConfig) -> int:
+    """Return the modules of multi-token prediction that are computed."""
+    prediction = config.prediction
+    return prediction.depth if prediction and prediction.loss_weight else 0
+
+
+def _idle_behind(config: DecoderConfig) -> int:
+    """Return the parameters of multi-token prediction that a token does not meet."""
+    depth = config.prediction.depth if config.prediction else 0
+    if depth and not trained_predictions(config):
+        return _parameters(config)[-1] - _parameters(replace(config, prediction=None))[-1]
+    layers = range(config.num_layers, config.num_layers + depth)
+    return sum(idle_parameters(config, config.mixture(layer)) for layer in layers)
+
+
+def prediction_bytes(config: DecoderConfig, tokens: int, value_bytes: int) -> float:
+    """Return the bytes per token that a recomputed module of multi-token prediction keeps.
+
+    They are its two inputs, the look-up's tokens and the gradients that the loss has computed.
+    """
+    hidden, matrix = config.hidden_size, config.vocab_size * config.hidden_size
+    return 3 * hidden * value_bytes + 8 + 4 * matrix / tokens
 
 
 def flops_per_token(
@@ -104,14 +155,15 @@ def weight_gradient_flops(config: DecoderConfig) -> float:
 
 def parameter_count(config: DecoderConfig) -> int:
     """Return the numbers in the model's files: a tied matrix counts once."""
-    tied = config.vocab_size * config.hidden_size * config.tie_word_embeddings
+    tied = config.vocab_size * config.hidden_size * (tied_parameters(config) is not None)
     return sum(_parameters(config)) - tied
 
 
 def active_parameter_count(config: DecoderConfig) -> int:
     """Return the numbers in the model's files that a token meets."""
     mixtures = map(config.mixture, range(config.num_layers))
-    return parameter_count(config) - sum(idle_parameters(config, each) for each in mixtures)
+    idle = sum(idle_parameters(config, each) for each in mixtures) + _idle_behind(config)
+    return parameter_count(config) - idle
 
 
 @lru_cache(maxsize=4)  # of many experts a table takes tenths of a second, and MFU asks every step

@@ -10,6 +10,7 @@ from torch.nn import functional
 from jllm.models.config import DecoderConfig
 from jllm.models.loss import linear_cross_entropy
 from jllm.models.norm import RMSNorm
+from jllm.models.prediction import Context, Prediction
 from jllm.models.row_norm import unit_rows
 
 
@@ -27,13 +28,17 @@ class Embedding(nn.Module):
 
 
 class Head(nn.Module):
-    """Final norm and output matrix; `weight` given means that storage is shared with it."""
+    """Final norm and output matrix; `weight` given means that storage is shared with it.
+
+    prediction: the modules of multi-token prediction, which belong to this unit.
+    """
 
     def __init__(
         self,
         config: DecoderConfig,
         weight: Tensor | None = None,
         *,
+        prediction: Prediction | None = None,
         chunk_tokens: int,
         dtype: torch.dtype,
         device: torch.device | str,
@@ -44,12 +49,22 @@ class Head(nn.Module):
             shape = (config.vocab_size, config.hidden_size)
             weight = torch.empty(shape, dtype=dtype, device=device)
         self.weight = nn.Parameter(weight)
+        self.prediction = prediction
         self.chunk_tokens = chunk_tokens
         self.normalised = config.normalised_head
 
-    def forward(self, x_TD: Tensor, targets_T: Tensor) -> Tensor:
-        """Return the sum of token losses, an fp32 scalar."""
-        return linear_cross_entropy(self.norm(x_TD), self._matrix(), targets_T, self.chunk_tokens)
+    def forward(self, x_TD: Tensor, targets_T: Tensor, context: Context | None = None) -> Tensor:
+        """Return the sum of token losses, an fp32 scalar.
+
+        context: lets the gradient be that of the predictions' weighted losses too.
+        """
+        normed_TD, matrix_VD = self.norm(x_TD), self._matrix()
+        loss = linear_cross_entropy(normed_TD, matrix_VD, targets_T, self.chunk_tokens)
+        if context is None:
+            return loss
+        assert self.prediction is not None
+        further = self.prediction(normed_TD, matrix_VD, targets_T, context)
+        return loss + (further - further.detach())
 
     def logits(self, x_TD: Tensor) -> Tensor:
         """Return the whole logits [T, V] in the dtype of x: T·V numbers, so for few tokens."""

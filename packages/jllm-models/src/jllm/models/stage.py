@@ -17,9 +17,10 @@ from jllm.models.documents import Documents
 from jllm.models.experts.balance import BalanceTerms
 from jllm.models.head import Embedding, Head
 from jllm.models.latent_attention import LatentAttention
+from jllm.models.layer_units import attention_unit, mlp_unit
 from jllm.models.mixture import Mixture
-from jllm.models.mlp import MLP
 from jllm.models.positions import position_tables
+from jllm.models.prediction import Context, Prediction
 from jllm.models.units import unit_count, unit_kind, unit_layer
 
 ATTENTION = (Attention, LatentAttention)
@@ -31,7 +32,8 @@ class Stage(nn.Module):
 
     attention: name of the attention back end.
     recompute_interval: k > 0 drops the activations inside every k-th attention or MLP unit (by
-        global index) and computes them again in backward; the results are the same bits.
+        global index) and computes them again in backward; the results are the same bits. Of the
+        head those are the modules that predict further tokens.
     loss_chunk_tokens: trained tokens whose logits are held at once; None takes LOGITS_PER_CHUNK.
     """
 
@@ -57,24 +59,33 @@ class Stage(nn.Module):
         chunk = loss_chunk_tokens or loss_chunk(config)
         place = {"dtype": dtype, "device": device}
         self.units = nn.ModuleDict()
-        shared: Tensor | None = None
+        embedding: Tensor | None = None
         attend = attention_backend(attention)
         for unit in units:
             match unit_kind(config, unit):
                 case "embed":
                     module = Embedding(config, **place)
-                    shared = module.weight.detach() if config.tie_word_embeddings else None
-                case "attention" if latent := config.latent:
-                    module = LatentAttention(config, latent, attend, **place)
+                    embedding = module.weight.detach()
                 case "attention":
-                    window = config.window(unit_layer(unit))
-                    module = Attention(config, attend, window=window, **place)
-                case "mlp" if experts := config.mixture(unit_layer(unit)):
-                    module = Mixture(config, experts, **place)
+                    module = attention_unit(config, unit_layer(unit), attend, **place)
                 case "mlp":
-                    module = MLP(config, **place)
+                    module = mlp_unit(config, unit_layer(unit), **place)
                 case _:
-                    module = Head(config, shared, chunk_tokens=chunk, **place)
+                    every = recompute_interval
+                    prediction = None
+                    if config.prediction:
+                        prediction = Prediction(
+                            config,
+                            config.prediction,
+                            attend,
+                            embedding,
+                            recompute=every > 0 and unit % every == 0,
+                            chunk_tokens=chunk,
+                            **place,
+                        )
+                    shared = embedding if config.tie_word_embeddings else None
+                    options = {"prediction": prediction, "chunk_tokens": chunk}
+                    module = Head(config, shared, **options, **place)
             self.units[str(unit)] = module
 
     def tensors(self) -> dict[str, Tensor]:
@@ -88,19 +99,33 @@ class Stage(nn.Module):
         documents: Documents,
         targets: Tensor | None = None,
         balance: BalanceTerms | None = None,
+        tokens: Tensor | None = None,
     ) -> Tensor:
         """Run the units over T flat tokens.
 
         x: int64 tokens [T] when the embedding is held, else hidden states [T, D].
         targets: int64 [T] with −100 where there is nothing to learn; wanted with the head.
         balance: what the backward pass does for the balance of experts; None: nothing.
-        Returns hidden states [T, D], or with the head the fp32 sum of token losses.
+        tokens: int64 [T], wanted with the head alone where further tokens are predicted.
+        Returns hidden states [T, D], or with the head the fp32 sum of token losses; its gradient is
+        that of what further predictions weigh as well.
         """
+        hidden = self._body(x, documents, balance)
         if not self.has_head:
-            return self._body(x, documents, balance)
+            return hidden
         if targets is None:
             raise ValueError("the stage with the head needs targets; for logits call logits()")
-        return self._head(self._body(x, documents, balance), targets)
+        prediction = self.config.prediction
+        if not (prediction and prediction.loss_weight and torch.is_grad_enabled()):
+            return self._head(hidden, targets)
+        tokens = x if self.has_embedding else tokens
+        if tokens is None:
+            raise ValueError("the stage that predicts further tokens needs the tokens")
+        positions = position_tables(self.config, documents, hidden.dtype, training=self.training)
+        context = Context(
+            tokens_T=tokens, documents=documents, positions=positions, balance=balance
+        )
+        return self._head(hidden, targets, context)
 
     def logits(self, x: Tensor, documents: Documents, *, last: int | None = None) -> Tensor:
         """Return logits [T, V] of a stage that holds the head; x as in forward.

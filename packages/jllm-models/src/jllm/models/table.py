@@ -8,7 +8,7 @@ configuration and costs microseconds a tensor.
 from collections.abc import Iterable, Iterator, Sequence
 
 from jllm.models.config import DecoderConfig, ExpertsConfig, LatentConfig
-from jllm.models.units import unit_count, unit_kind, unit_layer
+from jllm.models.units import tied_parameters, unit_count, unit_kind, unit_layer
 from jllm.models.weights.slices import Slice, whole
 
 ROUTER_BIAS = "router_bias"
@@ -40,16 +40,10 @@ def _unit_slices(config: DecoderConfig, unit: int, *, for_saving: bool) -> Itera
     match unit_kind(config, unit):
         case "embed":
             yield whole(f"{here}.weight", f"{names.embedding}.weight", matrix)
-        case "attention" if latent := config.latent:
-            yield from _latent(config, latent, here, f"{names.layers}.{unit_layer(unit)}")
         case "attention":
-            yield from _attention(config, here, f"{names.layers}.{unit_layer(unit)}")
+            yield from _attention_unit(config, here, unit_layer(unit))
         case "mlp":
-            layer = unit_layer(unit)
-            if experts := config.mixture(layer):
-                yield from _mixture(config, experts, here, f"{names.layers}.{layer}")
-            else:
-                yield from _mlp(config, here, f"{names.layers}.{layer}")
+            yield from _mlp_unit(config, here, unit_layer(unit))
         case _:
             assert unit == unit_count(config) - 1
             yield whole(f"{here}.norm.weight", f"{names.norm}.weight", (config.hidden_size,))
@@ -57,6 +51,73 @@ def _unit_slices(config: DecoderConfig, unit: int, *, for_saving: bool) -> Itera
                 yield whole(f"{here}.weight", f"{names.head}.weight", matrix)
             elif not for_saving:
                 yield whole(f"{here}.weight", f"{names.embedding}.weight", matrix)
+            if prediction := config.prediction:
+                for index in range(prediction.depth):
+                    yield from _predictor(config, f"{here}.prediction.layers.{index}", index)
+                tied = tied_parameters(config)
+                if tied and tied[1] == f"{here}.prediction.embedding" and not for_saving:
+                    yield whole(tied[1], f"{names.embedding}.weight", matrix)
+
+
+def copied_slices(config: DecoderConfig, units: range) -> tuple[Slice, ...]:
+    """Return the tensors that files hold once more than the table for saving, for some units.
+
+    Each module of multi-token prediction has the model's embedding and head in its files. They are
+    written, and never read.
+    """
+    depth, names = config.prediction.depth if config.prediction else 0, config.names
+    matrix, head = (config.vocab_size, config.hidden_size), unit_count(config) - 1
+    holders = (0, 0 if config.tie_word_embeddings else head)
+    return tuple(
+        whole(f"units.{unit}.weight", f"{names.layers}.{layer}.{name}.weight", matrix)
+        for layer in range(config.num_layers, config.num_layers + depth)
+        for unit, name in zip(holders, names.prediction_copies, strict=True)
+        if unit in units
+    )
+
+
+def untrained_tensors(config: DecoderConfig) -> frozenset[str]:
+    """Return the tensors, buffers aside, that training does not change by themselves.
+
+    They are the copies and, where their loss does not weigh, the modules of multi-token prediction.
+    """
+    units, prediction = range(unit_count(config)), config.prediction
+    frozen = units[-1:] if prediction and not prediction.loss_weight else range(0)
+    held = (piece for piece in weight_table(config, frozen) if ".prediction." in piece.parameter)
+    return frozenset(piece.tensor for piece in (*copied_slices(config, units), *held))
+
+
+def _predictor(config: DecoderConfig, here: str, index: int) -> Iterator[Slice]:
+    """Give the slices of a module of multi-token prediction."""
+    hidden, names, layer = config.hidden_size, config.names, config.num_layers + index
+    there = f"{names.layers}.{layer}"
+    for part, name in (
+        ("token_norm", names.token_norm),
+        ("hidden_norm", names.hidden_norm),
+        ("norm", names.prediction_norm),
+    ):
+        yield whole(f"{here}.{part}.weight", f"{there}.{name}.weight", (hidden,))
+    yield whole(f"{here}.join.weight", f"{there}.{names.join}.weight", (hidden, 2 * hidden))
+    yield from _attention_unit(config, f"{here}.attention", layer)
+    yield from _mlp_unit(config, f"{here}.mlp", layer)
+
+
+def _attention_unit(config: DecoderConfig, here: str, layer: int) -> Iterator[Slice]:
+    """Give the slices of a layer's attention."""
+    there = f"{config.names.layers}.{layer}"
+    if config.latent:
+        yield from _latent(config, config.latent, here, there)
+    else:
+        yield from _attention(config, here, there)
+
+
+def _mlp_unit(config: DecoderConfig, here: str, layer: int) -> Iterator[Slice]:
+    """Give the slices of a layer's MLP or mixture of experts."""
+    there, experts = f"{config.names.layers}.{layer}", config.mixture(layer)
+    if experts:
+        yield from _mixture(config, experts, here, there)
+    else:
+        yield from _mlp(config, here, there)
 
 
 def _attention(config: DecoderConfig, here: str, layer: str) -> Iterator[Slice]:

@@ -3,7 +3,8 @@
     0        1                   2              …  2·layers+1
     embed    layers.0.attention  layers.0.mlp   …  head
 
-The head is the last norm together with the output matrix and the loss. Parameters are named
+The head is the last norm together with the output matrix, the loss and what predicts further
+tokens. Parameters are named
 `units.<index>.…` with the unit's global index, so that names never depend on how a model is cut.
 """
 
@@ -39,7 +40,14 @@ def unit_layer(unit: int) -> int:
 
 
 def tied_parameters(config: DecoderConfig) -> tuple[str, str] | None:
-    """Return the parameter names of embedding and head when they are tied, whatever is held."""
-    if not config.tie_word_embeddings:
-        return None
-    return "units.0.weight", f"units.{unit_count(config) - 1}.weight"
+    """Return the names of two parameters that are one, whatever is held; None if there are none.
+
+    The first is the embedding. The second is the head's matrix where it is tied, or else the
+    embedding of the modules that predict further tokens.
+    """
+    head = f"units.{unit_count(config) - 1}"
+    if config.tie_word_embeddings:
+        return "units.0.weight", f"{head}.weight"
+    if config.prediction and config.prediction.loss_weight:
+        return "units.0.weight", f"{head}.prediction.embedding"
+    return None

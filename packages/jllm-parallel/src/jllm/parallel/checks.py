@@ -88,6 +88,7 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
         "adam_epsilon",
         "max_grad_norm",
         "aux_loss_alpha",
+        "mtp_loss_weight",
         "aux_loss_backward_scale",
         "z_loss_alpha",
         "router_bias_update_rate",
@@ -181,10 +182,11 @@ def resume_problems(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
         "shuffled": "--no_shuf",
         "data_digest": "--train_data (its contents)",
         "lora": "--lora_dim, --lora_alpha, --lora_module_name, … or --lora_adapter",
+        "mtp": "--mtp_loss_weight (0 or more than 0)",
     }
     return [
-        f"{flag}: the checkpoint's run had {before.get(key)!r}, this one has {now[key]!r}; use the "
-        "same to continue it, or --from_ckpt to start a new run from its weights"
+        f"{flag}: the checkpoint's run had {before.get(key)!r}, this one has {now.get(key)!r}; "
+        "use the same to continue it, or --from_ckpt to start a new run from its weights"
         for key, flag in flags.items()
         if before.get(key) != now.get(key)
     ]

@@ -96,6 +96,9 @@ class TrainConfig:
     router_bias_update_rate: float = 0.0
     """Mixtures of experts whose routers have a bias (DeepSeek-V3): how far each step moves that of
     an expert with less than the mean load up, with more down; 1e-3 is usual. 0: it stays."""
+    mtp_loss_weight: float = 0.0
+    """Train the modules of multi-token prediction of a model that has some (DeepSeek-V3), with the
+    mean of their losses times this (0.3 and later 0.1 there). 0: they are saved as they are."""
     seed: int = 1234
     """Seed of the data order and of --init."""
     no_shuf: bool = False

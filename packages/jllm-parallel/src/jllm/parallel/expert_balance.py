@@ -7,7 +7,7 @@ Letters: M layers with experts, E experts of a layer.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +15,12 @@ import torch.distributed as dist
 
 from jllm.models.config import DecoderConfig
 from jllm.models.experts.balance import BalanceLoss, BalanceTerms, moved_bias
+from jllm.models.flops import trained_predictions
+from jllm.models.head import Head
 from jllm.models.mixture import Mixture
+from jllm.models.prediction import Predictor
 from jllm.models.stage import Stage
-from jllm.models.units import unit_count, unit_kind, unit_layer
+from jllm.models.units import unit_layer
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.feed import MicroBatch, StepData
 from jllm.parallel.mesh import Mesh
@@ -51,10 +54,8 @@ class ExpertBalance:
         self._layers, self._mesh = expert_layers(model), mesh
         self._per_token, self._count = model.experts.experts_per_token, model.experts.num_experts
         self._loss, self._bias_rate = balance_loss(config), config.router_bias_update_rate
-        self._mixtures: dict[int, Mixture] = {
-            self._layers.index(unit_layer(int(name))): unit
-            for name, unit in stage.units.items()
-            if isinstance(unit, Mixture)
+        self._mixtures = {
+            self._layers.index(layer): mixture for layer, mixture in _mixtures(model, stage)
         }
         self._before = torch.ones(len(self._layers), self._count, dtype=torch.int64)
 
@@ -140,10 +141,21 @@ class ExpertBalance:
         self._keep(torch.tensor(rows, dtype=torch.int64))
 
 
+def _mixtures(model: DecoderConfig, stage: Stage) -> Iterator[tuple[int, Mixture]]:
+    """Gives the layers with experts of a stage that are trained, with their numbers."""
+    for name, unit in stage.units.items():
+        if isinstance(unit, Mixture):
+            yield unit_layer(int(name)), unit
+        elif isinstance(unit, Head) and unit.prediction and trained_predictions(model):
+            for number, module in enumerate(unit.prediction.layers, start=model.num_layers):
+                assert isinstance(module, Predictor)
+                if isinstance(module.mlp, Mixture):
+                    yield number, module.mlp
+
+
 def expert_layers(model: DecoderConfig) -> tuple[int, ...]:
-    """Gives the decoder layers that have experts, in order."""
-    units = range(unit_count(model))
-    layers = [unit_layer(unit) for unit in units if unit_kind(model, unit) == "mlp"]
+    """Gives the layers that have experts, in order; those of multi-token prediction follow."""
+    layers = range(model.num_layers + trained_predictions(model))
     return tuple(layer for layer in layers if model.mixture(layer))
 
 

@@ -1,8 +1,9 @@
 """One reader per pipeline: its first stage reads rows and tells the other stages what they need.
 
-Tokens stay on the first stage, targets go to the last; document bounds, which documents count and
-the sizes of the global step go to all. A thread on every process does this a request ahead of the
-computation, on process groups of its own, so reading and sending hide behind the step before.
+Tokens stay on the first stage, and go to the last where it asks for them, with the targets;
+document bounds, which documents count and the sizes of the global step go to all. A thread on every
+process does this a request ahead of the computation, on process groups of its own, so reading and
+sending hide behind the step before.
 
 All processes make the same requests in the same order; that is what keeps the threads matched.
 """
@@ -31,7 +32,7 @@ class MicroBatch:
     """Of each document, whether any of its targets is trained: what fills up a row, and whatever
     else teaches nothing, has no part in the balance of experts."""
     tokens: torch.Tensor | None
-    """int32 [T] on the first stage."""
+    """int32 [T] on the first stage, and on the last where it asks for them."""
     targets: torch.Tensor | None
     """int32 [T] on the last stage; -100 where nothing is trained."""
 
@@ -92,6 +93,7 @@ class Feed:
         *,
         shapes: Mapping[str, StepShape],
         vocabulary: int,
+        tokens_to_last: bool = False,
     ) -> None:
         """Starts the thread.
 
@@ -101,10 +103,11 @@ class Feed:
             mesh: this process's place.
             shapes: of each data set's steps, by the readers' names.
             vocabulary: size of the model's; data with a larger token are refused.
+            tokens_to_last: the last stage wants the tokens too; the same on all processes.
         """
         assert (readers is not None) == mesh.first
         self._readers, self._mesh, self._shapes = readers, mesh, shapes
-        self._vocabulary = vocabulary
+        self._vocabulary, self._tokens_to_last = vocabulary, tokens_to_last
         self._requests: queue.Queue[tuple[str, int] | None] = queue.Queue()
         self._served: queue.Queue[StepData | Exception] = queue.Queue()
         self._thread = threading.Thread(target=self._serve, name="feed", daemon=True)
@@ -192,7 +195,8 @@ class Feed:
         self._to_others(torch.cat([flat, flags.int()]))
         pp = self._mesh.pp
         if pp.size > 1:
-            dist.send(targets, pp.ranks[-1], group=self._mesh.feed_pipeline)
+            for tensor in (targets, tokens) if self._tokens_to_last else (targets,):
+                dist.send(tensor, pp.ranks[-1], group=self._mesh.feed_pipeline)
         own_targets = targets if self._mesh.last else None
         return _step_data(sizes.tolist(), shape, bounds, flags.tolist(), tokens, own_targets)
 
@@ -210,11 +214,13 @@ class Feed:
         flat = torch.zeros(size + size - shape.micro_batches, dtype=torch.int32)
         dist.recv(flat, source, group=group)
         bounds, flags = flat[:size].tolist(), flat[size:].bool().tolist()
-        targets = None
-        if self._mesh.last:
-            targets = torch.zeros(shape.micro_batches, shape.tokens, dtype=torch.int32)
-            dist.recv(targets, source, group=group)
-        return _step_data(sizes, shape, split_bounds(bounds), flags, None, targets)
+        received: list[torch.Tensor | None] = [None, None]  # targets, tokens
+        for index in range(1 + self._tokens_to_last) if self._mesh.last else ():
+            tensor = torch.zeros(shape.micro_batches, shape.tokens, dtype=torch.int32)
+            dist.recv(tensor, source, group=group)
+            received[index] = tensor
+        targets, tokens = received
+        return _step_data(sizes, shape, split_bounds(bounds), flags, tokens, targets)
 
 
 def counted_documents(batch: Batch) -> list[np.ndarray]:

@@ -21,6 +21,7 @@ from jllm.parallel.config import TrainConfig
 from jllm.parallel.expert_balance import balance_problems
 from jllm.parallel.feed import StepShape
 from jllm.parallel.lora import lora_of, lora_state
+from jllm.parallel.token_prediction import predicting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,8 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
         }
         if lora:
             state["lora"] = lora_state(lora, frozen=config.only_optimize_lora)
+        if config.mtp_loss_weight:
+            state["mtp"] = True
     root = config.resume_ckpt or config.from_ckpt
     found = find(Path(root), config.tag or None).path if root else None
     resume_dir, first = None, 0
@@ -127,7 +130,7 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
         weights_dir = Path(config.model)
     return Inputs(
         layout=sizes,
-        model=model,
+        model=predicting(config, model, weights_dir),
         lora=lora,
         model_dir=Path(config.model),
         weights_dir=weights_dir,

@@ -27,7 +27,7 @@ from jllm.parallel.events import events
 from jllm.parallel.inputs import Inputs, read_inputs
 from jllm.parallel.launch import Launch
 from jllm.parallel.lora import fill_adapter
-from jllm.parallel.metrics import Reporter, expert_metrics
+from jllm.parallel.metrics import Reporter, expert_metrics, prediction_metrics
 from jllm.parallel.overview import boundaries, print_overview
 from jllm.parallel.run import Run
 from jllm.parallel.saving import EXPERT_LOADS, Saver, fill, load_optimizer
@@ -175,6 +175,7 @@ class Job:
                     "tokens_per_second": rate,
                     "mfu": rate * self._flops(figures.mean_document_length) / self._peak,
                     "memory_bytes": devices.peak_memory(self._device),
+                    **prediction_metrics(figures.prediction),
                     **expert_metrics(figures.experts, shown=shown),
                 },
                 shown=shown,

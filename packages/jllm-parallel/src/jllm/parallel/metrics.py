@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jllm.parallel.expert_balance import ExpertFigures
+from jllm.parallel.token_prediction import PredictionFigures
 
 
 class MetricsFile:
@@ -88,6 +89,12 @@ def expert_metrics(figures: ExpertFigures | None, *, shown: bool) -> dict[str, A
         values["expert_imbalance_by_layer"] = imbalance
         values["expert_loads"] = {str(layer): list(x) for layer, x in figures.loads.items()}
     return values
+
+
+def prediction_metrics(figures: PredictionFigures | None) -> dict[str, float]:
+    """Gives what is recorded of multi-token prediction: each module's loss, where it is trained."""
+    losses = figures.losses if figures else ()
+    return {f"mtp_loss_{ahead}": loss for ahead, loss in enumerate(losses, start=1)}
 
 
 class Reporter:

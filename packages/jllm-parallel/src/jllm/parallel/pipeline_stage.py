@@ -33,11 +33,13 @@ class TrainingStage:
         assert self._step is not None
         data = self._step.micro_batches[micro_batch]
         documents = Documents.from_bounds(data.bounds, self._device)
-        x = inputs[0] if data.tokens is None else self._move(data.tokens)
+        tokens = None if data.tokens is None else self._move(data.tokens)
+        x = inputs[0] if inputs else tokens
+        assert x is not None
         balance = self._terms(data)
         if data.targets is None:
             return (self._stage(x, documents, balance=balance),)
-        loss = self._stage(x, documents, self._move(data.targets), balance)
+        loss = self._stage(x, documents, self._move(data.targets), balance, tokens)
         self.losses.append(loss.detach())
         return (loss * (1.0 / max(1, self._step.trained_tokens)),)
 

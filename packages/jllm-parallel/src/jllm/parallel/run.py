@@ -29,6 +29,7 @@ from jllm.parallel.pipeline_stage import TrainingStage
 from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.communication import RankPlan
 from jllm.parallel.schedule.generate import GENERATORS, forward_only
+from jllm.parallel.token_prediction import PredictionFigures, PredictionLosses
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class StepFigures:
     length."""
     experts: ExpertFigures | None
     """How the experts were used; None for a model without any."""
+    prediction: PredictionFigures | None
+    """The losses of multi-token prediction; None where none is trained."""
     stop: bool
     """Some process was asked to stop after this step."""
 
@@ -64,12 +67,20 @@ class Run:
         self.balance = None
         if expert_layers(inputs.model):
             self.balance = ExpertBalance(config, inputs.model, stage, mesh)
+        prediction = inputs.model.prediction
+        self._prediction = None
+        if prediction and prediction.loss_weight:
+            self._prediction = PredictionLosses(inputs.model, stage)
         self._compute = TrainingStage(stage, device, self.balance)
         self._executed = ModuleStage(self._compute)
         self._plans = self._make_plans()
         self._transports = {n: self._transport(s) for n, s in inputs.shapes.items()}
         self._feed = Feed(
-            self._readers(), mesh, shapes=inputs.shapes, vocabulary=inputs.model.vocab_size
+            self._readers(),
+            mesh,
+            shapes=inputs.shapes,
+            vocabulary=inputs.model.vocab_size,
+            tokens_to_last=self._prediction is not None,
         )
         self._requests: Iterator[tuple[str, int]] = iter(())
 
@@ -169,8 +180,11 @@ class Run:
             warmup=self.config.num_warmup_steps,
             schedule=self.config.lr_scheduler_type,
         )
-        sums = [self._loss(), float(stop), *(self.balance.losses() if self.balance else ())]
-        norm, (loss, stops, *losses) = self.optimizer.step(rate, sums)
+        predicted = self._prediction.sums() if self._prediction else []
+        balanced = self.balance.losses() if self.balance else []
+        sums = [self._loss(), float(stop), *predicted, *balanced]
+        norm, (loss, stops, *others) = self.optimizer.step(rate, sums)
+        predicted, losses = others[: len(predicted)], others[len(predicted) :]
         experts = self.balance.end_step(losses, data.counted_tokens) if self.balance else None
         shape = self.inputs.shapes["train"]
         return StepFigures(
@@ -180,6 +194,7 @@ class Run:
             tokens=self.config.global_batch_size * shape.length,
             mean_document_length=mean_document_length(data),
             experts=experts,
+            prediction=self._prediction.figures(predicted) if self._prediction else None,
             stop=stops > 0,
         )
 

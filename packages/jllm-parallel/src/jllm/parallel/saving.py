@@ -19,7 +19,7 @@ from jllm.models.lora.adapter_config import STEM
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import adapter_table
 from jllm.models.stage import Stage
-from jllm.models.table import is_buffer, weight_table
+from jllm.models.table import copied_slices, is_buffer, untrained_tensors, weight_table
 from jllm.models.units import unit_count
 from jllm.models.weights.read import load_slices
 from jllm.models.weights.slices import Slice, rows, shapes
@@ -106,6 +106,7 @@ def checkpoint_contents(
         adapter: the adapter, which is merged into the weights, or saved without them.
     """
     table = weight_table(config, stage.unit_range, for_saving=True)
+    copies = copied_slices(config, stage.unit_range)
     dtype = next(stage.parameters()).dtype
     tensors = stage.tensors()
     held = {n: tensors[n][r.start : r.stop] for n, r in share.items()}
@@ -117,16 +118,18 @@ def checkpoint_contents(
             states["master"] = _valid(optimizer.masters, trained)
     adapters = adapter_table(config, stage.unit_range, adapter.lora) if adapter else ()
     slices = tuple(_own_rows((*table, *adapters), trained))
-    whole = weight_table(config, range(unit_count(config)), for_saving=True)
+    everything = range(unit_count(config))
+    whole = weight_table(config, everything, for_saving=True)
     values: Mapping[str, Values] = held | merged_rows(stage, share)
-    weights = Held(slices=tuple(_own_rows(table, share)), tensors=values, dtype=dtype)
+    pieces = tuple(_own_rows((*table, *copies), share))
+    weights = Held(slices=pieces, tensors=values, dtype=dtype)
     return CheckpointContents(
         step=step,
-        shapes=shapes(whole),
+        shapes=shapes((*whole, *copied_slices(config, everything))),
         weights=None if adapter and adapter.alone else weights,
         adapter=AdapterHeld(
             directory=adapter.directory,
-            shapes=shapes(adapter_table(config, range(unit_count(config)), adapter.lora)),
+            shapes=shapes(adapter_table(config, everything, adapter.lora)),
             held=Held(slices=tuple(_own_rows(adapters, share)), tensors=held, dtype=dtype),
             frozen=adapter.frozen,
         )
@@ -137,6 +140,7 @@ def checkpoint_contents(
             for name, tensors in states.items()
         },
         buffers=frozenset(piece.tensor for piece in whole if is_buffer(piece)),
+        untrained=untrained_tensors(config),
         state=state,
         files=files,
     )

@@ -6,10 +6,11 @@ never imported, with or without Transformers.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config import DecoderConfig, PredictionConfig
 from jllm.models.families import (
     baichuan,
     deepseek_v2,
@@ -26,6 +27,7 @@ from jllm.models.families import (
 )
 from jllm.models.families.fields import Fields
 from jllm.models.weights.blocks import weight_blocks
+from jllm.models.weights.names import layers_behind, tensor_names
 
 FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
     "BaiChuanForCausalLM": baichuan.decoder_config,
@@ -69,7 +71,34 @@ def read_config(model_dir: Path) -> DecoderConfig:
     that would change the mathematics.
     """
     path = Path(model_dir) / "config.json"
-    return decoder_config(read_json(path), str(path))
+    config = decoder_config(read_json(path), str(path))
+    return with_prediction(config, held_prediction(config, Path(model_dir)))
+
+
+def held_prediction(config: DecoderConfig, model_dir: Path) -> int:
+    """Return how many modules of multi-token prediction the directory's files hold.
+
+    Where there are no weights it is what the configuration says. (Transformers writes that there is
+    a module, and writes none.) Refuses files with more layers than the configuration names.
+    """
+    said = config.prediction.depth if config.prediction else 0
+    names = tensor_names(model_dir)
+    if names is None:
+        return said
+    found = layers_behind(names, config.names.layers, config.num_layers)
+    if found > said:
+        raise ValueError(
+            f"{model_dir}: the files hold {config.num_layers + found} layers, config.json names "
+            f"{config.num_layers} (num_hidden_layers) and {said} behind them "
+            "(num_nextn_predict_layers); take the files and the config.json of the same model"
+        )
+    return found
+
+
+def with_prediction(config: DecoderConfig, depth: int, loss_weight: float = 0.0) -> DecoderConfig:
+    """Return the configuration with so many modules of multi-token prediction."""
+    made = PredictionConfig(depth=depth, loss_weight=loss_weight) if depth else None
+    return replace(config, prediction=made)
 
 
 def decoder_config(values: dict[str, Any], source: str) -> DecoderConfig:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from jllm.models.config import DecoderConfig, ExpertsConfig
+from jllm.models.config import DecoderConfig, ExpertsConfig, PredictionConfig
 from jllm.models.families.common import decoder
 from jllm.models.families.fields import Fields
 from jllm.models.families.latent import latent_attention
@@ -12,9 +12,17 @@ NAMES = Names(shared_expert="mlp.shared_experts")
 
 
 def deepseek(
-    fields: Fields, architecture: str, experts: ExpertsConfig, *, interleaved: bool
+    fields: Fields,
+    architecture: str,
+    experts: ExpertsConfig,
+    *,
+    interleaved: bool,
+    depth: int = 0,
 ) -> DecoderConfig:
-    """Make the DecoderConfig; interleaved: rotation turns neighbours."""
+    """Make the DecoderConfig.
+
+    interleaved: rotation turns neighbours. depth: modules of multi-token prediction.
+    """
     head_dim, latent = latent_attention(fields)
     bias = fields.flag("attention_bias")
     config = decoder(
@@ -26,6 +34,7 @@ def deepseek(
         output_bias=bias,
         latent=latent,
         experts=experts if experts.layers else None,
+        prediction=PredictionConfig(depth=depth) if depth else None,
         names=NAMES,
     )
     assert config.rope is not None
@@ -69,7 +78,11 @@ def experts_config(fields: Fields, *, grouped: bool, group_best: int) -> Experts
 
 
 def _layers(fields: Fields) -> tuple[int, ...]:
-    """Return the layers from `first_k_dense_replace` on that `moe_layer_freq` divides."""
+    """Return the layers from `first_k_dense_replace` on that `moe_layer_freq` divides.
+
+    Those of multi-token prediction follow the last by the same rule.
+    """
     first, step = fields.count("first_k_dense_replace", 0), fields.size("moe_layer_freq", 1)
-    layers = range(first, fields.size("num_hidden_layers"))
+    behind = fields.count("num_nextn_predict_layers", 0)
+    layers = range(first, fields.size("num_hidden_layers") + behind)
     return tuple(layer for layer in layers if layer % step == 0)

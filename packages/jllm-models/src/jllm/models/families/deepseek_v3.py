@@ -37,4 +37,10 @@ def decoder_config(fields: Fields) -> DecoderConfig:
         renormalise=fields.flag("norm_topk_prob", True),
     )
     interleaved = fields.flag("rope_interleave", True)
-    return deepseek(fields, "DeepseekV3ForCausalLM", experts, interleaved=interleaved)
+    return deepseek(
+        fields,
+        "DeepseekV3ForCausalLM",
+        experts,
+        interleaved=interleaved,
+        depth=fields.count("num_nextn_predict_layers", 0),
+    )

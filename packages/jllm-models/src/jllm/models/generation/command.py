@@ -6,6 +6,7 @@ Flags are checked before PyTorch is imported; text goes to stdout, all else to s
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -81,7 +82,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sampling.check()
         if flags.max_new_tokens < 1:
             raise ValueError(f"--max_new_tokens must be at least 1, found {flags.max_new_tokens}")
-        config = read_config(flags.model)
+        config = replace(read_config(flags.model), prediction=None)
         from jllm.models.generation.write import write  # imports torch, after the flags
 
         written = write(

@@ -62,6 +62,8 @@ class CheckpointContents:
     """This rank's share of the states, by STATE_NAMES; "master" only if weights are not float32."""
     buffers: frozenset[str] = frozenset()
     """Tensors of the model that gradients do not train: float32 files, no optimizer state."""
+    untrained: frozenset[str] = frozenset()
+    """Other tensors of the model without an optimizer state."""
     state: Mapping[str, Any] | None = None
     """For state.json (`state.REQUIRED`); None, with no `optimizer`, saves the model alone."""
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -71,7 +73,8 @@ class CheckpointContents:
     def trained(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all tensors with optimizer states."""
         frozen = self.adapter is not None and self.adapter.frozen
-        model = {} if frozen else {n: s for n, s in self.shapes.items() if n not in self.buffers}
+        still = self.shapes.keys() if frozen else self.buffers | self.untrained
+        model = {name: shape for name, shape in self.shapes.items() if name not in still}
         return model | dict(self.adapter.shapes if self.adapter else {})
 
 

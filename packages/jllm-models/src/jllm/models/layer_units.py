@@ -1,0 +1,34 @@
+"""The two units of a decoder layer, as the configuration wants them."""
+
+import torch
+
+from jllm.models.attention import Attention
+from jllm.models.attention_backends import Attend
+from jllm.models.config import DecoderConfig
+from jllm.models.latent_attention import LatentAttention
+from jllm.models.mixture import Mixture
+from jllm.models.mlp import MLP
+
+
+def attention_unit(
+    config: DecoderConfig,
+    layer: int,
+    attend: Attend,
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> Attention | LatentAttention:
+    """Make the attention unit of a layer."""
+    place = {"dtype": dtype, "device": device}
+    if config.latent:
+        return LatentAttention(config, config.latent, attend, **place)
+    return Attention(config, attend, window=config.window(layer), **place)
+
+
+def mlp_unit(
+    config: DecoderConfig, layer: int, *, dtype: torch.dtype, device: torch.device | str
+) -> MLP | Mixture:
+    """Make the MLP or the mixture of experts of a layer."""
+    experts = config.mixture(layer)
+    place = {"dtype": dtype, "device": device}
+    return Mixture(config, experts, **place) if experts else MLP(config, **place)

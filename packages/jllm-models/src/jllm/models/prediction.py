@@ -1,0 +1,152 @@
+"""Multi-token prediction (MTP, arXiv:2412.19437 §2.2): modules behind the last layer, for training.
+
+Module k = 1 … n predicts, beside the next token of every position, the one k further on. It joins
+what came out below it with the embedding of the token k on, and sends that through a layer of its
+own:
+
+    hₖ(i) = norm(layer(join [token_norm(embedding(token i+k)); hidden_norm(hₖ₋₁(i))]))
+    loss  += λ / n · Σ token losses of head(hₖ(i)) and the target i+k
+
+h₀ is the model's hidden state behind its last norm, as in vLLM and Transformers; the embedding and
+the head's matrix are the model's own. What lies beyond a document's end is not predicted.
+
+Letters: T tokens, D hidden_size, V vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from jllm.models.attention_backends import Attend
+from jllm.models.config import DecoderConfig, PredictionConfig
+from jllm.models.documents import Documents
+from jllm.models.experts.balance import BalanceTerms
+from jllm.models.layer_units import attention_unit, mlp_unit
+from jllm.models.linear import Linear
+from jllm.models.loss import linear_cross_entropy
+from jllm.models.mixture import Mixture
+from jllm.models.norm import RMSNorm
+from jllm.models.positions import Positions
+
+UNTRAINED = -100
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """What predictions need of a micro-batch beside the hidden states."""
+
+    tokens_T: Tensor
+    """The model's input, int64."""
+    documents: Documents
+    positions: Positions
+    balance: BalanceTerms | None
+    """What the backward pass does for the balance of experts."""
+
+
+class Predictor(nn.Module):
+    """One module: two norms, what joins them, a decoder layer, a norm."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        layer: int,
+        attend: Attend,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ):
+        super().__init__()
+        hidden, eps, place = config.hidden_size, config.norm_eps, {"dtype": dtype, "device": device}
+        self.token_norm = RMSNorm(hidden, eps, **place)
+        self.hidden_norm = RMSNorm(hidden, eps, **place)
+        self.join = Linear(2 * hidden, hidden, **place)
+        self.attention = attention_unit(config, layer, attend, **place)
+        self.mlp = mlp_unit(config, layer, **place)
+        self.norm = RMSNorm(hidden, eps, **place)
+
+    def forward(self, hidden_TD: Tensor, embedded_TD: Tensor, context: Context) -> Tensor:
+        """Return the hidden states that the head multiplies; [T, D]."""
+        both = [self.token_norm(embedded_TD), self.hidden_norm(hidden_TD)]
+        x_TD = self.join(torch.cat(both, dim=-1))
+        x_TD = self.attention(x_TD, context.documents, context.positions)
+        arguments = (context.balance,) if isinstance(self.mlp, Mixture) else ()
+        return self.norm(self.mlp(x_TD, *arguments))
+
+
+class Prediction(nn.Module):
+    """All modules of a model, and its embedding where the head does not have it.
+
+    Where the loss does not weigh, they are held to be saved again, without gradients.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        prediction: PredictionConfig,
+        attend: Attend,
+        embedding: Tensor | None,
+        *,
+        recompute: bool,
+        chunk_tokens: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ):
+        super().__init__()
+        place = {"dtype": dtype, "device": device}
+        self.weight = prediction.loss_weight
+        self.recompute, self.chunk_tokens = recompute, chunk_tokens
+        layers = range(config.num_layers, config.num_layers + prediction.depth)
+        self.layers = nn.ModuleList(Predictor(config, n, attend, **place) for n in layers)
+        self.embedding: nn.Parameter | None = None
+        if not self.weight:
+            self.requires_grad_(False)
+        elif not config.tie_word_embeddings:
+            shape = (config.vocab_size, config.hidden_size)
+            self.embedding = nn.Parameter(
+                torch.empty(shape, **place) if embedding is None else embedding
+            )
+        self.losses = torch.zeros(prediction.depth, dtype=torch.float64, device=device)
+        """Σ token losses of each module since `begin`."""
+        self.counts = torch.zeros(prediction.depth, dtype=torch.int64, device=device)
+        """Tokens that they were computed of."""
+
+    def begin(self) -> None:
+        """Forget the losses of the step that ended."""
+        self.losses.zero_()
+        self.counts.zero_()
+
+    def forward(
+        self, hidden_TD: Tensor, matrix_VD: Tensor, targets_T: Tensor, context: Context
+    ) -> Tensor:
+        """Return λ / n · Σ token losses, an fp32 scalar; hidden: behind the model's last norm."""
+        embedding_VD = matrix_VD if self.embedding is None else self.embedding
+        total = hidden_TD.new_zeros((), dtype=torch.float32)
+        for index, layer in enumerate(self.layers):
+            tokens_T = ahead(context.tokens_T, context.documents, index + 1, fill=0)
+            wanted_T = ahead(targets_T, context.documents, index + 1, fill=UNTRAINED)
+            embedded_TD = functional.embedding(tokens_T, embedding_VD)
+            hidden_TD = self._run(layer, hidden_TD, embedded_TD, context)
+            loss = linear_cross_entropy(hidden_TD, matrix_VD, wanted_T, self.chunk_tokens)
+            self.losses[index] += loss.detach()
+            self.counts[index] += (wanted_T != UNTRAINED).sum()
+            total = total + loss
+        return total * (self.weight / len(self.layers))
+
+    def _run(self, layer: nn.Module, *arguments: Any) -> Tensor:
+        """Run a module, keeping its activations or not."""
+        if not self.recompute:
+            return layer(*arguments)
+        return checkpoint(layer, *arguments, use_reentrant=False, preserve_rng_state=False)
+
+
+def ahead(values_T: Tensor, documents: Documents, by: int, *, fill: int) -> Tensor:
+    """Return each position's value `by` positions on in its document, `fill` beyond its end."""
+    at_T = torch.arange(by, len(values_T) + by, device=values_T.device)
+    lengths = documents.cu_seqlens.diff()
+    ends_T = documents.cu_seqlens[1:].repeat_interleave(lengths, output_size=len(values_T))
+    moved_T = values_T[at_T.clamp(max=len(values_T) - 1)]
+    return moved_T.masked_fill(at_T >= ends_T, fill)

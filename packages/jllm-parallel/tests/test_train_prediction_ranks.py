@@ -1,0 +1,148 @@
+"""Modules of multi-token prediction train, in one process and in a pipeline with the same bits."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from jllm.models.families import read_config
+from jllm.parallel.config import TrainConfig
+from training_helpers import (
+    VOCABULARY,
+    alone,
+    changed,
+    checkpoint_bytes,
+    losses,
+    metrics,
+    train,
+    write_data,
+)
+
+STEPS, HALF, LAYERS = 20, 10, 2
+MODEL = {
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "model_type": "deepseek_v3",
+    "hidden_size": 32,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "vocab_size": VOCABULARY,
+    "intermediate_size": 48,
+    "initializer_range": 0.2,
+    "q_lora_rank": None,
+    "kv_lora_rank": 12,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 8,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_group": 1,
+    "topk_group": 1,
+    "n_shared_experts": 1,
+    "moe_intermediate_size": 16,
+    "first_k_dense_replace": 1,
+    "num_nextn_predict_layers": 1,
+}
+BEHIND = f"model.layers.{LAYERS}."
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    folder = tmp_path_factory.mktemp("prediction")
+    (folder / "model").mkdir()
+    (folder / "model/config.json").write_text(json.dumps(MODEL))
+    values = TrainConfig(
+        model=str(folder / "model"),
+        init=True,
+        train_data=str(write_data(folder / "data", 61)),
+        num_train_epochs=5,
+        max_steps=STEPS,
+        steps_per_checkpoint=HALF,
+        learning_rate=1e-2,
+        weight_decay=0.1,
+        mtp_loss_weight=0.5,
+        router_bias_update_rate=0.001,
+        checkpoint=str(folder / "one"),
+        threads=1,
+    )
+    alone(values)
+    return values
+
+
+def further(folder: Path) -> list[float]:
+    """Losses of the module, step by step."""
+    return [m["mtp_loss_1"] for m in metrics(folder) if "loss" in m]
+
+
+def weights(folder: Path, step: int = STEPS) -> dict[str, torch.Tensor]:
+    return load_file(folder / str(step) / "model.safetensors")
+
+
+def test_a_pipeline_has_the_same_bits(config: TrainConfig) -> None:
+    other = changed(config, "stages", pipe_parallel_size=2, checkpoint_grad_interval=1)
+    train(2, other)
+    one, two = Path(config.checkpoint), Path(other.checkpoint)
+    assert losses(two) == losses(one)
+    assert further(two) == further(one)
+    assert further(one)[-1] < further(one)[0]
+    assert checkpoint_bytes(two, STEPS) == checkpoint_bytes(one, STEPS)
+
+
+def test_the_module_is_saved_as_published_and_transformers_opens_the_rest(
+    config: TrainConfig,
+) -> None:
+    saved = weights(Path(config.checkpoint))
+    for copy, name in (("embed_tokens", "model.embed_tokens"), ("shared_head.head", "lm_head")):
+        assert torch.equal(saved[f"{BEHIND}{copy}.weight"], saved[f"{name}.weight"])
+    assert saved[f"{BEHIND}eh_proj.weight"].shape == (32, 64)
+    assert saved[f"{BEHIND}mlp.gate.e_score_correction_bias"].abs().max() > 0  # it was balanced
+    states = load_file(Path(config.checkpoint) / str(STEPS) / "trainer/exp_avg.safetensors")
+    assert saved.keys() - states.keys() == {
+        f"{BEHIND}embed_tokens.weight",
+        f"{BEHIND}shared_head.head.weight",
+        f"{BEHIND}mlp.gate.e_score_correction_bias",
+        "model.layers.1.mlp.gate.e_score_correction_bias",
+    }
+    directory = Path(config.checkpoint) / str(STEPS)
+    assert read_config(directory).prediction.depth == 1
+    theirs = AutoModelForCausalLM.from_pretrained(directory).state_dict()
+    assert torch.equal(theirs["model.embed_tokens.weight"], saved["model.embed_tokens.weight"])
+
+
+def test_resuming_continues_the_same_run(config: TrainConfig) -> None:
+    other = changed(config, "resumed", resume_ckpt=config.checkpoint, tag=str(HALF))
+    alone(other)
+    one, two = Path(config.checkpoint), Path(other.checkpoint)
+    assert further(two) == further(one)[HALF:]
+    assert checkpoint_bytes(two, STEPS) == checkpoint_bytes(one, STEPS)
+
+
+def test_without_a_weight_the_module_goes_along_unchanged(config: TrainConfig) -> None:
+    frozen = {"init": False, "mtp_loss_weight": 0.0, "max_steps": 2}
+    frozen |= {"from_ckpt": config.checkpoint}
+    alone(changed(config, "kept", **frozen))
+    train(2, changed(config, "kept apart", pipe_parallel_size=2, **frozen))
+    folder = Path(changed(config, "kept").checkpoint)
+    before, after = weights(Path(config.checkpoint)), weights(folder, 2)
+    assert checkpoint_bytes(folder.with_name("kept apart"), 2) == checkpoint_bytes(folder, 2)
+    assert before.keys() == after.keys()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    copies = {f"{BEHIND}embed_tokens.weight", f"{BEHIND}shared_head.head.weight"}
+    assert same >= {name for name in before if name.startswith(BEHIND)} - copies
+    assert not same & {"model.embed_tokens.weight", "lm_head.weight", *copies}
+    assert torch.equal(after[f"{BEHIND}embed_tokens.weight"], after["model.embed_tokens.weight"])
+
+
+def test_another_loss_is_another_run(config: TrainConfig) -> None:
+    other = changed(config, "other", resume_ckpt=config.checkpoint, mtp_loss_weight=0.0)
+    with pytest.raises(ValueError, match="--mtp_loss_weight .* had True, this one has None"):
+        alone(other)
+
+
+def test_a_model_without_the_module_cannot_train_it(config: TrainConfig, tmp_path: Path) -> None:
+    values = {key: value for key, value in MODEL.items() if key != "num_nextn_predict_layers"}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"--mtp_loss_weight 0.5: .* names no module"):
+        alone(changed(config, "none", model=str(tmp_path)))
