@@ -164,7 +164,7 @@ def test_rows_that_no_info_counts_are_refused(tmp_path: Path) -> None:
         ("[1]", "holds a list, expected an object"),
         ('{"max_len": 9}', "num_samples is None, expected a number"),
         ('{"num_samples": 4, "max_len": "9"}', "max_len is '9', expected a number"),
-        ('{"num_samples": 4, "max_len": 1}', "max_len is 1, expected at least 2"),
+        ('{"num_samples": 4, "max_len": 1}', "max_len is 1, expected 2 to"),
         ('{"num_samples": 4, "max_len": 9, "fields": "ids"}', "fields is 'ids'"),
         ('{"num_samples": 4, "max_len": 9, "files": [{"num_samples": 4}]}', '"files" is damaged'),
         ('{"num_samples": 4, "max_len": 9, "kind": "ft"}', "kind is 'ft', .* has 'pretrain'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 from jllm.data.locations import Location, footer_bytes, stamp
 from jllm.data.remote_path import RemotePath, Stamp
 from jllm.data.retries import RemoteError
+from jllm.data.row_group_limits import TooLarge, check_footer_length, check_rows
 from jllm.data.schema import FIELDS, INPUT_IDS, LABELS, FileMetadata, Kind, fields_of, read_metadata
 
 _NEEDS_MORE = ("image_ids",)
@@ -47,9 +49,11 @@ def read_footer(path: Location) -> Footer:
     try:
         found, footer = _read(path)
         schema = footer.schema.to_arrow_schema()
+        groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
+        check_rows(groups)
     except RemoteError:
         raise
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, MemoryError, TooLarge) as error:
         raise ValueError(
             f"{path}: no readable parquet footer ({error}); it is cut short or damaged: copy it "
             "or convert it again"
@@ -60,7 +64,6 @@ def read_footer(path: Location) -> Footer:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     _check_columns(schema, fields_of(metadata.kind) if metadata else (INPUT_IDS,), path)
-    groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
     return Footer(
         path=path,
         stamp=found,
@@ -77,6 +80,10 @@ def _read(path: Location) -> tuple[Stamp, pq.FileMetaData]:
     if isinstance(path, RemotePath):
         found = path.listed or path.stamp()
         return found, pq.read_metadata(pa.BufferReader(footer_bytes(path, found.size)))
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 8))
+        check_footer_length(file.read(8))
     return stamp(path), pq.read_metadata(path)
 
 

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from jllm.data.remote_path import RemotePath, Stamp, has_listing, is_remote
 from jllm.data.retries import Patience
+from jllm.data.row_group_limits import MAX_INFO_BYTES, check_footer_length
 
 Location = Path | RemotePath
 
@@ -40,16 +41,20 @@ def stamp(path: Location) -> Stamp:
     return Stamp(size=about.st_size, version=str(about.st_mtime_ns))
 
 
-def read_bytes(path: Location) -> bytes:
-    """All of a small file."""
+def read_bytes(path: Location, most: int = MAX_INFO_BYTES) -> bytes:
+    """All of a small file; ValueError where it has more than `most` bytes."""
+    size = (path.listed or path.stamp()).size if isinstance(path, RemotePath) else stamp(path).size
+    if size > most:
+        raise ValueError(f"{path}: has {size:,} bytes, expected at most {most:,}")
     if isinstance(path, RemotePath):
-        return path.read(0, (path.listed or path.stamp()).size)
+        return path.read(0, size)
     return path.read_bytes()
 
 
 def footer_bytes(path: RemotePath, size: int) -> bytes:
     """The end of a remote parquet file of `size` bytes, from its footer on."""
     tail = path.read(max(0, size - _TAIL), size)
+    check_footer_length(tail[-8:])
     length = int.from_bytes(tail[-8:-4], "little") + 8 if tail[-4:] == b"PAR1" else 0
     if len(tail) < length <= size:
         tail = path.read(size - length, size - len(tail)) + tail
@@ -88,6 +93,12 @@ def data_files(folder: Location) -> tuple[list[Location], list[Location]]:
             )
         found = (*folder.rglob("*.parquet"), *folder.rglob("*info.json"))
         files = [(file.relative_to(folder).parts, file) for file in found if file.is_file()]
+        root = folder.resolve()
+        for _, file in files:
+            if not file.resolve().is_relative_to(root):
+                raise ValueError(
+                    f"{file}: is a link out of the folder, to {file.resolve()}: copy the file there"
+                )
     seen = [
         file
         for names, file in sorted(files, key=lambda item: item[0])

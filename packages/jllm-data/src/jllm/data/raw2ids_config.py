@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jllm.data.row_group_limits import MAX_LENGTH
 from jllm.data.schema import Kind
 from jllm.data.sources import base_name
 from jllm.data.units import MAX_RECORD_BYTES
@@ -97,8 +98,8 @@ def check_config(config: Raw2IdsConfig) -> None:
         close = difflib.get_close_matches(config.type, KINDS, 1, 0.4)
         hint = f"; did you mean {KINDS[close[0]]}?" if close else ""
         raise ValueError(f"--type {config.type}: expected ft, pretrain or rl{hint}")
-    if config.max_len < 2:
-        raise ValueError(f"--max_len {config.max_len}: expected at least 2")
+    if not 2 <= config.max_len <= MAX_LENGTH:
+        raise ValueError(f"--max_len {config.max_len}: expected 2 to {MAX_LENGTH}")
     if config.input == "-" and not config.output:
         raise ValueError("--input -: say where to write, with --output")
     for name in ("batch_size", "chunk_size", "max_record_bytes", "num_lines_per_partition"):

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jllm.data.locations import Location, read_bytes
+from jllm.data.row_group_limits import MAX_LENGTH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +71,13 @@ def read_info(path: Location) -> Info:
     """Read one info file; ValueError names it and the key that is missing or wrong."""
     try:
         content = json.loads(read_bytes(path).decode("utf-8"))
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
+    except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path}: not a JSON file ({error}); {HOW_TO_WRITE}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: holds a {type(content).__name__}, expected an object")
     max_len = _count(content, "max_len", path)
-    if max_len < 2:
-        raise ValueError(f"{path}: max_len is {max_len}, expected at least 2")
+    if not 2 <= max_len <= MAX_LENGTH:
+        raise ValueError(f"{path}: max_len is {max_len}, expected 2 to {MAX_LENGTH}")
     files = content.get("files")
     fields = content.get("fields", [])
     if not isinstance(fields, list) or not all(isinstance(name, str) for name in fields):

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from jllm.data.locations import footer_bytes
 from jllm.data.remote_path import RemotePath
+from jllm.data.row_group_limits import MAX_LENGTH, check_values
 
 _GAP = 64 << 10
 _OVERREAD = 100
@@ -87,14 +88,23 @@ class RemoteRowGroups:
         self._files, self._lock = files, threading.Lock()
         self._footers: OrderedDict[RemotePath, pq.FileMetaData] = OrderedDict()
 
-    def read(self, path: RemotePath, size: int, row_group: int, columns: Sequence[str]) -> pa.Table:
-        """`columns` of a row group of a file of `size` bytes.
+    def read(
+        self,
+        path: RemotePath,
+        size: int,
+        row_group: int,
+        columns: Sequence[str],
+        max_len: int = MAX_LENGTH,
+    ) -> pa.Table:
+        """`columns` of a row group of a file of `size` bytes with rows of at most `max_len` ids.
 
-        RemoteError where they cannot be had, Arrow's errors and OSError where they make no sense.
+        RemoteError where they cannot be had, TooLarge where they are absurd, Arrow's errors and
+        OSError where they make no sense.
         """
         footer = self._footer(path, size)
         if row_group >= footer.num_row_groups:
             raise LookupError(f"has {footer.num_row_groups} row groups")
+        check_values(footer, row_group, columns, max_len)
         wanted = (range(r.start, min(r.stop, size)) for r in ranges_of(footer, row_group, columns))
         pieces = [(part.start, path.read(part.start, part.stop)) for part in wanted]
         with pq.ParquetFile(

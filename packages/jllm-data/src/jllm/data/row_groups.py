@@ -22,6 +22,7 @@ from jllm.data.locations import stamp
 from jllm.data.remote_path import RemotePath
 from jllm.data.remote_row_groups import RemoteRowGroups
 from jllm.data.retries import RemoteError
+from jllm.data.row_group_limits import TooLarge, check_values
 from jllm.data.rows import Rows, decode_rows
 
 OPEN_FILES = 32
@@ -68,6 +69,8 @@ class RowGroupFiles:
             raise RemoteError(f"{where}: {error}") from error
         except MemoryError:  # of Arrow's errors, the one that the file is not to blame for
             raise
+        except TooLarge as error:
+            raise ValueError(f"{where}: {error}; it is damaged, or not meant to be read") from error
         except (OSError, LookupError, pa.ArrowException) as error:
             raise ValueError(
                 f"{where}: cannot be read ({error}); the file is damaged or was changed: copy it "
@@ -91,12 +94,14 @@ class RowGroupFiles:
         )
 
     def _table(self, group: RowGroup) -> pa.Table:
-        columns = list(self._dataset.fields)
+        columns, max_len = list(self._dataset.fields), self._dataset.max_len
         if isinstance(group.file, RemotePath):
             assert group.stamp is not None
-            return self._remote.read(group.file, group.stamp.size, group.index, columns)
+            size = group.stamp.size
+            return self._remote.read(group.file, size, group.index, columns, max_len)
         with self._lock:
             file = self._file(group.file)
+            check_values(file.metadata, group.index, columns, max_len)
             return file.read_row_group(group.index, columns=columns, use_threads=False)
 
     def _file(self, path: Path) -> pq.ParquetFile:

@@ -66,14 +66,19 @@ def written_by_jllm(output: Path) -> list[Path]:
             content = json.loads(info.read_text(encoding="utf-8"))
             names = [Path(file["name"]) for file in content["files"]]
             known = "format_version" in content
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
         if known:
             infos.append(info)
-            files += [output / name for name in names if name.name == str(name)]
+            files += [output / name for name in names if _is_ours(name)]
     if infos:
         files += [output / TOKENIZER_FOLDER / name for name in TOKENIZER_FILES]
     return [file for file in files if file.is_file()] + infos
+
+
+def _is_ours(name: Path) -> bool:
+    """Whether a listed name may be one of jllm's files: an info file could name anything."""
+    return name.name == str(name) and name.suffix == ".parquet"
 
 
 def refuse_to_mix(output: Path, names: list[str], *, clean: bool) -> None:
