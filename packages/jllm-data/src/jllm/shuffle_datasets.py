@@ -1,7 +1,9 @@
 """Shuffle the rows of data sets, larger than memory too: `python -m jllm.shuffle_datasets --help`.
 
-python -m jllm.shuffle_datasets -d ids -o shuffled -n 16
-python -m jllm.shuffle_datasets -d books,news,code -o shuffled --mem_gb 8 --seed 7
+One data set, or several that become one:
+
+    python -m jllm.shuffle_datasets -d ids -o shuffled -n 16
+    python -m jllm.shuffle_datasets -d books,news,code -o shuffled --mem_gb 8 --seed 7
 """
 
 from __future__ import annotations

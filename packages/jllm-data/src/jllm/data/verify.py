@@ -20,8 +20,9 @@ from jllm.data.footer import Footer, read_footer
 from jllm.data.locations import data_files, local_path
 from jllm.data.memory import process_count
 from jllm.data.read_info import Info, ListedFile, read_info
+from jllm.data.repartition_plan import PLAN
 from jllm.data.verify_config import VerifyConfig
-from jllm.data.verify_info import check_content, check_sums
+from jllm.data.verify_info import check_content, check_seal, check_sums
 from jllm.data.verify_rows import RowRules
 from jllm.data.verify_tokenizer import check_tokenizers
 from jllm.data.verify_units import BytesUnit, Checked, CheckUnit, GroupsUnit
@@ -75,6 +76,9 @@ def verify(config: VerifyConfig, progress: Progress) -> Report:
         report.add(list(check_content(info)))
     listed = {local_path(file.path): file for info in infos for file in info.files or ()}
     report.add(list(_check_listed(listed, infos, paths)))
+    plan = config.path / PLAN
+    if plan.exists():
+        report.add(list(check_seal(plan)))
     if not report.total:
         report.add(list(_raised_by_opening(config.path)))
     found, vocabulary = check_tokenizers(config.path, footers)

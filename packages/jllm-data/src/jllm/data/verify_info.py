@@ -38,6 +38,17 @@ def check_content(info: Info) -> Iterator[str]:
         yield from _check_account(content["records"], local_path(info.path))
 
 
+def check_seal(path: Path) -> Iterator[str]:
+    """A sealed file of jllm's beside the data: is it what was written?"""
+    try:
+        text = path.read_text(encoding="utf-8")
+        broken = broken_seal(text) or (None if SEAL in json.loads(text) else f"has no {SEAL!r}")
+    except ValueError as error:
+        broken = f"not a JSON file ({error})"
+    if broken:
+        yield f"{path}: {broken}"
+
+
 def check_sums(info: Info, checked: Sequence[Checked]) -> Iterator[str]:
     """What an info file states of all rows against what its files hold (all without findings)."""
     content = json.loads(local_path(info.path).read_text(encoding="utf-8"))

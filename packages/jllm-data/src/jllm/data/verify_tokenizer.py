@@ -8,9 +8,10 @@ from pathlib import Path
 
 from jllm.data.digest import file_digest
 from jllm.data.footer import Footer
-from jllm.data.sealed_json import SEAL, broken_seal
+from jllm.data.sealed_json import SEAL
 from jllm.data.tokenizer import load_tokenizer
 from jllm.data.tokenizer_files import DIGESTS, TOKENIZER_FOLDER, VOCABULARY
+from jllm.data.verify_info import check_seal
 
 
 def check_tokenizers(path: Path, footers: Sequence[Footer]) -> tuple[list[str], int | None]:
@@ -20,12 +21,14 @@ def check_tokenizers(path: Path, footers: Sequence[Footer]) -> tuple[list[str], 
     is loaded, and compared with the metadata of the parquet files.
     """
     metadata = footers[0].metadata if footers else None
-    findings, sizes = list[str](), list[int]()
+    findings, sizes, seen = list[str](), list[int](), set[tuple[str, ...]]()
     for file in sorted(path.rglob(f"{TOKENIZER_FOLDER}/{VOCABULARY}")):
         changed = list(_changed_files(file.parent))
         findings += changed
-        if changed:
+        digests = tuple(file_digest(one) for one in sorted(file.parent.glob("*")))
+        if changed or digests in seen:  # parts have the same one
             continue
+        seen.add(digests)
         try:
             tokenizer = load_tokenizer(str(file.parent))
         except (ValueError, OSError) as error:
@@ -44,16 +47,10 @@ def _changed_files(folder: Path) -> Iterator[str]:
     path = folder / DIGESTS
     if not path.exists():  # written before there was one, or by others
         return
-    try:
-        text = path.read_text(encoding="utf-8")
-        digests, broken = json.loads(text), broken_seal(text)
-    except ValueError as error:
-        yield f"{path}: not a JSON file ({error})"
-        return
-    if broken or SEAL not in digests:
-        yield f"{path}: {broken or f'has no {SEAL!r}'}"
-        return
-    del digests[SEAL]
+    broken = list(check_seal(path))
+    yield from broken
+    digests = {} if broken else json.loads(path.read_text(encoding="utf-8"))
+    digests.pop(SEAL, None)
     for name, stated in digests.items():
         found = file_digest(folder / name) if (folder / name).is_file() else "missing"
         if found != stated:
