@@ -124,6 +124,16 @@ def test_a_file_replaced_by_another_conversion_is_an_error(tmp_path: Path) -> No
         read_all(dataset)
 
 
+def test_without_digests_a_file_that_was_written_again_is_an_error(tmp_path: Path) -> None:
+    path = write_folder(tmp_path, {"a.parquet": numbered_rows(8)}, digests=False) / "a.parquet"
+    dataset = open_dataset(tmp_path)
+    first = read_all(dataset)
+    write_parquet(path, numbered_rows(8, first=1))
+    with pytest.raises(ValueError, match=f"^{path}, row group 0: the file has .* bytes .*, had"):
+        read_all(dataset)
+    assert first[0] == 0 and read_all(open_dataset(tmp_path))[0] == 1
+
+
 def test_damage_found_ahead_is_raised_by_the_step_that_needs_it_and_again_when_asked_again(
     tmp_path: Path,
 ) -> None:
