@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from jllm.models.experts.combination import combine
 from jllm.models.experts.computation import (
+    CPU_DTYPES,
     compute_experts,
     multiply_grouped,
     multiply_in_a_loop,
@@ -94,7 +95,7 @@ def multiplied(multiply, x_RI, weight_EOI, ends_E):
     return y_RO, *torch.autograd.grad(y_RO, (x_RI, weight_EOI), outward)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", CPU_DTYPES)
 @settings(max_examples=25, deadline=None)
 @given(counts=st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any))
 def test_the_grouped_product_has_the_bits_of_the_loop(dtype, counts):
@@ -112,11 +113,16 @@ def test_the_grouped_product_has_the_bits_of_the_loop(dtype, counts):
     assert not grouped[2][idle].any()
 
 
-@pytest.mark.parametrize("inner", [INNER, INNER + 1])  # grouped, and in a loop
-def test_each_row_goes_through_its_own_expert(inner):
-    counts_E = torch.tensor([3, 0, 4])
-    x_RD, gate_up = torch.randn(7, WIDTH), torch.randn(3, 2 * inner, WIDTH)
-    down = torch.randn(3, WIDTH, inner)
+@pytest.mark.parametrize(
+    ("inner", "dtype"),
+    [(INNER, torch.float32), (INNER + 1, torch.float32), (INNER, torch.float64)],
+    ids=["grouped", "unaligned", "float64"],
+)
+def test_each_row_goes_through_its_own_expert(inner, dtype):
+    counts_E, place = torch.tensor([3, 0, 4]), {"dtype": dtype}
+    x_RD, gate_up = torch.randn(7, WIDTH, **place), torch.randn(3, 2 * inner, WIDTH, **place)
+    down = torch.randn(3, WIDTH, inner, **place)
+    assert runs_grouped(down) == (inner == INNER and dtype == torch.float32)
     ours = compute_experts(x_RD, gate_up, down, counts_E)
     for row, expert in enumerate([0, 0, 0, 2, 2, 2, 2]):
         gate, up = (gate_up[expert] @ x_RD[row]).chunk(2)

@@ -6,7 +6,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jllm.parallel.metrics import MetricsFile, Reporter
+from jllm.parallel.expert_balance import ExpertFigures
+from jllm.parallel.metrics import MetricsFile, Reporter, expert_metrics
+
+FIGURES = {
+    "step": 1,
+    "loss": 2.5,
+    "learning_rate": 1e-4,
+    "gradient_norm": 3.0,
+    "tokens_per_second": 1234.0,
+    "mfu": 0.25,
+    "memory_bytes": 2**30,
+}
 
 
 def lines(path: Path) -> list[dict]:
@@ -41,20 +52,34 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     reporter = Reporter(
         tmp_path, first_step=0, total_steps=4, console=Console(file=text, width=200)
     )
-    figures = {
-        "step": 1,
-        "loss": 2.5,
-        "learning_rate": 1e-4,
-        "gradient_norm": 3.0,
-        "tokens_per_second": 1234.0,
-        "mfu": 0.25,
-        "memory_bytes": 2**30,
-    }
-    reporter.step(figures, shown=True)
+    reporter.step(FIGURES, shown=True)
     reporter.evaluation(1, 2.25, 100)
     reporter.close()
     assert "step 1/4  loss 2.5000  lr 1.00e-04" in text.getvalue()
     assert "held-out loss after 1 steps: 2.2500" in text.getvalue()
     recorded = lines(tmp_path / "metrics.jsonl")
-    assert recorded == [figures, {"step": 1, "eval_loss": 2.25, "eval_tokens": 100}]
+    assert recorded == [FIGURES, {"step": 1, "eval_loss": 2.25, "eval_tokens": 100}]
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_use_of_experts_by_layer_in_the_file_and_at_a_glance_on_the_console(tmp_path: Path) -> None:
+    loads = {1: (3, 1, 2, 2), 3: (0, 4, 4, 0)}
+    figures = ExpertFigures(loads=loads, dropped=0, aux_loss=0.5, z_loss=0.25)
+    text = io.StringIO()
+    reporter = Reporter(
+        tmp_path, first_step=0, total_steps=2, console=Console(file=text, width=200)
+    )
+    for step, shown in ((1, False), (2, True)):
+        reporter.step(
+            {**FIGURES, "step": step, **expert_metrics(figures, shown=shown)}, shown=shown
+        )
+    reporter.close()
+    assert "experts 2.00×" in text.getvalue()
+    brief = {"aux_loss": 0.5, "z_loss": 0.25, "expert_imbalance": 2.0, "expert_dropped": 0}
+    whole = brief | {
+        "expert_imbalance_by_layer": {"1": 1.5, "3": 2.0},
+        "expert_loads": {"1": [3, 1, 2, 2], "3": [0, 4, 4, 0]},
+    }
+    recorded = lines(tmp_path / "metrics.jsonl")
+    assert recorded == [{**FIGURES, "step": 1, **brief}, {**FIGURES, "step": 2, **whole}]
+    assert expert_metrics(None, shown=True) == {}

@@ -1,8 +1,9 @@
 """The experts' SwiGLU over rows that are sorted by expert.
 
 Two ways to multiply each expert's rows with its matrix: a plain loop, which is the reference and
-asks the device for the counts, and `torch.nn.functional.grouped_mm`, which does not and is one
-kernel on CUDA. On the CPU both give the same bits.
+asks the device for the counts, and `torch.nn.functional.grouped_mm`, which from compute capability
+9.0 on is one kernel that does not. Elsewhere torch loops inside it (8.x; the CPU, where both give
+the same bits and this is several times faster with many experts).
 
 Letters: R rows, E experts, D hidden_size, F width inside an expert, I and O any widths.
 """
@@ -15,6 +16,8 @@ from jllm.models.mlp import swiglu
 
 ALIGNMENT = 16
 """Bytes that the rows of a grouped product's operands are a multiple of."""
+CPU_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+"""What `grouped_mm` multiplies on the CPU."""
 
 
 def compute_experts(
@@ -35,12 +38,14 @@ def multiply(x_RI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
 
 
 def runs_grouped(weight_EOI: Tensor) -> bool:
-    """Say whether `grouped_mm` takes matrices of this dtype, device and shape.
+    """Say whether `grouped_mm` of torch 2.13 takes matrices of this dtype, device and shape.
 
-    Rows must be aligned, and accelerators take bfloat16 alone (compute capability 8.0 or more).
+    Rows must be aligned. Of the dtypes, the CPU takes CPU_DTYPES; accelerators have a kernel for
+    bfloat16 alone (compute capability 8.0 or more), and only a loop for others.
     """
     aligned = all(size * weight_EOI.itemsize % ALIGNMENT == 0 for size in weight_EOI.shape[1:])
-    return aligned and (weight_EOI.dtype == torch.bfloat16 or weight_EOI.device.type == "cpu")
+    dtypes = CPU_DTYPES if weight_EOI.device.type == "cpu" else (torch.bfloat16,)
+    return aligned and weight_EOI.dtype in dtypes
 
 
 def multiply_grouped(x_RI: Tensor, weight_EOI: Tensor, ends_E: Tensor) -> Tensor:
