@@ -34,6 +34,9 @@ CASES: dict[str, tuple[str, tuple[str, ...], dict[str, object]]] = {
     "qwen2-moe-attention": ("qwen2-moe", ("qkv_proj", "o_proj"), {}),
     "qwen3-moe": ("qwen3-moe", SEEDS, {"rank": 2}),
     "qwen3-moe-rslora": ("qwen3-moe", SEEDS, {"rslora": True}),
+    "deepseek-v2-lite": ("deepseek-v2-lite", SEEDS, {}),
+    "deepseek-v3": ("deepseek-v3", SEEDS, {}),
+    "deepseek-v3-latent": ("deepseek-v3", ("kv_b_proj", "q_a_proj"), {}),
     "qwen3-moe-dense": ("qwen3-moe-dense-window", SEEDS, {}),
 }
 

@@ -21,6 +21,11 @@ def leaves(tensors: frozenset[str]) -> set[str]:
         ("llama", {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}),
         ("qwen", {"c_attn", "c_proj", "w1", "w2"}),
         ("baichuan-7b", {"W_pack", "o_proj", "gate_proj", "up_proj", "down_proj"}),
+        (
+            "deepseek-v3",
+            {"q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"}
+            | {"gate_proj", "up_proj", "down_proj"},
+        ),
         ("internlm2", {"wqkv", "wo", "w1", "w2", "w3"}),
     ],
 )

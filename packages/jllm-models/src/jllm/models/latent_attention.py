@@ -115,7 +115,7 @@ class LatentAttention(nn.Module):
             rotate(q_THK, positions.rotary),
             self.kv_norm(latent_TC),
             rotate(key_TR[:, None], positions.rotary)[:, 0],
-            self.kv_up.weight.unflatten(0, (q_THK.shape[1], -1)),
+            self.kv_up.matrix().unflatten(0, (q_THK.shape[1], -1)),
             documents,
             scale=self.latent.scale,
         )

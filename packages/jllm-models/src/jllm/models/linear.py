@@ -24,3 +24,7 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Multiply x [T, in]; [T, out]."""
         return functional.linear(x, self.weight, self.bias)
+
+    def matrix(self) -> Tensor:
+        """Return what inputs are multiplied with, [out, in], for those who take it apart."""
+        return self.weight

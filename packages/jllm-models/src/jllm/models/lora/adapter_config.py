@@ -21,6 +21,7 @@ from jllm.models.families import read_json
 from jllm.models.families.fields import Fields
 from jllm.models.lora.settings import Lora, scale_of
 from jllm.models.lora.targets import adaptable
+from jllm.models.units import unit_kind
 
 CONFIG = "adapter_config.json"
 STEM = "adapter_model"
@@ -82,7 +83,7 @@ def _targets(config: DecoderConfig, lora: Lora) -> tuple[list[str], list[str]]:
             if chosen:
                 parameters.add(f"{config.names.experts}.{part}_proj")
             continue
-        in_mlp = config.experts is not None and not holder.endswith(("qkv", "output"))
+        in_mlp = config.experts and unit_kind(config, int(holder.split(".")[1])) == "mlp"
         name = tensor if in_mlp else module
         every.add(name)
         if chosen:

@@ -40,6 +40,15 @@ class LoraLinear(Linear):
         inner_TN = functional.linear(x, self.lora_A)
         return self.add_products(y_TO, inner_TN, self.lora_B, self.parts, functional.linear)
 
+    def matrix(self) -> Tensor:
+        """Return the sum of weight and adapter, [out, in]; costs as much memory as the weight."""
+        sum_OI = self.weight.clone()
+        for number, part in enumerate(self.parts):
+            a_RI = self.lora_A[number * self.rank : (number + 1) * self.rank]
+            b_OR = self.lora_B[part.offset : part.offset + part.stop - part.start]
+            sum_OI[part.start : part.stop].addmm_(b_OR, a_RI, alpha=self.scale)
+        return sum_OI
+
     def add_products(
         self,
         y: Tensor,

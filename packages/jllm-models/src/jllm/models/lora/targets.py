@@ -13,7 +13,7 @@ from jllm.models.units import unit_count, unit_kind
 ALL = "all-linear"
 """Every matrix of attention, MLPs and experts; not routers, embedding and head."""
 ROLES = {
-    "qkv_proj": ("qkv",),
+    "qkv_proj": ("qkv", "q_down", "q_up", "kv_down", "kv_up"),
     "o_proj": ("output",),
     "gate_up_proj": ("gate_up",),
     "down_proj": ("down",),
