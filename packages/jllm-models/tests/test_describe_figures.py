@@ -98,3 +98,18 @@ def test_mistakes_are_one_line(directory, arguments, capsys, monkeypatch):
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_an_adapter_is_counted(tmp_path, capsys):
+    write_model("qwen3-moe", tmp_path)
+    modules = "q_proj,gate_up_proj,down_proj"
+    flags = [str(tmp_path), "--lora_dim", "4", "--lora_module_name", modules]
+    assert main([*flags, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["adapter"]
+    matrices = [(48, 48), *[(24, 48), (24, 48), (48, 24)] * 6] * 3
+    assert found["parameters"] == sum(4 * (rows + columns) for rows, columns in matrices)
+    assert found["matrices"] == len(matrices)
+    assert main(flags) == 0
+    assert f"{found['parameters']:,} parameters in 57 matrices" in capsys.readouterr().out
+    assert main([*flags[:-1], "q_prj"]) == 2
+    assert "no module 'q_prj'" in capsys.readouterr().err

@@ -20,6 +20,9 @@ from jllm.models.config import DecoderConfig
 from jllm.models.families import read_config
 from jllm.models.flops import active_parameter_count, parameter_count, unit_costs
 from jllm.models.latent_costs import cache_numbers
+from jllm.models.lora.settings import Lora
+from jllm.models.lora.table import trained_parameters
+from jllm.models.lora.targets import ALL, resolve
 from jllm.models.units import unit_layer, unit_names
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -144,6 +147,41 @@ def _short(number: float, units: Sequence[str], step: int) -> str:
     return f"{number:.4g} {units[-1]}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdapterFigures:
+    """The figures of an adapter of the model (LoRA)."""
+
+    rank: int
+    matrices: int
+    parameters: int
+    """Trained numbers, if the model is frozen."""
+    fraction: float
+    """Those of the model's and the adapter's together."""
+
+    def __str__(self) -> str:
+        """Say them in a line."""
+        return (
+            f"adapter of rank {self.rank}: {self.parameters:,} parameters in {self.matrices:,} "
+            f"matrices, {self.fraction:.3%} of all"
+        )
+
+
+def adapter_figures(config: DecoderConfig, rank: int, modules: str) -> AdapterFigures | None:
+    """Return the figures of an adapter of the modules named; None for rank 0."""
+    if rank < 0:
+        raise ValueError(f"--lora_dim must be 0 or more, found {rank}")
+    if not rank:
+        return None
+    lora = Lora(rank=rank, alpha=1.0, tensors=resolve(config, modules.split(",")))
+    adapter, model = trained_parameters(config, lora), parameter_count(config)
+    return AdapterFigures(
+        rank=rank,
+        matrices=len(lora.tensors),
+        parameters=adapter,
+        fraction=adapter / (adapter + model),
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, 2 for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m jllm.models.describe", description=__doc__)
@@ -152,6 +190,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--length", type=int, help="tokens of a document; the longest the model was made for"
     )
     parser.add_argument("--json", action="store_true", help="print every unit as JSON")
+    parser.add_argument(
+        "--lora_dim",
+        type=int,
+        default=0,
+        help="count the parameters of an adapter of this rank too",
+    )
+    parser.add_argument(
+        "--lora_module_name", default=ALL, help="modules that it is of, as in jllm.train_pipe"
+    )
     options = parser.parse_args(arguments)
     try:
         whole = read_config(options.model_dir)
@@ -159,6 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         length = config.max_position_embeddings if options.length is None else options.length
         if length < 1:
             raise ValueError(f"--length must be at least 1, found {length}")
+        adapter = adapter_figures(config, options.lora_dim, options.lora_module_name)
     except (ValueError, OSError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
         return 2
@@ -171,10 +219,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "prediction_parameters": parameter_count(whole) - parameter_count(config),
             "units": {name: asdict(figures) for name, figures in units.items()},
             "model": asdict(total_figures(config, length)),
-        }
+        } | ({"adapter": asdict(adapter)} if adapter else {})
         sys.stdout.write(json.dumps(values, indent=2) + "\n")
     else:
         Console().print(table(config, length, parameter_count(whole)))
+        if adapter:
+            Console().print(str(adapter))
     return 0
 
 
