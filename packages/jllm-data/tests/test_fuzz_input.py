@@ -42,9 +42,12 @@ BYTES = st.lists(
 ).map(b"".join)
 
 
+def lines_of(data: bytes) -> list[bytes]:
+    return data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+
+
 def count_lines(data: bytes) -> int:
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    return sum(len(line) > LIMIT or line.strip() != b"" for line in lines)
+    return sum(len(line) > LIMIT or line.strip() != b"" for line in lines_of(data))
 
 
 def count_paragraphs(data: bytes) -> int:
@@ -116,6 +119,9 @@ def test_every_record_is_written_or_dropped_with_a_reason(
         records = info_of(out)["records"]
         assert records["read"] == count(data)
         assert records["read"] == records["written"] + sum(records["dropped"].values())
+        if count is count_lines:
+            too_long = sum(len(line) > LIMIT for line in lines_of(data))
+            assert records["dropped"].get("too many bytes", 0) == too_long
         written = {record for row in rows_of(out) for record in row["records"]}
         assert len(written) == records["written"]
         fatal = set(records["dropped"]) - {"empty text", "longer than max_len"}

@@ -1,6 +1,7 @@
 """A person sees the account: plain lines without a terminal, a bar with one."""
 
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from jllm.data.convert import Converted
 from jllm.data.progress import ConsoleReporter
 from jllm.data.records import Problem
 from jllm.data.row_block import DocumentBatch
-from jllm.data.sources import Source
+from jllm.data.sources import STDIN, Source
 from jllm.data.unit_work import UnitResult
 from jllm.data.units import Unit
 
@@ -62,3 +63,17 @@ def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_terminal_shows_a_bar() -> None:
     assert "━" in shown(terminal=True)
+
+
+def test_of_standard_input_the_bytes_are_shown_for_nobody_knows_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jllm.data.progress.PLAIN_SECONDS", 0)
+    source = replace(SOURCE, path=STDIN, size=None, codec="gzip")
+    for terminal, said in ((False, "converting 7 MB  1,234 records, "), (True, "7 MB")):
+        out = StringIO()
+        console = Console(file=out, force_terminal=terminal, width=120)
+        with ConsoleReporter(console) as reporter:
+            reporter.begin([source])
+            reporter.advance(replace(UNIT, stop=90_000_000, taken=7_000_000), RESULT)
+        assert said in out.getvalue()

@@ -206,5 +206,5 @@ def _quoted(value: object) -> str:
     if not isinstance(value, str):
         return _named(value)
     short = value if len(value) <= SHOWN else value[:SHOWN] + "…"
-    text = json.dumps(short, ensure_ascii=False).encode(errors="backslashreplace").decode()
+    text = json.dumps(short, ensure_ascii=False)
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
