@@ -20,7 +20,7 @@ from tiny_model_helpers import (
 
 NAMES = ("llama-tied", "qwen2", "qwen3-window", "llama-dynamic")
 NAMES += ("qwen", "internlm2-bias-linear", "baichuan2-13b")
-NAMES += ("qwen2-moe-sparse-window", "qwen3-moe")
+NAMES += ("qwen2-moe-sparse-window", "qwen3-moe", "deepseek-v2-lite", "deepseek-v3")
 BOUNDS = [0, 7, 40, 49, 58]
 
 
