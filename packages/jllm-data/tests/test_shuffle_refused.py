@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jllm import shuffle_partition
 from jllm.data.group_writer import GroupWriter
 from jllm.data.memory import plan_memory
 from jllm.data.shuffle_config import ShuffleConfig, check_shuffle_config
@@ -158,7 +159,7 @@ def test_the_command_shuffles_and_its_errors_are_one_line(
     error = capsys.readouterr().err
     assert error.startswith("error: --output") and error.count("\n") == 1
     with pytest.raises(SystemExit):
-        main(["--help"])
+        shuffle_partition.main(["--help"])  # the same by its older name
     text = capsys.readouterr().out
     flags = "-d --datasets -o --output -n --num_block --cores --mem_gb --mem_rate --seed"
     for flag in flags.split():

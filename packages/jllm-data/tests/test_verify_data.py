@@ -256,3 +256,16 @@ def test_the_command_lists_findings_by_file_and_says_by_its_exit_code(
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "empty")]) == 2
     assert capsys.readouterr().err.count("error: ") == 3
+
+
+def test_prompts_are_checked_and_shuffled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = save_toy_tokenizer(tmp_path / "toy")
+    prompts = [[n, {"user": "what is " + "so " * n}] for n in range(12)]
+    source = write_jsonl(tmp_path / "data.jsonl", prompts)
+    run_convert(tokenizer, source, tmp_path / "ids", max_len=65)
+    assert findings(tmp_path / "ids") == []
+    run_shuffle(monkeypatch, tmp_path / "ids", tmp_path / "out")
+    assert findings(tmp_path / "out") == []
+    path = rewrite(tmp_path / "out", lambda rows: rows[0].update(labels=[1, 2]))
+    (found,) = findings(tmp_path / "out")
+    assert found.startswith(f"{path}, row group 0, row 0: ") and "one entry of labels" in found

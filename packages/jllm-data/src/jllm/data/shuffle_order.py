@@ -30,7 +30,7 @@ def block_starts(num_rows: int, seed: int, blocks: int) -> np.ndarray:
     """The least key of each block, uint64 [blocks]; of the first one 0. blocks ≤ num_rows.
 
     Block b holds the rows of rank ⌊b·N/blocks⌋ to ⌊(b + 1)·N/blocks⌋ − 1 in the order of keys.
-    Two walks over all keys (10 ns a row each); memory: 8 bytes · N · blocks / 65 536.
+    Two walks over all keys; memory: 8 bytes · N · blocks / 65 536.
     """
     ranks = np.arange(blocks) * num_rows // blocks
     counts = np.zeros(1 << _BITS, dtype=np.int64)
