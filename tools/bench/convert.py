@@ -63,7 +63,7 @@ class Options:
 class Clock:
     """A reporter that notes when conversion proper begins."""
 
-    def begin(self, sources: Sequence[Source]) -> None:
+    def begin(self, sources: Sequence[Source], taken: int) -> None:
         """Everything is loaded."""
         self.began = perf_counter()
 

@@ -15,7 +15,8 @@ import pytest
 
 from convert_helpers import run_convert, snapshot, write_jsonl
 from jllm.data.dataset import open_dataset
-from jllm.data.staging import STAGING, publish, stage, written_by_jllm
+from jllm.data.staging import PLAN, STAGING, publish, stage, written_by_jllm
+from jllm.data.state_file import save_state
 from tokenizer_helpers import save_toy_tokenizer
 
 
@@ -45,7 +46,7 @@ def start(tokenizer: Path, source: Path, output: Path) -> subprocess.Popen[bytes
         "-i",
         str(source),
     ]
-    command += ["-o", str(output), "-t", "pretrain", "--max_len", "257", "--cores", "2", "--clean"]
+    command += ["-o", str(output), "-t", "pretrain", "--max_len", "257", "--cores", "2", "--stack"]
     command += ["--fast", "off"]  # slow enough to be caught on a busy machine
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(command, env=environment)
@@ -151,11 +152,11 @@ def test_a_stop_between_two_renames_is_never_taken_for_a_data_set(
         left = [steps]
 
         def count(method, left=left):
-            def step(self, *arguments):
+            def step(self, *arguments, **options):
                 if not left[0]:
                     raise InterruptedError
                 left[0] -= 1
-                return method(self, *arguments)
+                return method(self, *arguments, **options)
 
             return step
 
@@ -170,3 +171,16 @@ def test_a_stop_between_two_renames_is_never_taken_for_a_data_set(
             outcomes.append(None)
     assert outcomes == [rows["kept"]] + [None] * (len(outcomes) - 2) + [rows["staged"]]
     assert len(written_by_jllm(folder)) == 9
+
+
+def test_a_plan_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
+    """Somebody else's folder may hold anything."""
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    for name in ("../mine", str(mine), "/mine", "..", "tokenizer/.."):
+        staged = tmp_path / "out" / STAGING
+        staged.mkdir(parents=True, exist_ok=True)
+        save_state(staged / PLAN, {"old": [name], "new": []})
+        with pytest.raises(ValueError, match="which is not jllm's"), stage(tmp_path / "out"):
+            pass
+    assert mine.exists()

@@ -43,7 +43,13 @@ def shown(*, terminal: bool) -> str:
         reporter.begin([SOURCE])
         reporter.advance(UNIT, RESULT)
         converted = Converted(
-            source=SOURCE, account=account, rows=10, row_ids=995, max_len=100, files=("a",)
+            source=SOURCE,
+            account=account,
+            rows=10,
+            row_ids=995,
+            max_len=100,
+            files=(),
+            max_num_blocks=9,
         )
         reporter.close([converted], "out")
     return out.getvalue()

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {what or error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("error: stopped; nothing was written\n")
+        sys.stderr.write("error: stopped before the end\n")
         return 128 + (stop.received or signal.SIGINT)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jllm.data.records import Problem
 from jllm.data.sources import Source
@@ -44,6 +45,11 @@ class Account:
         """Records of which something was written."""
         return self.read - sum(self.dropped.values())
 
+    def tree(self) -> dict[str, Any]:
+        """The account as plain values, for `account_of`."""
+        listed = [(name, vars(problem)) for name, problem in self.listed]
+        return vars(self) | {"listed": listed}
+
     def add(self, source: Source, result: UnitResult, *, stop: bool) -> None:
         """Count the records of a unit. Raises BadRecord for the first fatal problem, if `stop`."""
         self.read += result.read
@@ -56,3 +62,11 @@ class Account:
             self.dropped[problem.reason] += 1
             if len(self.listed) < LISTED:
                 self.listed.append((source.relative, problem))
+
+
+def account_of(tree: dict[str, Any]) -> Account:
+    """The account of which this is the `tree`."""
+    values = dict(tree)
+    values |= {name: Counter(tree[name]) for name in ("dropped", "truncated")}
+    values["listed"] = [(name, Problem(**problem)) for name, problem in tree["listed"]]
+    return Account(**values)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from jllm.data.info import FileInfo
+from jllm.data.info import FileInfo, file_info
 from jllm.data.packing import Packer
 from jllm.data.prompt_rows import PromptRows
 from jllm.data.row_block import DocumentBatch, RowBlock
@@ -53,6 +55,7 @@ class FileOutput:
     def __post_init__(self) -> None:
         self._partition = 0
         self._records = 0
+        self._finished = 0
         self._maker, self._writer = self._new_partition()
 
     def add(self, documents: DocumentBatch, record: np.ndarray, records: int) -> None:
@@ -75,6 +78,39 @@ class FileOutput:
         self._writer.finish()
         self.files += self._writer.files
         self.max_num_blocks = max(self.max_num_blocks, self._writer.max_num_blocks)
+
+    def end_unit(self, *, wanted: bool) -> dict[str, Any] | None:
+        """What to `restore` if the conversion is to go on from here; about a window of packing.
+
+        None where it is not `wanted` or where no file was finished since the last call.
+        """
+        finished = len(self.files) + len(self._writer.files)
+        more, self._finished = finished > self._finished, finished
+        state = None
+        if wanted and more:
+            state = {
+                "files": [dataclasses.asdict(file) for file in self.files],
+                "max_num_blocks": self.max_num_blocks,
+                "rows": self.rows,
+                "row_ids": self.row_ids,
+                "partition": self._partition,
+                "records": self._records,
+                "maker": self._maker.state(),
+                "writer": self._writer.state(),
+            }
+        self._writer.forget()
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `end_unit` gave `state`; the files that it names lie in the folder."""
+        self.files = [file_info(file) for file in state["files"]]
+        self.max_num_blocks = state["max_num_blocks"]
+        self.rows, self.row_ids = state["rows"], state["row_ids"]
+        self._partition, self._records = state["partition"], state["records"]
+        self._maker, self._writer = self._new_partition()
+        self._maker.restore(state["maker"])
+        self._writer.restore(state["writer"])
+        self._finished = len(self.files) + len(self._writer.files)
 
     def abandon(self) -> None:
         """Close what is open after an error."""

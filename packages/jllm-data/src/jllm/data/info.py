@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,13 @@ class FileInfo:
     def num_samples(self) -> int:
         """Rows of the file."""
         return sum(group.num_samples for group in self.row_groups)
+
+
+def file_info(fields: Mapping[str, Any]) -> FileInfo:
+    """A FileInfo from `dataclasses.asdict` of it."""
+    values = dict(fields)
+    values["row_groups"] = tuple(RowGroupInfo(**group) for group in fields["row_groups"])
+    return FileInfo(**values)
 
 
 def info_text(

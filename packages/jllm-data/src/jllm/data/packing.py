@@ -10,6 +10,7 @@ order inside a row, and rows are ordered by their first document. Memory is one 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from jllm.data.best_fit import best_fit_decreasing
 from jllm.data.exact_packing import pack_exactly
 from jllm.data.row_block import DocumentBatch, RowBlock, join_documents, labels_of
 
-WINDOW_IDS = 4 << 20
-"""Ids gathered before a window is packed (or 256 rows, where rows are long)."""
+WINDOW_IDS, WINDOW_ROWS = 4 << 20, 256
+"""Ids gathered before a window is packed, or what fills so many rows where these are long."""
 FULL_ENOUGH = 0.9995
 """Rows this full are written; documents of emptier rows wait for the next window."""
 CARRY_AT_MOST = 0.25
@@ -44,7 +45,7 @@ class Packer:
     def __init__(self, capacity: int) -> None:
         """`capacity`: ids a row may hold (max_len)."""
         self._capacity = capacity
-        self._window = max(WINDOW_IDS, 256 * capacity)
+        self._window = max(WINDOW_IDS, WINDOW_ROWS * capacity)
         self._waiting: list[DocumentBatch] = []
         self._waiting_ids = 0
 
@@ -60,6 +61,15 @@ class Packer:
         """Pack all that waits."""
         if self._waiting:
             yield self._pack(last=True)
+
+    def state(self) -> dict[str, Any]:
+        """What waits, for `restore`; nothing else is remembered."""
+        return {"waiting": vars(join_documents(self._waiting)) if self._waiting else None}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._waiting = [DocumentBatch(**state["waiting"])] if state["waiting"] else []
+        self._waiting_ids = sum(len(documents.ids) for documents in self._waiting)
 
     def _pack(self, *, last: bool) -> RowBlock:
         documents = join_documents(self._waiting)

@@ -52,11 +52,14 @@ class ConsoleReporter:
     ) -> None:
         self._stop()
 
-    def begin(self, sources: Sequence[Source]) -> None:
-        """Start counting; called again when a conversion starts anew."""
+    def begin(self, sources: Sequence[Source], taken: int = 0) -> None:
+        """Start counting; called again when a conversion starts anew.
+
+        `taken`: bytes of the sources that were converted before.
+        """
         sizes = [source.size for source in sources]
         self._total = None if None in sizes else sum(size or 0 for size in sizes)
-        self._bytes = self._records = self._tokens = 0
+        self._bytes, self._records, self._tokens = taken, 0, 0
         self._began = self._printed = time.monotonic()
 
     def advance(self, unit: Unit, result: UnitResult) -> None:

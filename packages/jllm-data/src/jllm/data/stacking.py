@@ -11,6 +11,7 @@ Pure numpy but for one step of Python a row; memory is one work unit.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,15 @@ class Stacker:
         self._starts[left] = True
         self._records = np.concatenate((self._records, np.full(missing, NO_RECORD)))
         yield from self._cut(left)
+
+    def state(self) -> dict[str, Any]:
+        """The ids that are in no row yet, for `restore`."""
+        return {"ids": self._ids, "starts": self._starts, "records": self._records}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._ids, self._starts = state["ids"], state["starts"]
+        self._records = state["records"]
 
     def _cut(self, available: int) -> Iterator[RowBlock]:
         """Rows while one is complete; a row that ends with a document does not overlap the next.

@@ -1,7 +1,7 @@
 """Nothing half-written under a final name: files are made in a hidden folder and renamed when done.
 
 The hidden folder lies inside the output folder (so that renaming is atomic) and is locked while a
-conversion writes there; what a killed conversion left behind is removed by the next one.
+conversion writes there; what a killed conversion left behind is used or removed by the next one.
 
 Publishing renames the info files first. If the machine stops between two renames, the info files
 promise more rows than there are, which every reader refuses; the state is never taken for whole.
@@ -14,44 +14,80 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
+from jllm.data.state_file import load_state, save_state
 from jllm.data.tokenizer_files import TOKENIZER_FILES, TOKENIZER_FOLDER
 
 STAGING = ".jllm-writing"
 LOCK = "lock"
+STATE = "state"
+"""What is done of a conversion under way: `work_log` knows what is in it."""
+PLAN = "plan"
+"""What is to be removed and renamed; there while a conversion is published."""
+PUBLISHED = "published"
+"""What became of the PLAN of a conversion that was stopped and is published now."""
 
 
 @contextlib.contextmanager
-def stage(output: Path) -> Iterator[Path]:
-    """An empty folder to write in; it is gone afterwards, and so is `output` if it is empty.
+def stage(output: Path, *, resumable: bool = False) -> Iterator[Path]:
+    """A folder to write in; it is gone afterwards, and so is `output` if it is empty.
 
-    Raises ValueError when another conversion is writing to `output`.
+    What a stopped conversion had begun to publish is published first. The folder is empty, unless
+    it is `resumable`: then what a stopped one left is there, and after an error it stays if there
+    is a STATE in it. Raises ValueError when another conversion is writing to `output`.
     """
     made = not output.exists()
     folder = output / STAGING
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
+        _lock(lock, output)
+        if (folder / PLAN).exists():
+            _carry_out(folder, output)
+            (folder / PLAN).replace(folder / PUBLISHED)
+        if not resumable:
+            empty_folder(folder)
+        whole = False
+        try:
+            yield folder
+            whole = True
+        finally:
+            left = (folder / PLAN).exists() or (resumable and (folder / STATE).exists())
+            if whole or not left:
+                shutil.rmtree(folder, ignore_errors=True)
+                if made:
+                    with contextlib.suppress(OSError):
+                        output.rmdir()
+
+
+def empty_folder(folder: Path, keep: Sequence[str] = ()) -> None:
+    """Remove everything in the staging folder but the lock and what is to be kept."""
+    for left in folder.iterdir():
+        if left.name in (LOCK, *keep):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _lock(lock: IO[str], output: Path) -> None:
+    """Take the lock; the processes of a killed conversion may hold it for a moment."""
+    for wait in (0.1, 0.2, 0.4, 0.8, None):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(
-                f"--output {output}: another conversion is writing there; wait for it or give "
-                "another --output"
-            ) from error
-        for left in folder.iterdir():
-            if left.is_dir():
-                shutil.rmtree(left)
-            elif left.name != LOCK:
-                left.unlink()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            if made:
-                with contextlib.suppress(OSError):
-                    output.rmdir()
+            if wait is None:
+                raise ValueError(
+                    f"--output {output}: another conversion is writing there; wait for it or give "
+                    "another --output"
+                ) from error
+            time.sleep(wait)
+        else:
+            return
 
 
 def written_by_jllm(output: Path) -> list[Path]:
@@ -116,30 +152,56 @@ def refuse_another_tokenizer(output: Path, staged: Path, *, clean: bool) -> None
 def publish(staged: Path, output: Path) -> None:
     """Move all staged files to their final names, replacing what earlier conversions wrote.
 
-    Order: the old parquet files and tokenizer go, new info files come, old info files go, the new
-    tokenizer and parquet files come; so every state between disagrees with its info files until
-    the last rename.
+    What is to be done is written down first, so that the next conversion can finish it. Order: the
+    old parquet files and tokenizer go, new info files come, old info files go, the new tokenizer
+    and parquet files come; so every state between disagrees with its info files until the last
+    rename.
     """
     kept = sorted((staged / TOKENIZER_FOLDER).glob("*"))
-    names = [path.relative_to(staged) for path in (*kept, *sorted(staged.glob("*.*")))]
-    for name in names:
-        _sync(staged / name)
-    old = written_by_jllm(output)
-    infos = [name for name in names if _is_info(name)]
-    for path in old:
-        if not _is_info(path.relative_to(output)):
-            path.unlink()
+    made = sorted(path for path in staged.iterdir() if path.suffix in (".json", ".parquet"))
+    for path in (*kept, *made, *{path.parent for path in kept}):
+        _sync(path)
+    new = [path.relative_to(staged) for path in (*kept, *made)]
+    old = [path.relative_to(output) for path in written_by_jllm(output)]
+    plan = {"old": [str(name) for name in old], "new": [str(name) for name in new]}
+    save_state(staged / PLAN, plan, durable=True)
+    _sync(staged)
+    _carry_out(staged, output)
+
+
+def _carry_out(staged: Path, output: Path) -> None:
+    """Do what the plan says, as far as it is not done yet."""
+    plan = load_state(staged / PLAN)
+    if plan is None:
+        raise ValueError(f"{staged / PLAN} is damaged: remove {staged} and convert again")
+    old, new = (list(map(Path, plan[which])) for which in ("old", "new"))
+    if strange := [name for name in (*old, *new) if not _is_inside(name)]:
+        what = f"{staged / PLAN} names {strange[0]}, which is not jllm's: remove {staged}"
+        raise ValueError(what)
+    new = [name for name in new if (staged / name).exists()]
+    published = set(plan["new"]) - set(map(str, new))
+    old = [name for name in old if str(name) not in published]
+    infos = [name for name in new if _is_info(name)]
+    for name in old:
+        if not _is_info(name):
+            (output / name).unlink(missing_ok=True)
     for name in infos:
         (staged / name).rename(output / name)
-    for path in old:
-        if _is_info(path.relative_to(output)) and path.name not in {new.name for new in infos}:
-            path.unlink()
-    for name in names:
+    for name in old:
+        if _is_info(name) and name not in infos:
+            (output / name).unlink(missing_ok=True)
+    for name in new:
         if name not in infos:
             (output / name).parent.mkdir(exist_ok=True)
             (staged / name).rename(output / name)
-    for folder in {(output / name).parent for name in names}:
+    for folder in {(output / name).parent for name in map(Path, plan["new"])}:
         _sync(folder)
+
+
+def _is_inside(name: Path) -> bool:
+    return ".." not in name.parts and (
+        name.name == str(name) or name.parent == Path(TOKENIZER_FOLDER)
+    )
 
 
 def _is_info(name: Path) -> bool:

@@ -8,15 +8,17 @@ with a dictionary for token ids. About 200 MB/s of ids with zstd.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jllm.data.digest import file_digest, row_group_digest
-from jllm.data.info import FileInfo, RowGroupInfo
+from jllm.data.info import FileInfo, RowGroupInfo, file_info
 from jllm.data.row_block import RowBlock, join_rows
 from jllm.data.schema import (
     CU_SEQLENS,
@@ -66,6 +68,8 @@ class RowWriter:
         self._waiting_rows = 0
         self._writer: pq.ParquetWriter | None = None
         self._groups: list[RowGroupInfo] = []
+        self._head: list[RowBlock] | None = []
+        """The rows in the open file, if its beginning is not yet forgotten."""
 
     def add(self, rows: RowBlock) -> None:
         """Take rows; writes the row groups that are full. Raises OSError (disk full, …)."""
@@ -78,6 +82,27 @@ class RowWriter:
                 self._write(block.slice(at, at + self._group_rows))
             self._waiting = [block.slice(whole, len(block))]
             self._waiting_rows = len(block) - whole
+
+    def state(self) -> dict[str, Any]:
+        """The finished files, and the rows behind them, for `restore`; before `forget`."""
+        assert self._head is not None
+        rows = self._head + self._waiting
+        return {
+            "files": [dataclasses.asdict(file) for file in self.files],
+            "max_num_blocks": self.max_num_blocks,
+            "rows": vars(join_rows(rows)) if rows else None,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken: the open file is begun again, to the same bytes."""
+        self.files = [file_info(file) for file in state["files"]]
+        self.max_num_blocks = state["max_num_blocks"]
+        if state["rows"]:
+            self.add(RowBlock(**state["rows"]))
+
+    def forget(self) -> None:
+        """Let go of the open file's rows; there is no `state` then until the next file begins."""
+        self._head = None
 
     def finish(self) -> None:
         """Write what waits and close the last file; nothing of a file may be missing after it."""
@@ -103,6 +128,8 @@ class RowWriter:
                 write_statistics=False,
             )
         self._writer.write_table(table, row_group_size=len(rows))
+        if self._head is not None:
+            self._head.append(rows)
         digest = row_group_digest({name: table[name] for name in self._fields})
         self._groups.append(RowGroupInfo(num_samples=len(rows), digest=digest))
         self.max_num_blocks = max(self.max_num_blocks, int(rows.bound_counts.max()))
@@ -125,6 +152,7 @@ class RowWriter:
             )
         )
         self._groups = []
+        self._head = []
 
 
 def pad_rows(rows: RowBlock, max_len: int, filler: int) -> RowBlock:

@@ -1,0 +1,125 @@
+"""The settings and the tokenizer → what works on the units, and what the output depends on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tokenizers
+import transformers
+
+from jllm import data
+from jllm.data import packing, units
+from jllm.data.chat_documents import ChatEncoder
+from jllm.data.chat_template import ChatTemplate
+from jllm.data.encoder import make_encoder
+from jllm.data.prompt_documents import PromptEncoder
+from jllm.data.raw2ids_config import Raw2IdsConfig
+from jllm.data.schema import FileMetadata, Kind
+from jllm.data.sources import Source
+from jllm.data.tokenizer import TextTokenizer, chat_template_digest
+from jllm.data.unit_work import UnitWork
+
+SETTINGS = (
+    "max_len",
+    "stack",
+    "pad",
+    "filter",
+    "template_kwargs",
+    "batch_size",
+    "num_lines_per_partition",
+    "chunk_size",
+    "max_record_bytes",
+    "compress",
+)
+"""The settings that change the output; not --on_error, for what is kept had no error."""
+
+
+def prepare_work(
+    config: Raw2IdsConfig,
+    kind: Kind,
+    tokenizer: TextTokenizer,
+    note: Callable[[str], None],
+    *,
+    allow_fast: bool,
+) -> tuple[UnitWork, FileMetadata]:
+    """What works on the units of the input, and what the files will say of themselves.
+
+    Raises ValueError for a tokenizer or template that cannot be used.
+    """
+    wanted = allow_fast and config.fast == "auto"
+    encoder, why_slow = make_encoder(tokenizer, allow_fast=wanted)
+    if wanted and why_slow:
+        note(f"tokenizers does all the work, more slowly: {why_slow}")
+    chats: ChatEncoder | PromptEncoder | None = None
+    template_digest = ""
+    if kind != "pretrain":
+        variables = _template_variables(config.template_kwargs)
+        template = ChatTemplate(tokenizer=tokenizer, variables=variables)
+        template_digest = chat_template_digest(template.source, variables)
+        chats = (
+            PromptEncoder(template=template, encoder=encoder, max_len=config.max_len)
+            if kind == "rl"
+            else ChatEncoder(
+                template=template,
+                encoder=encoder,
+                max_len=config.max_len,
+                drop_untrained=config.filter,
+            )
+        )
+        chats.probe()
+    elif tokenizer.document_end_id is None:
+        raise ValueError(
+            f"--tokenizer {tokenizer.name} has no end-of-sequence token, so the end of a document "
+            "cannot be written; set eos_token in tokenizer_config.json"
+        )
+    work = UnitWork(
+        kind=kind,
+        max_len=config.max_len,
+        stack=config.stack,
+        drop_untrained=config.filter,
+        max_record_bytes=config.max_record_bytes,
+        encoder=encoder,
+        chats=chats,
+    )
+    metadata = FileMetadata(
+        kind=kind,
+        max_len=config.max_len,
+        tokenizer_digest=tokenizer.digest,
+        chat_template_digest=template_digest,
+        special_tokens_digest=tokenizer.specials_digest,
+        document_end_id=tokenizer.document_end_id,
+    )
+    return work, metadata
+
+
+def conversion_key(
+    config: Raw2IdsConfig, metadata: FileMetadata, sources: Sequence[Source]
+) -> dict[str, Any]:
+    """Whatever the output depends on, by what a person calls it; empty: input that comes once."""
+    if any(source.size is None for source in sources):
+        return {}
+    key: dict[str, Any] = {"--type": metadata.kind}
+    key |= {f"--{name}": getattr(config, name) for name in SETTINGS}
+    key["the tokenizer"] = [metadata.tokenizer_digest, metadata.special_tokens_digest]
+    key["the chat template"] = metadata.chat_template_digest
+    for module in (data, np, pa, tokenizers, transformers):
+        key[f"the version of {module.__name__}"] = module.__version__
+    key["the size of work units"] = [units.UNIT_BYTES, packing.WINDOW_IDS, packing.WINDOW_ROWS]
+    key["the list of input files"] = [source.relative for source in sources]
+    for source in sources:
+        key[f"the input file {source.relative}"] = [source.size, source.path.stat().st_mtime_ns]
+    return key
+
+
+def _template_variables(text: str) -> dict[str, object]:
+    try:
+        variables = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"--template_kwargs {text}: {error}; expected a JSON object") from error
+    if not isinstance(variables, dict):
+        raise ValueError(f'--template_kwargs {text}: expected a JSON object, {{"name": value}}')
+    return variables

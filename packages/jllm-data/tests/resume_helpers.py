@@ -1,0 +1,170 @@
+"""Conversions in small steps that are killed, at a step or at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from convert_helpers import Notes, write_jsonl
+from jllm.data import packing, units, work_log
+from jllm.data.convert import convert
+from jllm.data.raw2ids_config import Raw2IdsConfig
+from jllm.data.tokenizer import load_tokenizer
+from jllm.data.writer import RowWriter
+
+SMALL_STEPS = (
+    (units, "UNIT_BYTES", 2000),
+    (packing, "WINDOW_IDS", 1),
+    (packing, "WINDOW_ROWS", 25),
+    (work_log, "SHARE", 1e9),
+)
+"""Many units, windows of 25 rows, and the state is saved whenever it can be."""
+
+CASES: dict[str, dict[str, Any]] = {
+    "chats": {"max_len": 120, "batch_size": 15},
+    "stacked": {"type": "pretrain", "stack": True, "max_len": 33, "batch_size": 70},
+    "partitions": {"type": "pretrain", "max_len": 65, "num_lines_per_partition": 60, "pad": True},
+}
+
+
+def write_input(folder: Path, case: str) -> Path:
+    """Two files; for chats one of them with records that are too long."""
+    folder.mkdir()
+    rng = random.Random(1)
+    for name in ("a", "b"):
+        texts = [" ".join(rng.choices(["for", "message", "12", "x"], k=rng.randint(1, 40)))
+                 for _ in range(200)]  # fmt: skip
+        chats = [[{"user": text[:20]}, {"assistant": text}] for text in texts]
+        texts = [{"text": text} for text in texts]
+        write_jsonl(folder / f"{name}.jsonl", chats if case == "chats" else texts)
+    return folder
+
+
+def convert_it(
+    tokenizer: Path, source: Path, output: Path, reporter: Notes | None = None, **settings: Any
+) -> Notes:
+    """Convert in this process; SMALL_STEPS must hold."""
+    reporter = reporter or Notes()
+    settings = {"cores": 1, "fast": "off", **settings}
+    names = {"tokenizer": str(tokenizer), "input": str(source), "output": str(output)}
+    convert(Raw2IdsConfig(**names, **settings), reporter)
+    return reporter
+
+
+class Slow(Notes):
+    """Takes a moment for every unit, for those that want to interrupt it."""
+
+    def advance(self, unit: units.Unit, result: Any) -> None:
+        time.sleep(0.003)
+
+
+def counting(method: Callable[..., Any], steps: list[int], kill_at: int | None) -> Any:
+    """The method, which counts a step, or kills this process at the step `kill_at`."""
+
+    def step(*arguments: Any, **options: Any) -> Any:
+        if len(steps) == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps.append(1)
+        return method(*arguments, **options)
+
+    return step
+
+
+def convert_in_fork(kill_at: int | None, counted: Path | None, job: dict[str, Any]) -> int:
+    """The process id of a fork that converts, and kills itself before its step `kill_at`.
+
+    The steps: every writing of rows, closing, syncing, renaming and removing of files. Their number
+    is written to `counted`.
+    """
+    child = os.fork()
+    if child:
+        return child
+    steps: list[int] = []
+    for owner, names in (
+        (Path, ("rename", "replace", "unlink")),
+        (os, ("fsync",)),
+        (RowWriter, ("_write", "_close_file")),
+        (pq.ParquetWriter, ("close",)),
+    ):
+        for name in names:
+            setattr(owner, name, counting(getattr(owner, name), steps, kill_at))
+    convert_it(*map(Path, job["paths"]), reporter=Slow(), **job["settings"])
+    if counted is not None:
+        counted.write_text(str(len(steps)))
+    os._exit(0)
+
+
+def kill_at_steps(job: dict[str, Any], rng: random.Random) -> list[int]:
+    """Kill conversions before some of their steps, each in a folder of the step's name."""
+    *given, folder = job["paths"]
+    steps = int(Path(folder, "count").read_text())
+    last = steps - len(list(Path(folder, "whole").rglob("*.*"))) - 3  # publishing begins here
+    places = sorted({*rng.sample(range(last), 5), *rng.sample(range(last, steps), 3)})
+    for place in places:
+        child = convert_in_fork(place, None, {**job, "paths": [*given, f"{folder}/{place}"]})
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    return places
+
+
+def kill_at_moments(job: dict[str, Any], rng: random.Random, seconds: float) -> list[int]:
+    """Kill conversions to the folder "often" until one is quicker; how they ended."""
+    *given, folder = job["paths"]
+    ends: list[int] = []
+    while len(ends) < 12 and 0 not in ends:
+        child = convert_in_fork(None, None, {**job, "paths": [*given, f"{folder}/often"]})
+        time.sleep(rng.random() * seconds / 2)
+        os.kill(child, signal.SIGKILL)
+        ends.append(os.waitpid(child, 0)[1])
+    return ends
+
+
+def serve(jobs: dict[str, dict[str, Any]]) -> None:
+    """Do what `killed` asks, in a process that has done nothing else."""
+    for module, name, value in SMALL_STEPS:
+        setattr(module, name, value)
+    load_tokenizer(jobs["often"]["paths"][0])
+    results, rng = {}, random.Random(0)
+    for name, job in jobs.items():
+        *given, folder = job["paths"]
+        began = time.monotonic()
+        whole = {**job, "paths": [*given, f"{folder}/whole"]}
+        os.waitpid(convert_in_fork(None, Path(folder) / "count", whole), 0)
+        seconds = time.monotonic() - began
+        often = name == "often"
+        results[name] = kill_at_moments(job, rng, seconds) if often else kill_at_steps(job, rng)
+    sys.stdout.write(json.dumps(results))
+
+
+def killed(tokenizer: Path, folder: Path) -> dict[str, list[int]]:
+    """Conversions of every case, killed: to the folder <case>/<step> each before that step.
+
+    Returns the steps of each case; some of them are while files are published. <case>/whole is not
+    killed. "often": those that write to often/often are killed one after another at any moment;
+    returns how they ended.
+    """
+    jobs = {}
+    for name in (*CASES, "often"):
+        (folder / name).mkdir()
+        case = "chats" if name == "often" else name
+        paths = [tokenizer, write_input(folder / name / "in", case), folder / name]
+        jobs[name] = {"paths": list(map(str, paths)), "settings": CASES[case]}
+    command = "import json, sys, resume_helpers; resume_helpers.serve(json.loads(sys.argv[1]))"
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", command, json.dumps(jobs)],
+        env=environment, check=True, stdout=subprocess.PIPE, timeout=300,
+    )  # fmt: skip
+    return json.loads(done.stdout)

@@ -1,0 +1,211 @@
+"""What a stopped conversion keeps, what the next one uses of it, and what it tells."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convert_helpers import Notes, snapshot, write_jsonl
+from jllm.data import work_log
+from jllm.data.staging import STAGING, STATE
+from jllm.data.state_file import load_state
+from jllm.data.unit_work import UnitResult
+from jllm.data.units import Unit
+from jllm.data.work_log import take_up
+from jllm.data.writer import RowWriter
+from resume_helpers import CASES, SMALL_STEPS, convert_it, write_input
+from tokenizer_helpers import save_toy_tokenizer
+
+CHATS = CASES["chats"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_toy_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_input(tmp_path / "in", "chats")
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, value in SMALL_STEPS:
+        monkeypatch.setattr(module, name, value)
+
+
+class StopsAfter(Notes):
+    """Stops a conversion like a signal after some units; counts them."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.left, self.units, self.taken = units, 0, 0
+
+    def begin(self, sources: Any, taken: int) -> None:
+        self.total, self.taken = sum(source.size or 0 for source in sources), taken
+
+    def advance(self, unit: Unit, result: UnitResult) -> None:
+        self.units, self.taken = self.units + 1, self.taken + unit.taken
+        if self.units == self.left:
+            raise KeyboardInterrupt
+
+
+def stop_in_the_middle(tokenizer: Path, source: Path, out: Path, **settings: Any) -> StopsAfter:
+    reporter = StopsAfter(20)
+    with pytest.raises(KeyboardInterrupt):
+        convert_it(tokenizer, source, out, reporter, **(CHATS | settings))
+    return reporter
+
+
+def test_a_stopped_conversion_says_what_it_keeps_and_takes_no_unit_twice_after_it(
+    tmp_path: Path, tokenizer: Path, source: Path
+) -> None:
+    whole, out = StopsAfter(-1), tmp_path / "out"
+    convert_it(tokenizer, source, tmp_path / "whole", whole, **CHATS)
+    first, second = stop_in_the_middle(tokenizer, source, out), StopsAfter(-1)
+    files = list((out / STAGING).glob("*.parquet"))
+    assert first.notes == [
+        f"{len(files)} finished files are kept in {out / STAGING}; the same command continues, "
+        "any other begins anew"
+    ]
+    convert_it(tokenizer, source, out, second, **CHATS)
+    assert second.notes == [
+        f"continuing the conversion that was stopped in {out}: {len(files)} finished files were "
+        "checked and are kept"
+    ]
+    assert snapshot(out) == snapshot(tmp_path / "whole")
+    assert whole.units - 20 <= second.units < whole.units
+    assert second.taken == second.total == whole.taken
+
+
+def test_a_full_disk_keeps_what_is_finished(
+    tmp_path: Path, tokenizer: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert_it(tokenizer, source, tmp_path / "whole", **CHATS)
+    write, left, out = RowWriter._write, [8], tmp_path / "out"
+
+    def full(self: RowWriter, rows: Any) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, rows)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(RowWriter, "_write", full)
+        convert_it(tokenizer, source, out, **CHATS)
+    listed = {file["name"] for file in take_up_log(out).files}
+    assert {path.name for path in (out / STAGING).glob("*.parquet")} == listed != set()
+    assert "are kept" in convert_it(tokenizer, source, out, **CHATS).notes[0]
+    assert snapshot(out) == snapshot(tmp_path / "whole")
+
+
+def take_up_log(out: Path) -> work_log.WorkLog:
+    saved = load_state(out / STAGING / STATE)
+    assert saved is not None
+    return take_up(out / STAGING, saved["key"], lambda note: None)
+
+
+def touch(source: Path, out: Path) -> None:
+    os.utime(source / "b.jsonl", ns=(1, 1))
+
+
+def damage(source: Path, out: Path) -> None:
+    file = min((out / STAGING).glob("*.parquet"))
+    content = bytearray(file.read_bytes())
+    content[100] ^= 1
+    file.write_bytes(content)
+
+
+def cut(source: Path, out: Path) -> None:
+    min((out / STAGING).glob("*.parquet")).write_bytes(b"")
+
+
+def nothing(source: Path, out: Path) -> None:
+    pass
+
+
+FIRST = "a-00000-chunk-00.zstd.parquet"
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "why"),
+    [
+        (nothing, {"max_len": 130}, "--max_len was 120, is 130"),
+        (nothing, {"compress": "gzip"}, "--compress was zstd, is gzip"),
+        (touch, {}, "the input file b.jsonl is another"),
+        (damage, {}, f"{FIRST} is damaged"),
+        (cut, {}, f"{FIRST} is not there as it was written"),
+    ],
+)
+def test_it_begins_anew_and_says_why_when_anything_is_different(
+    tmp_path: Path, tokenizer: Path, source: Path, change: Any, settings: Any, why: str
+) -> None:
+    out = tmp_path / "out"
+    stop_in_the_middle(tokenizer, source, out)
+    change(source, out)
+    settings = CHATS | settings
+    notes = convert_it(tokenizer, source, out, **settings).notes
+    assert notes == [f"the conversion that was stopped in {out} is begun anew: {why}"]
+    convert_it(tokenizer, source, tmp_path / "whole", **settings)
+    assert snapshot(out) == snapshot(tmp_path / "whole")
+
+
+def test_a_damaged_state_is_not_used(tmp_path: Path, tokenizer: Path, source: Path) -> None:
+    out = tmp_path / "out"
+    stop_in_the_middle(tokenizer, source, out)
+    state = out / STAGING / STATE
+    content = bytearray(state.read_bytes())
+    content[-9] ^= 1
+    state.write_bytes(content)
+    assert convert_it(tokenizer, source, out, **CHATS).notes == []
+
+
+def test_a_bad_record_stops_it_and_with_skip_it_goes_on_from_there(
+    tmp_path: Path, tokenizer: Path, source: Path
+) -> None:
+    with (source / "b.jsonl").open("a") as file:
+        file.write("{\n")
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="b.jsonl:201: malformed JSON"):
+        convert_it(tokenizer, source, out, **CHATS)
+    notes = convert_it(tokenizer, source, out, on_error="skip", **CHATS).notes
+    assert "are kept" in notes[0]
+    convert_it(tokenizer, source, tmp_path / "whole", on_error="skip", **CHATS)
+    assert snapshot(out) == snapshot(tmp_path / "whole")
+
+
+def test_clean_replaces_at_the_end_also_when_stopped_between(
+    tmp_path: Path, tokenizer: Path, source: Path
+) -> None:
+    """Until then the data that was there stays."""
+    out = tmp_path / "out"
+    old = write_jsonl(tmp_path / "old.jsonl", [[{"user": "a"}, {"assistant": "b"}]])
+    convert_it(tokenizer, old, out, **CHATS)
+    before = snapshot(out)
+    stop_in_the_middle(tokenizer, source, out, clean=True)
+    assert {n: c for n, c in snapshot(out).items() if STAGING not in n} == before
+    with pytest.raises(ValueError, match="holds converted data already"):
+        convert_it(tokenizer, source, out, **CHATS)
+    assert "are kept" in convert_it(tokenizer, source, out, clean=True, **CHATS).notes[0]
+    convert_it(tokenizer, source, tmp_path / "whole", **CHATS)
+    assert snapshot(out) == snapshot(tmp_path / "whole")
+
+
+def test_a_conversion_that_gave_up_gigatoken_goes_on_without_it(tmp_path: Path) -> None:
+    log = take_up(tmp_path, {"--max_len": 3}, lambda note: None)
+    log.begin_anew(allow_fast=False)
+    file = {"name": "a.parquet", "bytes": 0, "digest": "cae66941d9efbd404e4d88758ea67670"}
+    (tmp_path / "a.parquet").touch()
+    log.finish("a", {"files": [file], "taken": 5})
+    again = take_up(tmp_path, {"--max_len": 3}, lambda note: None)
+    assert (again.allow_fast, again.taken, again.files) == (False, 5, [file])
+
+
+def test_standard_input_is_not_continued(tmp_path: Path) -> None:
+    """Nothing is kept of input that comes once."""
+    log = take_up(tmp_path, {}, lambda note: None)
+    log.finish("stdin.jsonl", {"files": [{"name": "a"}], "taken": 5})
+    assert not log.due and not list(tmp_path.iterdir())
