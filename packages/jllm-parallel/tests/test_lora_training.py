@@ -178,3 +178,14 @@ def test_state_names_the_base(adapter_only: TrainConfig) -> None:
     base = json.loads((saved(adapter_only) / "jllm_base.json").read_text())
     assert state["lora_base"] == base
     assert base["path"] == str(Path(adapter_only.model).resolve())
+
+
+def test_the_overview_says_what_is_trained(
+    config: TrainConfig, capsys: pytest.CaptureFixture
+) -> None:
+    base = sum(values.numel() for values in base_tensors(config).values())
+    adapter = load_file(saved(config) / "adapter/adapter_model.safetensors")
+    own = sum(values.numel() for values in adapter.values())
+    for frozen, trained in ((True, own), (False, own + base)):
+        alone(changed(config, "dry", dry_run=True, only_optimize_lora=frozen))
+        assert f"trained {trained:,} of {own + base:,} parameters" in capsys.readouterr().err
