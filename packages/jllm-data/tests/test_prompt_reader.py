@@ -69,7 +69,7 @@ def test_prompts_and_rows_to_train_on_are_not_taken_for_each_other(
 def test_rows_that_are_no_prompts_are_errors(
     tmp_path: Path, row: dict[str, list[int]], said: str
 ) -> None:
-    folder = write_folder(tmp_path / "d", {"a.parquet": [row]}, metadata=METADATA)
+    folder = write_folder(tmp_path / "d", {"a.parquet": [row, *prompts(1)]}, metadata=METADATA)
     with (
         PromptReader(open_dataset(folder), seed=1, prompts_per_step=1) as reader,
         pytest.raises(ValueError, match=f"a.parquet, row group 0, row 0: .*{said}"),
