@@ -3,10 +3,10 @@
 The rows are those of `mixture_order.locate` (of one data set: `order.locate`): the same global
 batches for every number of readers. A reader keeps the decoded row groups in which its lanes stand
 (at most one a lane, shared where lanes stand in the same one) and, with read-ahead, up to
-max(4, lanes / 8) of those that come next, decoded in the background: by one thread, by
-`REMOTE_READS` where data are remote. So sequential steps do
-not wait, except where all lanes move at once (the first step, a jump, a new epoch). Lanes are those
-of `mixture_order.standing`: of one data set the reader's own, of a mixture a few more.
+max(4, lanes / 8) of those that come next, decoded in the background by `LOCAL_READS` threads, of
+remote data by `REMOTE_READS`. So sequential steps do not wait, except where all lanes move at once
+(the first step, a jump, a new epoch). Lanes are those of `mixture_order.standing`: of one data set
+the reader's own, of a mixture a few more.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Batch:
     """Document bounds of each row, int32, strictly increasing, 0…L."""
 
 
+LOCAL_READS = 2
+"""Row groups that are decoded at the same time, for when all lanes move at once."""
 REMOTE_READS = 8
 """Row groups that are read at the same time from remote files: a request is mostly waiting."""
 
@@ -94,7 +96,7 @@ class LaneReader:
             for d, (part, cut) in enumerate(zip(parts, self._shares.lanes, strict=True))
         ]
         self._files = [RowGroupFiles(part) for part in parts]
-        threads = REMOTE_READS if any(part.is_remote for part in parts) else 1
+        threads = REMOTE_READS if any(part.is_remote for part in parts) else LOCAL_READS
         self._thread = ThreadPoolExecutor(threads, "jllm-read-ahead") if read_ahead else None
         self._groups: dict[Group, Future[Rows]] = {}
 
@@ -124,12 +126,10 @@ class LaneReader:
         return Batch(step=step, tokens=tokens, targets=targets, bounds=bounds)
 
     def close(self) -> None:
-        """Stop the background thread (after the row group it is reading) and close all files."""
+        """Stop the background threads, after the row groups that they are reading."""
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
         self._groups.clear()
-        for files in self._files:
-            files.close()
 
     def __enter__(self) -> Self:
         """The reader itself."""

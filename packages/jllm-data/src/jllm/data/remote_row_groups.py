@@ -2,7 +2,7 @@
 
 Only the column chunks that are read are asked for; neighbours are read together, with gaps of up to
 64 KiB between them, which cost less than a request. Files that jllm wrote need one request a row
-group. Footers are kept, for as many files as `RowGroupFiles` keeps open. Memory: the compressed
+group. The last footers are kept. Memory: the compressed
 bytes of the row groups being read, beside their rows.
 """
 

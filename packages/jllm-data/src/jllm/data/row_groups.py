@@ -1,4 +1,4 @@
-"""Read single row groups from many parquet files: few files open at once, every group checked.
+"""Read single row groups from many parquet files: few footers kept, every group checked.
 
 Files are read, not mapped: a file that is cut short while a run lasts then gives an error, not a
 SIGBUS. A row group is checked against its digest (about 1 GB/s) and, where the writer stored page
@@ -25,19 +25,19 @@ from jllm.data.retries import RemoteError
 from jllm.data.row_group_limits import TooLarge, check_values
 from jllm.data.rows import Rows, decode_rows
 
-OPEN_FILES = 32
-"""The most parquet files kept open: bounds file handles and parsed footers."""
+KEPT_FOOTERS = 32
+"""The most parsed footers that are kept."""
 
 
 class RowGroupFiles:
     """Decodes row groups of a data set by their number. For several threads."""
 
     def __init__(self, dataset: Dataset) -> None:
-        """Open nothing yet."""
+        """Read nothing yet."""
         self._dataset = dataset
-        self._open: OrderedDict[Path, pq.ParquetFile] = OrderedDict()
-        self._lock = threading.Lock()  # an open local file is for one thread at a time
-        self._remote = RemoteRowGroups(OPEN_FILES)
+        self._footers: OrderedDict[Path, pq.FileMetaData] = OrderedDict()
+        self._lock = threading.Lock()
+        self._remote = RemoteRowGroups(KEPT_FOOTERS)
 
     def read(self, number: int) -> Rows:
         """Read, check and decode `dataset.row_groups[number]`.
@@ -57,9 +57,8 @@ class RowGroupFiles:
             ) from error
 
     def close(self) -> None:
-        """Close every file."""
-        while self._open:
-            self._open.popitem()[1].close()
+        """Forget the footers."""
+        self._footers.clear()
 
     def _read(self, group: RowGroup, where: str) -> Rows:
         try:
@@ -99,19 +98,21 @@ class RowGroupFiles:
             assert group.stamp is not None
             size = group.stamp.size
             return self._remote.read(group.file, size, group.index, columns, max_len)
-        with self._lock:
-            file = self._file(group.file)
+        with self._open(group.file) as file:
             check_values(file.metadata, group.index, columns, max_len)
             return file.read_row_group(group.index, columns=columns, use_threads=False)
 
-    def _file(self, path: Path) -> pq.ParquetFile:
-        if path in self._open:
-            self._open.move_to_end(path)
-            return self._open[path]
-        self._open[path] = pq.ParquetFile(path, page_checksum_verification=True)
-        if len(self._open) > OPEN_FILES:
-            self._open.popitem(last=False)[1].close()
-        return self._open[path]
+    def _open(self, path: Path) -> pq.ParquetFile:
+        """The file, opened for one read, so that threads do not wait for each other."""
+        with self._lock:
+            footer = self._footers.get(path)
+        file = pq.ParquetFile(path, metadata=footer, page_checksum_verification=True)
+        with self._lock:
+            self._footers[path] = file.metadata
+            self._footers.move_to_end(path)
+            if len(self._footers) > KEPT_FOOTERS:
+                self._footers.popitem(last=False)
+        return file
 
 
 def _check_stamp(group: RowGroup, where: str) -> None:

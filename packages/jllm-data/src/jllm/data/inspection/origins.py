@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from jllm.data.dataset import Dataset, RowGroup
 from jllm.data.remote_path import RemotePath
 from jllm.data.remote_row_groups import RemoteRowGroups
-from jllm.data.row_groups import OPEN_FILES
+from jllm.data.row_groups import KEPT_FOOTERS
 from jllm.data.rows import Ragged
 from jllm.data.schema import PROVENANCE, RECORDS, SOURCE
 
@@ -46,7 +46,7 @@ class Origins:
 
     def __init__(self, dataset: Dataset) -> None:
         """Read nothing yet."""
-        self._groups, self._remote = dataset.row_groups, RemoteRowGroups(OPEN_FILES)
+        self._groups, self._remote = dataset.row_groups, RemoteRowGroups(KEPT_FOOTERS)
 
     def read(self, number: int) -> Provenance | None:
         """Where the rows of a row group come from; None where the file does not say.
