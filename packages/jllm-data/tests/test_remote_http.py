@@ -76,6 +76,14 @@ def test_memory_and_file_urls(folder: Path) -> None:
         system.pipe_file(f"/rows/.hidden/{path.name}", b"no data")
     here = open_dataset(folder)
     remote = open_dataset("memory://rows/", patience=QUICK)
+    for path in folder.glob("*.parquet"):
+        system.pipe_file(f"/foreign/{path.name}", path.read_bytes())
+    system.pipe_file("/foreign/data_info.json", b'{"num_samples": 27, "max_len": 9}')
+    foreign = open_dataset("memory://foreign", patience=QUICK)
+    assert numbers(foreign) == numbers(here)
+    system.pipe_file("/foreign/1.parquet", (folder / "1.parquet").read_bytes())
+    with pytest.raises(ValueError, match="memory://foreign/1.parquet, row group .: the file has"):
+        numbers(foreign)
     assert remote.is_remote and remote.digest == here.digest
     assert numbers(remote) == numbers(here)
     assert open_dataset(f"file://{folder}") == here

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from jllm.parallel.config import TrainConfig
@@ -70,3 +71,13 @@ def test_the_overview_says_how_often_each_data_set_is_gone_through(
     for part in ("70.00% of ", "large: 41 rows, 1.63 times in the run"):
         assert part in shown
     assert "30.00% of " in shown and "small: 9 rows, 3.22 times in the run" in shown
+
+
+def test_data_behind_a_url_are_trained_as_local_ones(config: TrainConfig) -> None:
+    folder, _, rest = config.train_data.partition(":")
+    remote = fsspec.filesystem("memory")
+    for file in Path(folder).iterdir():
+        remote.pipe_file(f"/large/{file.name}", file.read_bytes())
+    other = changed(config, "remote", train_data=f"memory://large:{rest}")
+    alone(other)
+    assert losses(Path(other.checkpoint)) == losses(Path(config.checkpoint))

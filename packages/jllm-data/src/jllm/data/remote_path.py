@@ -106,7 +106,9 @@ class RemotePath:
         base = _open(self.url)[1].rstrip("/") + "/"
         for path, about in keep_trying(ask, self.url, self.patience).items():
             url = f"{self.url.rstrip('/')}/{path.removeprefix(base)}"
-            yield RemotePath(url, self.patience, _stamp(about, url))
+            # Times may be told otherwise in a listing than of the file itself; ETags are not.
+            listed = _stamp(about, url) if about.get("ETag") else None
+            yield RemotePath(url, self.patience, listed)
 
 
 def is_remote(path: object) -> bool:
