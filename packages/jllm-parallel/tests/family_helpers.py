@@ -25,7 +25,7 @@ SIZES = {
 }
 
 
-def trained_alone(folder: Path, values: dict) -> TrainConfig:
+def trained_alone(folder: Path, values: dict, **options: object) -> TrainConfig:
     """Runs STEPS steps of the model that SIZES and `values` describe in this process."""
     (folder / "model").mkdir()
     (folder / "model/config.json").write_text(json.dumps(SIZES | values))
@@ -39,6 +39,7 @@ def trained_alone(folder: Path, values: dict) -> TrainConfig:
         learning_rate=1e-2,
         checkpoint=str(folder / "one"),
         threads=1,
+        **options,  # type: ignore[arg-type]
     )
     alone(config)
     return config

@@ -1,6 +1,5 @@
 """DeepSeek-V2 and V3 train from nothing, alone and in a pipeline with the same bits."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,30 +8,16 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
+from family_helpers import STEPS, assert_same_bits_in_a_pipeline, trained_alone
 from jllm.models.documents import Documents
 from jllm.models.families import read_config
 from jllm.models.load import load_stage
 from jllm.models.stage import Stage
 from jllm.models.units import unit_count
 from jllm.parallel.config import TrainConfig
-from training_helpers import (
-    VOCABULARY,
-    alone,
-    changed,
-    checkpoint_bytes,
-    losses,
-    train,
-    write_data,
-)
+from training_helpers import VOCABULARY, alone, changed, losses
 
-STEPS = 20
-SIZES = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "vocab_size": VOCABULARY,
-    "intermediate_size": 48,
-    "initializer_range": 0.2,
+DEEPSEEK = {
     "kv_lora_rank": 12,
     "qk_nope_head_dim": 8,
     "qk_rope_head_dim": 4,
@@ -40,18 +25,20 @@ SIZES = {
     "n_routed_experts": 4,
     "num_experts_per_tok": 2,
     "n_shared_experts": 1,
-    "moe_intermediate_size": 16,
+    "moe_intermediate_size": 8,
     "first_k_dense_replace": 1,
 }
 FAMILIES = {
     "deepseek-v2-lite": {
         "architectures": ["DeepseekV2ForCausalLM"],
         "model_type": "deepseek_v2",
+        **DEEPSEEK,
         "q_lora_rank": None,
     },
     "deepseek-v3": {
         "architectures": ["DeepseekV3ForCausalLM"],
         "model_type": "deepseek_v3",
+        **DEEPSEEK,
         "q_lora_rank": 16,
         "n_group": 2,
         "topk_group": 1,
@@ -61,31 +48,11 @@ FAMILIES = {
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    folder = tmp_path_factory.mktemp(request.param)
-    (folder / "model").mkdir()
-    (folder / "model/config.json").write_text(json.dumps(SIZES | FAMILIES[request.param]))
-    values = TrainConfig(
-        model=str(folder / "model"),
-        init=True,
-        train_data=str(write_data(folder / "data", 61)),
-        num_train_epochs=5,
-        max_steps=STEPS,
-        learning_rate=1e-2,
-        checkpoint=str(folder / "one"),
-        threads=1,
-    )
-    alone(values)
-    return values
+    return trained_alone(tmp_path_factory.mktemp(request.param), FAMILIES[request.param])
 
 
 def test_a_pipeline_has_the_same_bits(config: TrainConfig) -> None:
-    other = changed(config, "stages", pipe_parallel_size=2)
-    train(2, other)
-    one, two = Path(config.checkpoint), Path(other.checkpoint)
-    assert len(losses(one)) == STEPS
-    assert losses(two) == losses(one)
-    assert losses(one)[-1] < losses(one)[0]
-    assert checkpoint_bytes(two, STEPS) == checkpoint_bytes(one, STEPS)
+    assert_same_bits_in_a_pipeline(config)
 
 
 def test_transformers_opens_what_was_trained(config: TrainConfig) -> None:

@@ -8,29 +8,22 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from family_helpers import SIZES, STEPS, trained_alone
 from jllm.models.families import read_config
 from jllm.parallel.config import TrainConfig
 from training_helpers import (
-    VOCABULARY,
     alone,
     changed,
     checkpoint_bytes,
     losses,
     metrics,
     train,
-    write_data,
 )
 
-STEPS, HALF, LAYERS = 20, 10, 2
+HALF, LAYERS = STEPS // 2, SIZES["num_hidden_layers"]
 MODEL = {
     "architectures": ["DeepseekV3ForCausalLM"],
     "model_type": "deepseek_v3",
-    "hidden_size": 32,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": 4,
-    "vocab_size": VOCABULARY,
-    "intermediate_size": 48,
-    "initializer_range": 0.2,
     "q_lora_rank": None,
     "kv_lora_rank": 12,
     "qk_nope_head_dim": 8,
@@ -41,34 +34,18 @@ MODEL = {
     "n_group": 1,
     "topk_group": 1,
     "n_shared_experts": 1,
-    "moe_intermediate_size": 16,
+    "moe_intermediate_size": 8,
     "first_k_dense_replace": 1,
     "num_nextn_predict_layers": 1,
 }
+TRAINED = {"mtp_loss_weight": 0.5, "weight_decay": 0.1, "router_bias_update_rate": 0.001}
 BEHIND = f"model.layers.{LAYERS}."
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     folder = tmp_path_factory.mktemp("prediction")
-    (folder / "model").mkdir()
-    (folder / "model/config.json").write_text(json.dumps(MODEL))
-    values = TrainConfig(
-        model=str(folder / "model"),
-        init=True,
-        train_data=str(write_data(folder / "data", 61)),
-        num_train_epochs=5,
-        max_steps=STEPS,
-        steps_per_checkpoint=HALF,
-        learning_rate=1e-2,
-        weight_decay=0.1,
-        mtp_loss_weight=0.5,
-        router_bias_update_rate=0.001,
-        checkpoint=str(folder / "one"),
-        threads=1,
-    )
-    alone(values)
-    return values
+    return trained_alone(folder, MODEL, steps_per_checkpoint=HALF, **TRAINED)
 
 
 def further(folder: Path) -> list[float]:
@@ -96,7 +73,7 @@ def test_the_module_is_saved_as_published_and_transformers_opens_the_rest(
     saved = weights(Path(config.checkpoint))
     for copy, name in (("embed_tokens", "model.embed_tokens"), ("shared_head.head", "lm_head")):
         assert torch.equal(saved[f"{BEHIND}{copy}.weight"], saved[f"{name}.weight"])
-    assert saved[f"{BEHIND}eh_proj.weight"].shape == (32, 64)
+    assert saved[f"{BEHIND}eh_proj.weight"].shape == (16, 32)
     assert saved[f"{BEHIND}mlp.gate.e_score_correction_bias"].abs().max() > 0  # it was balanced
     states = load_file(Path(config.checkpoint) / str(STEPS) / "trainer/exp_avg.safetensors")
     assert saved.keys() - states.keys() == {
@@ -109,6 +86,17 @@ def test_the_module_is_saved_as_published_and_transformers_opens_the_rest(
     assert read_config(directory).prediction.depth == 1
     theirs = AutoModelForCausalLM.from_pretrained(directory).state_dict()
     assert torch.equal(theirs["model.embed_tokens.weight"], saved["model.embed_tokens.weight"])
+
+
+def test_two_replicas_have_the_same_losses_up_to_the_order_of_sums(config: TrainConfig) -> None:
+    other = changed(config, "replicas", max_steps=3, lr_scheduler_type="constant")
+    train(2, other)
+    one = changed(other, "one replica")
+    alone(one)
+    for read in (losses, further):
+        found, expected = (read(Path(each.checkpoint)) for each in (other, one))
+        assert len(found) == 3
+        assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_resuming_continues_the_same_run(config: TrainConfig) -> None:
@@ -143,6 +131,6 @@ def test_another_loss_is_another_run(config: TrainConfig) -> None:
 
 def test_a_model_without_the_module_cannot_train_it(config: TrainConfig, tmp_path: Path) -> None:
     values = {key: value for key, value in MODEL.items() if key != "num_nextn_predict_layers"}
-    (tmp_path / "config.json").write_text(json.dumps(values))
+    (tmp_path / "config.json").write_text(json.dumps(SIZES | values))
     with pytest.raises(ValueError, match=r"--mtp_loss_weight 0.5: .* names no module"):
         alone(changed(config, "none", model=str(tmp_path)))
