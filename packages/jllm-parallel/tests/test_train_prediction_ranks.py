@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from family_helpers import SIZES, STEPS, trained_alone
@@ -121,6 +121,18 @@ def test_without_a_weight_the_module_goes_along_unchanged(config: TrainConfig) -
     assert same >= {name for name in before if name.startswith(BEHIND)} - copies
     assert not same & {"model.embed_tokens.weight", "lm_head.weight", *copies}
     assert torch.equal(after[f"{BEHIND}embed_tokens.weight"], after["model.embed_tokens.weight"])
+
+
+def test_init_makes_the_module_although_files_beside_the_configuration_have_none(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SIZES | MODEL))
+    kept = weights(Path(config.checkpoint))
+    kept = {name: tensor for name, tensor in kept.items() if not name.startswith(BEHIND)}
+    save_file(kept, tmp_path / "model.safetensors")
+    other = changed(config, "again", model=str(tmp_path), max_steps=HALF)
+    alone(other)
+    assert further(Path(other.checkpoint))[0] == further(Path(config.checkpoint))[0]
 
 
 def test_another_loss_is_another_run(config: TrainConfig) -> None:

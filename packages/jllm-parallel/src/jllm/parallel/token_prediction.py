@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jllm.models.config import DecoderConfig
-from jllm.models.families import held_prediction, with_prediction
+from jllm.models.families import decoder_config, held_prediction, read_json, with_prediction
 from jllm.models.head import Head
 from jllm.models.prediction import Prediction
 from jllm.models.stage import Stage
@@ -31,11 +31,12 @@ def predicting(
     Raises:
         ValueError: they are to be trained, and there are none.
     """
-    weight = config.mtp_loss_weight
+    weight, path = config.mtp_loss_weight, Path(config.model) / "config.json"
+    said = decoder_config(read_json(path), str(path))  # whatever files lie beside it
     if weights_dir is not None:
-        depth = held_prediction(model, weights_dir)
+        depth = held_prediction(said, weights_dir)
     else:
-        depth = model.prediction.depth if model.prediction and weight else 0
+        depth = said.prediction.depth if said.prediction and weight else 0
     if weight and not depth:
         where = f"the files of {weights_dir} hold" if weights_dir else f"{config.model} names"
         raise ValueError(
