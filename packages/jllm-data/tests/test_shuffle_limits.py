@@ -114,6 +114,21 @@ def test_a_shuffle_that_is_stopped_shows_nothing(
     assert not (out / STAGING).exists() and open_dataset(out).num_rows == 20
 
 
+def test_what_started_the_program_does_not_count_as_its_memory() -> None:
+    code = "from jllm.data.memory import *; print(resident_bytes(), available_bytes())"
+    ballast = bytearray(300 << 20)
+    ballast[:: 1 << 12] = b"x" * (len(ballast) >> 12)
+    text = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        preexec_fn=os.getpid,  # makes it a fork of this process
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+    used, free = map(int, text.split())
+    assert 5 << 20 < used < 200 << 20 < free
+
+
 def test_a_full_disk_is_an_error_that_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

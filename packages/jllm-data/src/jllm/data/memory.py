@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +39,13 @@ def plan_memory(limit: int, processes: int, used: int, flag: str) -> MemoryPlan:
 
 
 def resident_bytes() -> int:
-    """The memory that this process has used at most so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most memory that this program has used (getrusage counts what started it too)."""
+    return _fields(Path("/proc/self/status"))["VmHWM"]
 
 
 def available_bytes() -> int:
     """Memory that is free for use here: the least of the machine's and of the control group's."""
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    fields = dict(line.split(":", 1) for line in lines)
-    free = int(fields["MemAvailable"].split()[0]) * 1024
+    free = _fields(Path("/proc/meminfo"))["MemAvailable"]
     left = _control_group_left(Path("/sys/fs/cgroup"))
     return free if left is None else min(free, left)
 
@@ -56,6 +53,12 @@ def available_bytes() -> int:
 def process_count(cores: int) -> int:
     """What --cores means: −1 is 80 % of the CPUs."""
     return cores if cores > 0 else max(1, int(len(os.sched_getaffinity(0)) * 0.8))
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """The lines `name: number kB` of a file of the kernel's, in bytes."""
+    words = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    return {some[0].rstrip(":"): int(some[1]) << 10 for some in words if some[2:] == ["kB"]}
 
 
 def _control_group_left(folder: Path) -> int | None:
