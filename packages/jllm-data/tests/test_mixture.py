@@ -174,6 +174,10 @@ def test_data_sets_that_do_not_fit_together_are_refused_by_name(tmp_path: Path) 
     for what, other in others.items():
         with pytest.raises(ValueError, match=f"^{first} and {other} differ in {what}: "):
             open_mixture(f"{first}:1,{other}:1")
+    foreign = write_folder(tmp_path / "foreign", {"x.parquet": numbered_rows(8)})
+    assert open_mixture(f"{foreign}:1,{first}:1").tokenizer_digest == "t"
+    with pytest.raises(ValueError, match="first and .*other tokenizer differ in tokenizer_digest"):
+        open_mixture(f"{foreign}:1,{first}:1,{others['tokenizer_digest']}:1")
 
 
 def test_a_data_set_with_fewer_rows_than_a_step_takes_is_named(folder: Path) -> None:

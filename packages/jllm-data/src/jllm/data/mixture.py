@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 
 from jllm.data.dataset import Dataset, open_dataset
@@ -83,8 +84,8 @@ def open_mixture(text: str) -> Mixture:
     named = parse_mixture(text)
     weights = whole_weights(tuple(weight for _, weight in named))
     parts = tuple(open_dataset(path) for path, _ in named)
-    for part in parts[1:]:
-        check_alike(parts[0], part)
+    for first, other in combinations(parts, 2):
+        check_alike(first, other)
     return Mixture(parts=parts, weights=weights)
 
 
@@ -131,6 +132,7 @@ def check_alike(first: Dataset, other: Dataset) -> None:
         ("document_end_id", first.document_end_id, other.document_end_id),
         ("tokenizer_digest", first.tokenizer_digest, other.tokenizer_digest),
         ("chat_template_digest", first.chat_template_digest, other.chat_template_digest),
+        ("special_tokens_digest", first.special_tokens_digest, other.special_tokens_digest),
     ):
         unstated = what.endswith("digest") and not (here and there)  # files by others
         if here != there and not unstated:

@@ -97,7 +97,7 @@ class LaneReader:
         ]
         self._files = [RowGroupFiles(part) for part in parts]
         threads = REMOTE_READS if any(part.is_remote for part in parts) else LOCAL_READS
-        self._thread = ThreadPoolExecutor(threads, "jllm-read-ahead") if read_ahead else None
+        self._pool = ThreadPoolExecutor(threads, "jllm-read-ahead") if read_ahead else None
         self._groups: dict[Group, Future[Rows]] = {}
 
     def read(self, step: int) -> Batch:
@@ -127,8 +127,8 @@ class LaneReader:
 
     def close(self) -> None:
         """Stop the background threads, after the row groups that they are reading."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
         self._groups.clear()
 
     def __enter__(self) -> Self:
@@ -156,7 +156,7 @@ class LaneReader:
         The thread reads in the order of `wanted`.
         """
         needed = self._groups_of(spans)
-        wanted = needed | self._groups_of(standing) if self._thread else needed
+        wanted = needed | self._groups_of(standing) if self._pool else needed
         wanted |= dict.fromkeys(self._next_groups(standing, wanted))
         stay = wanted | self._groups_of(standing)
         for group in [group for group in self._groups if group not in stay]:
@@ -182,7 +182,7 @@ class LaneReader:
 
     def _next_groups(self, standing: list[Span], held: dict[Group, None]) -> list[Group]:
         """The row groups that lanes enter next and that are not held for those they are in."""
-        if self._thread is None:
+        if self._pool is None:
             return []
         found: list[Group] = []
         for d, places in enumerate(self._places):
@@ -194,8 +194,8 @@ class LaneReader:
 
     def _start(self, group: Group) -> Future[Rows]:
         data_set, number = group
-        if self._thread is not None:
-            return self._thread.submit(self._files[data_set].read, number)
+        if self._pool is not None:
+            return self._pool.submit(self._files[data_set].read, number)
         future: Future[Rows] = Future()
         future.set_result(self._files[data_set].read(number))
         return future
