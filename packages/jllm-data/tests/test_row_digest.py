@@ -34,7 +34,7 @@ def batch_of(rows: list[dict]) -> pa.RecordBatch:
 
 
 def canonical(rows: list[dict]) -> list[str]:
-    return sorted(repr(row) for row in rows)
+    return sorted(repr(sorted(row.items())) for row in rows)
 
 
 @settings(max_examples=60, deadline=None)
