@@ -22,7 +22,7 @@ from tiny_model_helpers import loaded_stage
 def random_adapter(name: str, shape: tuple[int, ...]) -> Tensor:
     """Return numbers that are a function of the name; B is not zero."""
     generator = torch.Generator().manual_seed(sum(map(ord, name)))
-    return torch.empty(shape).normal_(0, 0.2, generator=generator)
+    return torch.empty(shape).normal_(0, 0.1, generator=generator)
 
 
 def lora_of(config: DecoderConfig, targets: Sequence[str], **options: object) -> Lora:
