@@ -12,6 +12,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from jllm.models.lora.merge_command import run as merge
 from jllm.parallel.checks import problems
 from jllm.parallel.config import TrainConfig
 from lora_training_helpers import STEPS, all_bytes, base_tensors, lora_config
@@ -147,7 +148,9 @@ def test_a_run_starts_from_an_adapter_that_peft_wrote(
     assert losses(Path(one.checkpoint))[0] < losses(Path(adapter_only.checkpoint))[0]
 
 
-def test_without_only_optimize_lora_the_model_is_trained_too(config: TrainConfig) -> None:
+def test_without_only_optimize_lora_the_model_is_trained_too(
+    config: TrainConfig, capsys: pytest.CaptureFixture
+) -> None:
     run = changed(config, "both", only_optimize_lora=False, max_steps=4, steps_per_checkpoint=2)
     alone(run)
     merged, base = load_file(saved(run, 4) / "model.safetensors"), base_tensors(config)
@@ -156,6 +159,9 @@ def test_without_only_optimize_lora_the_model_is_trained_too(config: TrainConfig
     master = load_file(saved(run, 4) / "trainer/master.safetensors")
     adapter = load_file(saved(run, 4) / "adapter/adapter_model.safetensors")
     assert state.keys() == master.keys() == base.keys() | adapter.keys()
+    arguments = f"--model {run.model} --adapter {saved(run, 4)}/adapter --output {run.checkpoint}_x"
+    assert merge(arguments.split()) == 2
+    assert "that was a model trained with it" in capsys.readouterr().err
     again = changed(run, "again", resume_ckpt=run.checkpoint, tag="2")
     alone(again)
     assert all_bytes(saved(again, 4)) == all_bytes(saved(run, 4))

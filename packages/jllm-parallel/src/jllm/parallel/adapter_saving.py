@@ -22,6 +22,9 @@ from jllm.parallel.lora import BESIDE
 MODEL_CONFIGS = ("config.json", "generation_config.json")
 """Files that would make a directory a model's."""
 
+TRAINED_TOO = Base(path="a model trained with it, which is kept merged alone", digest="")
+"""Without --only_optimize_lora there is no model that the adapter could be added to."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SavedAdapter:
@@ -66,7 +69,7 @@ def saved_adapter(config: TrainConfig, inputs: Inputs, group: Group) -> SavedAda
     if inputs.lora is None or not (config.checkpoint or config.output_dir or inputs.resume_dir):
         return None
     assert inputs.weights_dir is not None
-    base = find_base(inputs.weights_dir, group)
+    base = find_base(inputs.weights_dir, group) if config.only_optimize_lora else TRAINED_TOO
     if inputs.resume_dir and config.only_optimize_lora:
         check_base(base, read_state(inputs.resume_dir))
     return SavedAdapter(

@@ -126,7 +126,7 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
             f"--lora_adapter {found}"
         )
     weights_dir = found or (None if config.init else Path(config.model))
-    if lora and resume_dir:
+    if lora and resume_dir and config.only_optimize_lora:  # the checkpoint's weights are merged
         weights_dir = Path(config.model)
     return Inputs(
         layout=sizes,
