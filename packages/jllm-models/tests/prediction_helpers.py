@@ -5,9 +5,27 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3DecoderLayer
 
+from jllm.models.families import read_config, with_prediction
+from jllm.models.load import load_stage
+from jllm.models.stage import Stage
+from jllm.models.units import unit_count
 from tiny_model_helpers import reference_gradients, reference_model
 
-NAME = "deepseek-v3"
+NAME, WEIGHT = "deepseek-v3", 0.3
+
+
+def trained(directory, units=None, weight=WEIGHT, **options):
+    """Load a stage that trains the modules of a directory."""
+    config = read_config(directory)
+    config = with_prediction(config, config.prediction.depth, weight)
+    stage = Stage(config, units or range(unit_count(config)), **options)
+    load_stage(stage, config, directory)
+    return stage
+
+
+def head(stage):
+    """Return the unit that predicts."""
+    return stage.units[str(unit_count(stage.config) - 1)]
 
 
 class Naive(nn.Module):

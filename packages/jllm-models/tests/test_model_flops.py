@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from cost_helpers import TOKENS, kept_bytes, narrower
 from jllm.models.documents import Documents
 from jllm.models.experts import computation
 from jllm.models.flops import (
@@ -20,7 +21,6 @@ from jllm.models.units import unit_count, unit_kind
 from own_code_helpers import write_model
 from tiny_model_helpers import MODELS, loaded_stage, random_tokens, reference_model, saved
 
-TOKENS = 64
 NAMES = ("llama-tied", "qwen2", "qwen3", "olmo2", "qwen", "internlm2-bias-linear", "baichuan2-7b")
 NAMES += ("qwen2-moe", "qwen3-moe", "deepseek-v2-lite", "deepseek-v3", "deepseek-v3-plain")
 
@@ -60,27 +60,6 @@ def test_training_flops_equal_the_count_of_torch(model, monkeypatch):
     embedding = config.vocab_size * config.hidden_size * (not config.tie_word_embeddings)
     vectors = sum(p.numel() for p in stage.tensors().values() if p.dim() == 1)
     assert matrices == 6 * (active_parameter_count(config) - embedding - vectors)
-
-
-def narrower(config):
-    """Return by how much values are narrower than keys: the kernels pad them, which counts not."""
-    return config.head_dim - config.latent.value_dim if config.latent else 0
-
-
-def kept_bytes(stage, *arguments):
-    """Return the bytes that a stage keeps for backward, its parameters aside."""
-    kept = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = stage(*arguments)
-    assert result.requires_grad
-    weights = {p.untyped_storage().data_ptr() for p in stage.parameters()}
-    return sum(size for pointer, size in kept.items() if pointer not in weights)
 
 
 @pytest.mark.parametrize("kind", ["attention", "mlp", "head"])

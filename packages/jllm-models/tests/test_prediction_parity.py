@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from transformers.modeling_layers import MtpModel
 
 from jllm.models.documents import Documents
-from jllm.models.families import read_config, with_prediction
+from jllm.models.families import read_config
 from jllm.models.load import load_stage
 from jllm.models.positions import position_tables
 from jllm.models.prediction import Context, ahead
@@ -16,25 +16,11 @@ from jllm.models.stage import Stage
 from jllm.models.table import copied_slices, is_buffer, weight_table
 from jllm.models.units import unit_count
 from jllm.models.weights.slices import shapes
-from prediction_helpers import Naive
+from prediction_helpers import WEIGHT, Naive, head, trained
 from tiny_model_helpers import gradients, random_targets, random_tokens, relative_error
 
-BOUND, WEIGHT, LENGTH = 1e-5, 0.3, 24
+BOUND, LENGTH = 1e-5, 24
 BOUNDS = (0, 9, 10, 12, LENGTH)
-
-
-def trained(directory, units=None, weight=WEIGHT, **options):
-    """Load a stage that trains the modules of a directory."""
-    config = read_config(directory)
-    config = with_prediction(config, config.prediction.depth, weight)
-    stage = Stage(config, units or range(unit_count(config)), **options)
-    load_stage(stage, config, directory)
-    return stage
-
-
-def head(stage):
-    """Return the unit that predicts."""
-    return stage.units[str(unit_count(stage.config) - 1)]
 
 
 @pytest.mark.parametrize("bounds", [(0, LENGTH), BOUNDS], ids=["one document", "packed"])
