@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -117,6 +118,7 @@ def open_dataset(path: str | Location, *, patience: Patience | None = None) -> D
         for footer in footers
         for index, rows in enumerate(footer.group_rows)
     )
+    about = vars(first.metadata) if first.metadata else _stated(infos)
     return Dataset(
         path=path,
         kind=first.kind,
@@ -124,10 +126,10 @@ def open_dataset(path: str | Location, *, patience: Patience | None = None) -> D
         max_len=max_len,
         num_rows=sum(footer.num_rows for footer in footers),
         row_groups=row_groups,
-        document_end_id=first.metadata.document_end_id if first.metadata else None,
-        tokenizer_digest=first.metadata.tokenizer_digest if first.metadata else "",
-        chat_template_digest=first.metadata.chat_template_digest if first.metadata else "",
-        special_tokens_digest=first.metadata.special_tokens_digest if first.metadata else "",
+        document_end_id=about.get("document_end_id"),
+        tokenizer_digest=about.get("tokenizer_digest", ""),
+        chat_template_digest=about.get("chat_template_digest", ""),
+        special_tokens_digest=about.get("special_tokens_digest", ""),
         digest=_digest(path, footers, row_groups),
     )
 
@@ -195,6 +197,19 @@ def _check_infos(
             f"parquet files hold {held} rows{_unlisted(infos, footers)}"
         )
     return digests
+
+
+def _stated(infos: Sequence[Info]) -> dict[str, Any]:
+    """What the info files say of files that say nothing of themselves (Spark wrote them)."""
+    stated: dict[str, Any] = {}
+    for info in infos:
+        for key, value in info.stated.items():
+            if stated.setdefault(key, value) != value:
+                raise ValueError(
+                    f"{info.path}: {key} is {value!r}, {infos[0].path} states {stated[key]!r}; "
+                    "keep data of one kind and tokenizer in one folder"
+                )
+    return stated
 
 
 def _check_stated(info: Info, footer: Footer) -> None:

@@ -131,15 +131,7 @@ class FileOutput:
             self._writer.add(block)
 
     def _new_partition(self) -> tuple[Packer | PromptRows | Stacker, RowWriter]:
-        max_len, end = self.metadata.max_len, self.metadata.document_end_id
-        maker: Packer | PromptRows | Stacker
-        if self.metadata.kind == "rl":
-            maker = PromptRows()
-        elif self.settings.stack:
-            assert end is not None
-            maker = Stacker(max_len, end)
-        else:
-            maker = Packer(max_len)
+        maker = row_maker(self.metadata, stack=self.settings.stack)
         writer = RowWriter(
             self.folder,
             self.metadata,
@@ -149,6 +141,16 @@ class FileOutput:
             compression=self.settings.compression,
         )
         return maker, writer
+
+
+def row_maker(metadata: FileMetadata, *, stack: bool) -> Packer | PromptRows | Stacker:
+    """What makes rows of the documents of one partition."""
+    if metadata.kind == "rl":
+        return PromptRows()
+    if stack:
+        assert metadata.document_end_id is not None
+        return Stacker(metadata.max_len, metadata.document_end_id)
+    return Packer(metadata.max_len)
 
 
 def _file_name(name: str, partition: int, compression: str, number: int) -> str:

@@ -83,6 +83,14 @@ def base_name(name: str) -> str:
     return base_name(stem) if stem and f"{dot}{suffix}" in CODECS else stem or name
 
 
+def layout_of(name: str, *, chats: bool) -> Layout:
+    """How a file of this name is divided into records. Raises ValueError where it is no input."""
+    form = _form(name, chats=chats)
+    if form is None:
+        raise ValueError(f"{name}: expected {_expected(chats)}")
+    return form[0]
+
+
 def _walk(folder: Path, leave_out: Path | None, *, chats: bool) -> tuple[list[Path], list[Path]]:
     """The input files below a folder and what is passed over, both by name."""
     found, passed_over = [], []

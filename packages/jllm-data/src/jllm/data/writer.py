@@ -118,7 +118,7 @@ class RowWriter:
             self._writer = None
 
     def _write(self, rows: RowBlock) -> None:
-        table = pa.Table.from_pydict(_columns(rows, self._source), schema=self._schema)
+        table = pa.Table.from_pydict(row_columns(rows, self._source), schema=self._schema)
         if self._writer is None:
             self._writer = pq.ParquetWriter(
                 self._folder / self._name(len(self.files)),
@@ -180,7 +180,8 @@ def pad_rows(rows: RowBlock, max_len: int, filler: int) -> RowBlock:
     )
 
 
-def _columns(rows: RowBlock, source: str) -> dict[str, pa.Array]:
+def row_columns(rows: RowBlock, source: str) -> dict[str, pa.Array]:
+    """The columns of rows of one source, those of their kind, by name."""
     columns: dict[str, pa.Array] = {INPUT_IDS: _lists(rows.ids, rows.row_lengths)}
     if rows.number is not None:
         columns[LABELS] = _lists(rows.number, np.ones(len(rows), np.int64))

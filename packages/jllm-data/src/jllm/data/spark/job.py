@@ -1,0 +1,249 @@
+"""The conversion as a Spark job: reading, numbering, shuffling, writing. pyspark is here alone.
+
+Two passes over the text: the first counts the lines and records of each block that Spark reads, the
+second gives every line its number, brings the lines of one partition of a file to one task, sorts
+them, and converts. So the rows do not depend on how Spark cuts the input or on how many tasks there
+are. The rows are kept on the executors' disks until the account of all is known, then written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+from pyspark import SparkFiles
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jllm.data.account import Account
+from jllm.data.convert import prepare
+from jllm.data.info import info_text
+from jllm.data.raw2ids_config import Raw2IdsConfig
+from jllm.data.schema import FileMetadata, fields_of
+from jllm.data.sources import layout_of
+from jllm.data.spark.accounts import add_up
+from jllm.data.spark.blocks import Before, Summary, follow, number_lines, summarise
+from jllm.data.spark.config import SparkConfig, conversion, on_executor
+from jllm.data.spark.rows import ACCOUNT, Line, converter_of
+from jllm.data.tokenizer import load_tokenizer
+from jllm.data.tokenizer_files import keep_tokenizer
+
+INPUTS = "*.{jsonl,json,txt,jsonl.gz,json.gz,txt.gz}"
+"""What of a folder is read. (Spark reads .zst only with Hadoop's own library.)"""
+ROW_GROUP_BYTES = 8 << 20
+"""Bytes of a row group of the files that are written: a reader holds one a lane."""
+BATCH_BYTES = 4 << 20
+Block = tuple[str, int]
+"""A file's name below the input, and the byte at which Spark's block of it begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """What became of the input."""
+
+    rows: int
+    account: Account
+
+
+def convert(spark: SparkSession, config: SparkConfig) -> Converted:
+    """Convert `config.input_path`; `data_info.json` appears last, when all is written.
+
+    Raises ValueError for what a person can mend.
+    """
+    settings = conversion(config)
+    tokenizer = load_tokenizer(settings.tokenizer)
+    _, metadata = prepare(settings, settings.kind, tokenizer, lambda _: None, allow_fast=True)
+    target = HadoopPath(spark, config.output_path)
+    if target.exists() and not config.clean:
+        raise ValueError(
+            f"--output_path {config.output_path}: is there already; give another, or --clean"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        keep_tokenizer(tokenizer, Path(folder))
+        kept = Path(folder, "tokenizer")
+        spark.sparkContext.addFile(str(kept), recursive=True)
+        lines, partitions = _lines(spark, config, chats=settings.kind != "pretrain")
+        tasks = config.num_partitions or min(partitions, _tasks(spark))
+        rows = _converted(lines, on_executor(settings, kept.name), metadata, tasks).persist()
+        try:
+            texts = rows.where(F.col(ACCOUNT).isNotNull()).select(ACCOUNT).collect()
+            account, count, blocks = add_up(json.loads(row[0]) for row in texts)
+            if not count:
+                raise ValueError(
+                    f"--input_path {config.input_path}: no record is left to write; dropped: "
+                    f"{dict(account.dropped)}"
+                )
+            _write(rows.where(F.col(ACCOUNT).isNull()).drop(ACCOUNT), config)
+        except PySparkException as error:
+            raise _explained(error) from error
+        finally:
+            rows.unpersist()
+        info = Path(folder, "data_info.json")
+        info.write_text(
+            info_text(metadata, None, account, blocks, num_samples=count), encoding="utf-8"
+        )
+        target.put(kept)
+        target.put(info)
+    return Converted(rows=count, account=account)
+
+
+def _tasks(spark: SparkSession) -> int:
+    return int(spark.conf.get("spark.sql.shuffle.partitions") or 200)
+
+
+def _lines(spark: SparkSession, config: SparkConfig, *, chats: bool) -> tuple[DataFrame, int]:
+    """Every line of the input (source, record, number, text), and how many partitions they are."""
+    root = HadoopPath(spark, config.input_path)
+    if not root.exists():
+        raise ValueError(f"--input_path {config.input_path}: no such file or folder")
+    reader = spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
+    if root.is_folder():
+        reader = reader.option("pathGlobFilter", INPUTS)
+    read = reader.text(config.input_path).select(
+        F.col("value").cast("binary").alias("text"),
+        F.col("_metadata.file_path").alias("file"),
+        F.col("_metadata.file_block_start").alias("start"),
+    )
+    prefix = root.qualified
+
+    def blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[Block, Iterator[bytes]]]:
+        rows = itertools.chain.from_iterable(
+            zip(
+                *(batch.column(name).to_pylist() for name in ("file", "start", "text")), strict=True
+            )
+            for batch in batches
+        )
+        for (file, start), group in itertools.groupby(rows, lambda row: (row[0], row[1])):
+            yield (_relative(file, prefix), start), (row[2] for row in group)
+
+    def summaries(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for (name, start), texts in blocks(batches):
+            found = asdict(summarise(texts, layout_of(name, chats=chats)))
+            yield pa.RecordBatch.from_pylist(
+                [{"source": name, "start": start, "summary": json.dumps(found)}]
+            )
+
+    found = read.mapInArrow(summaries, "source string, start long, summary string").collect()
+    if not found:
+        raise ValueError(f"--input_path {config.input_path}: holds no text in a file {INPUTS}")
+    before: dict[Block, Before] = {}
+    partitions = 0
+    ordered = sorted((row["source"], row["start"], row["summary"]) for row in found)
+    for name, group in itertools.groupby(ordered, lambda row: row[0]):
+        state = Before()
+        for _, start, summary in group:
+            before[name, start] = state
+            state = follow(state, Summary(**json.loads(summary)))
+        partitions += state.records // config.num_lines_per_partition + 1
+
+    def numbered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for (name, start), texts in blocks(batches):
+            held, size = list[Line](), 0
+            kept, read_ = itertools.tee(texts)
+            numbers = number_lines(read_, layout_of(name, chats=chats), before[name, start])
+            for (number, record), text in zip(numbers, kept, strict=True):
+                held.append(Line(source=name, record=record, number=number, text=text))
+                size += len(text)
+                if size >= BATCH_BYTES:
+                    yield _line_batch(held)
+                    held, size = [], 0
+            if held:
+                yield _line_batch(held)
+
+    columns = "source string, record long, number long, text binary"
+    return read.mapInArrow(numbered, columns), partitions
+
+
+def _converted(
+    lines: DataFrame, settings: Raw2IdsConfig, metadata: FileMetadata, tasks: int
+) -> DataFrame:
+    """The rows, and for each partition the account of its records."""
+    size = settings.num_lines_per_partition
+    partition = F.expr(f"record div {size}")
+    sorted_lines = lines.repartition(tasks, "source", partition)
+    sorted_lines = sorted_lines.sortWithinPartitions("source", "number")
+
+    def convert_lines(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        first = next(batches, None)
+        if first is None:
+            return
+        converter = converter_of(on_executor(settings, SparkFiles.get(settings.tokenizer)))
+        columns = ("source", "record", "number", "text")
+        yield from converter.convert(
+            Line(*row)
+            for batch in itertools.chain([first], batches)
+            for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+        )
+
+    lists = ", ".join(f"{name} array<int>" for name in fields_of(metadata.kind))
+    schema = f"{lists}, source string, records array<long>, {ACCOUNT} string"
+    return sorted_lines.mapInArrow(convert_lines, schema)
+
+
+def _write(rows: DataFrame, config: SparkConfig) -> None:
+    writer = rows.write.mode("overwrite" if config.clean else "errorifexists")
+    writer = writer.option("compression", config.compress)
+    writer = writer.option("parquet.block.size", ROW_GROUP_BYTES)
+    writer.option("parquet.enable.dictionary", "false").parquet(config.output_path)
+
+
+def _line_batch(lines: list[Line]) -> pa.RecordBatch:
+    names = ["source", "record", "number", "text"]
+    types = [pa.string(), pa.int64(), pa.int64(), pa.binary()]
+    columns = zip(*lines, strict=True)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
+def _relative(file: str, root: str) -> str:
+    """A file's name below the input; of a single file its own name."""
+    path, folder = PurePosixPath(unquote(file)), PurePosixPath(unquote(root))
+    return path.name if path == folder else path.relative_to(folder).as_posix()
+
+
+def _explained(error: PySparkException) -> Exception:
+    """What a task said was wrong with a record, or the error itself."""
+    told = re.search(r"jllm\.data\.account\.BadRecord: (.*)", str(error))
+    if told:
+        return ValueError(told[1])
+    if "EncodersDiffer" in str(error):
+        return ValueError("gigatoken and tokenizers differ on this text: give --fast off")
+    return error
+
+
+class HadoopPath:
+    """A path wherever Spark's own file systems reach."""
+
+    def __init__(self, spark: SparkSession, path: str) -> None:
+        self._jvm: Any = spark._jvm  # pyspark has no public way to Hadoop's file systems
+        self._hadoop = self._jvm.org.apache.hadoop.fs
+        plain = self._hadoop.Path(path)
+        self._system = plain.getFileSystem(spark._jsc.hadoopConfiguration())  # type: ignore
+        self._path = self._system.makeQualified(plain)
+
+    @property
+    def qualified(self) -> str:
+        """With its scheme, as Spark names files."""
+        return self._path.toUri().toString()
+
+    def exists(self) -> bool:
+        """Whether there is such a file or folder."""
+        return self._system.exists(self._path)
+
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self._system.getFileStatus(self._path).isDirectory()
+
+    def put(self, local: Path) -> None:
+        """Copy a local file or folder into this folder."""
+        here = self._hadoop.Path(local.resolve().as_uri())
+        self._system.copyFromLocalFile(False, True, here, self._path)

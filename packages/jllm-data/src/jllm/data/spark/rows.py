@@ -1,0 +1,172 @@
+"""Numbered lines of input files → rows, partition by partition: what a Spark task does.
+
+The same functions as in `jllm.raw2ids -n`, on the same records, so the same rows. Memory: one work
+unit and one packing window.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from jllm.data.account import Account
+from jllm.data.convert import prepare
+from jllm.data.file_output import row_maker
+from jllm.data.raw2ids_config import Raw2IdsConfig
+from jllm.data.row_block import DocumentBatch, RowBlock
+from jllm.data.schema import RECORDS, SOURCE, FileMetadata, fields_of
+from jllm.data.sources import Source, layout_of
+from jllm.data.tokenizer import load_tokenizer
+from jllm.data.unit_work import UnitWork
+from jllm.data.units import UNIT_BYTES, Unit
+from jllm.data.writer import pad_rows, row_columns
+
+ACCOUNT = "account"
+"""The column of what became of a partition's records: JSON in a row of its own, else null."""
+
+
+class Line(NamedTuple):
+    """A line of an input file."""
+
+    source: str
+    """The file's name below the input."""
+    record: int
+    """The record (from 0) that it belongs to."""
+    number: int
+    """Its number in the file, from 1."""
+    text: bytes
+    """Without its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converter:
+    """Converts whole partitions."""
+
+    config: Raw2IdsConfig
+    work: UnitWork
+    metadata: FileMetadata
+
+    def convert(self, lines: Iterable[Line]) -> Iterator[pa.RecordBatch]:
+        """The rows of all partitions of `lines`, sorted by source and line, and their accounts."""
+        size = self.config.num_lines_per_partition
+        assert size is not None
+        for (source, partition), group in itertools.groupby(
+            lines, lambda line: (line.source, line.record // size)
+        ):
+            yield from self._partition(source, partition * size, group)
+
+    def _partition(self, name: str, first: int, lines: Iterator[Line]) -> Iterator[pa.RecordBatch]:
+        source = _source(name, chats=self.metadata.kind != "pretrain")
+        account, counts = Account(), {"rows": 0, "max_num_blocks": 0}
+        maker = row_maker(self.metadata, stack=self.config.stack)
+
+        def batches(blocks: Iterator[RowBlock]) -> Iterator[pa.RecordBatch]:
+            for block in blocks:
+                if self.config.pad:
+                    filler = self.metadata.document_end_id or 0
+                    block = pad_rows(block, self.metadata.max_len, filler)
+                counts["rows"] += len(block)
+                most = int(block.bound_counts.max(initial=0))
+                counts["max_num_blocks"] = max(counts["max_num_blocks"], most)
+                yield self._batch(row_columns(block, name), len(block))
+
+        for unit in units(lines, source):
+            result = self.work(unit)
+            before = first + account.read
+            account.add(source, result, stop=self.config.on_error == "stop")
+            documents: DocumentBatch = result.documents
+            if source.layout == "paragraphs":
+                documents = replace(documents, records=before + 1 + result.record)
+            yield from batches(maker.add(documents))
+        yield from batches(maker.finish())
+        yield self._batch({ACCOUNT: pa.array([_account_text(name, first, account, counts)])}, 1)
+
+    def _batch(self, columns: dict[str, pa.Array], rows: int) -> pa.RecordBatch:
+        schema = row_schema(self.metadata)
+        arrays = [
+            columns[field.name] if field.name in columns else pa.nulls(rows, field.type)
+            for field in schema
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+@functools.lru_cache(maxsize=1)
+def converter_of(config: Raw2IdsConfig) -> Converter:
+    """The converter of these settings; a worker process loads the tokenizer once for its tasks."""
+    tokenizer = load_tokenizer(config.tokenizer)
+    work, metadata = prepare(config, config.kind, tokenizer, lambda _: None, allow_fast=True)
+    return Converter(config=config, work=work, metadata=metadata)
+
+
+def row_schema(metadata: FileMetadata) -> pa.Schema:
+    """The columns of a data set's rows, and ACCOUNT."""
+    lists = [pa.field(name, pa.list_(pa.int32())) for name in fields_of(metadata.kind)]
+    return pa.schema(
+        [
+            *lists,
+            pa.field(SOURCE, pa.string()),
+            pa.field(RECORDS, pa.list_(pa.int64())),
+            pa.field(ACCOUNT, pa.string()),
+        ]
+    )
+
+
+def units(lines: Iterable[Line], source: Source) -> Iterator[Unit]:
+    """Work units of whole records, of about UNIT_BYTES, from the lines of one partition."""
+    held: list[bytes] = []
+    size, start, record = 0, 0, -1
+    for line in lines:
+        if size >= UNIT_BYTES and line.record != record:
+            yield _unit(held, start, source)
+            held, size = [], 0
+        if not held:
+            start = line.number
+        held.append(line.text)
+        size, record = size + len(line.text) + 1, line.record
+    if held:
+        yield _unit(held, start, source)
+
+
+def _unit(lines: list[bytes], first_line: int, source: Source) -> Unit:
+    data = b"".join(line + b"\n" for line in lines)
+    start = first_line - 1  # a file begins at 0, where a byte-order mark may stand
+    return Unit(
+        path=source.path,
+        layout=source.layout,
+        start=start,
+        stop=start + len(data),
+        first_line=first_line,
+        data=data,
+    )
+
+
+def _source(name: str, *, chats: bool) -> Source:
+    layout = layout_of(name, chats=chats)
+    return Source(path=Path(name), relative=name, layout=layout, name=name, size=None)
+
+
+def _account_text(source: str, first: int, account: Account, counts: dict[str, int]) -> str:
+    listed = [
+        {"file": name, "line": problem.line, "reason": problem.reason, "detail": problem.detail}
+        for name, problem in account.listed
+    ]
+    return json.dumps(
+        {
+            "source": source,
+            "first": first,
+            "read": account.read,
+            "dropped": account.dropped,
+            "truncated": account.truncated,
+            "listed": listed,
+            "tokens": account.tokens,
+            "trained_tokens": account.trained_tokens,
+            **counts,
+        }
+    )

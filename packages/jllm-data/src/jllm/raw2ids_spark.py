@@ -1,0 +1,64 @@
+"""Raw text and chats to packed token ids as a Spark job: `python -m jllm.raw2ids_spark --help`.
+
+    python -m jllm.raw2ids_spark --tokenizer MODEL -i texts -o ids --max_seq_length 4097 --stack
+    spark-submit --master yarn … raw2ids_spark.py --tokenizer MODEL -i hdfs:///texts -o hdfs:///ids
+
+The rows are those of `jllm.raw2ids -n`, however many machines make them (docs/spark.md).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import tyro
+from rich.console import Console
+
+from jllm.data.spark.config import SparkConfig, conversion
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job; returns the exit code: 0, or 2 for what the user can mend."""
+    config = tyro.cli(
+        SparkConfig,
+        prog="python -m jllm.raw2ids_spark",
+        description=__doc__,
+        args=arguments,
+        use_underscores=True,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not by spark-submit: here alone
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    try:
+        conversion(config)
+        try:
+            from pyspark.sql import SparkSession
+        except ImportError as error:
+            raise ValueError(f"{error}: pip install 'jllm-data[spark]', and Java 17") from error
+        from jllm.data.spark.job import convert
+
+        spark = SparkSession.builder.appName("jllm.raw2ids_spark").getOrCreate()
+        try:
+            converted = convert(spark, config)
+        finally:
+            spark.stop()
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    account, console = converted.account, Console()
+    console.print(
+        f"{config.output_path}: {account.read:,} records read, {account.written:,} written, "
+        f"{converted.rows:,} rows, {account.tokens:,} tokens, {account.trained_tokens:,} trained",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
+        for reason, count in sorted(counts.items()):
+            console.print(f"note: {count:,} {what}: {reason}", highlight=False, markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The Spark job, run on real Spark in local mode, gives the rows of `jllm.raw2ids -n`."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from convert_helpers import info_of, run_convert, write_jsonl
+from jllm.data.dataset import open_dataset
+from jllm.data.reader import LaneReader
+from jllm.data.spark.config import SparkConfig
+from jllm.raw2ids_spark import main
+from tokenizer_helpers import save_toy_tokenizer
+
+if shutil.which("java") is None:
+    pytest.skip("Spark needs Java 17, and there is no java here", allow_module_level=True)
+
+SIZE = 7
+"""Records of a partition."""
+TEXTS = [f"{'word ' * (n % 23)}{n}" for n in range(40)]
+
+
+@pytest.fixture(scope="module")
+def spark():
+    """Spark with blocks of 300 bytes, so that records lie across them."""
+    from pyspark.sql import SparkSession
+
+    for_workers = {
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+    os.environ.update(for_workers)
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.sql.files.maxPartitionBytes": "300",
+        "spark.sql.files.openCostInBytes": "0",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    builder = SparkSession.builder.master("local[2]")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> Path:
+    """A folder with a toy tokenizer and a chat template."""
+    return save_toy_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+def run_spark(spark, tokenizer: Path, source: Path, output: Path, **settings: Any):
+    """Run the job in the session of the test."""
+    from jllm.data.spark.job import convert
+
+    config = SparkConfig(
+        tokenizer=str(tokenizer),
+        input_path=str(source),
+        output_path=str(output),
+        **{"num_lines_per_partition": SIZE, "max_seq_length": 33, **settings},
+    )
+    return convert(spark, config)
+
+
+def sorted_rows(folder: Path) -> list[str]:
+    """Every row of a folder's files as text, sorted."""
+    tables = [pq.read_table(file) for file in sorted(folder.glob("*.parquet"))]
+    return sorted(json.dumps(row, sort_keys=True) for table in tables for row in table.to_pylist())
+
+
+def write_texts(folder: Path) -> Path:
+    """JSON lines with blank lines among them, and text in a folder whose name needs quoting."""
+    inner = folder / "in" / "b c%"
+    inner.mkdir(parents=True)
+    lines = [json.dumps({"text": text}) + "\n" * (1 + n % 3) for n, text in enumerate(TEXTS)]
+    (folder / "in" / "a.jsonl").write_text("".join(lines))
+    text = "\n\n\n".join(TEXTS) + "\r\n\r\n  \nlast\r\nof all"
+    (inner / "d.txt").write_bytes(text.encode())
+    return folder / "in"
+
+
+@pytest.mark.parametrize("stack", [True, False])
+def test_text_gives_the_rows_of_raw2ids(spark, tokenizer, tmp_path, stack):
+    source = write_texts(tmp_path)
+    settings = {"type": "pretrain", "stack": stack}
+    run_convert(
+        tokenizer, source, tmp_path / "ref", num_lines_per_partition=SIZE, max_len=33, **settings
+    )
+    run_spark(spark, tokenizer, source, tmp_path / "out", num_partitions=3, **settings)
+    expected = sorted_rows(tmp_path / "ref")
+    assert len(expected) > 10
+    assert sorted_rows(tmp_path / "out") == expected
+
+
+def test_chats_give_the_rows_and_the_account_of_raw2ids(spark, tokenizer, tmp_path):
+    chats = [[{"user": f"q{n}"}, {"assistant": TEXTS[n]}] for n in range(30)]
+    chats[3], chats[11] = [{"user": "nobody answers"}], "no dialogue"
+    source = write_jsonl(tmp_path / "data.jsonl", chats)
+    settings = {"type": "ft", "on_error": "skip", "filter": True, "pad": True}
+    run_convert(
+        tokenizer, source, tmp_path / "ref", num_lines_per_partition=SIZE, max_len=160, **settings
+    )
+    run_spark(spark, tokenizer, source, tmp_path / "out", max_seq_length=160, **settings)
+    assert sorted_rows(tmp_path / "out") == sorted_rows(tmp_path / "ref")
+    ours = json.loads((tmp_path / "out" / "data_info.json").read_text())
+    theirs = info_of(tmp_path / "ref")
+    assert ours == {key: value for key, value in theirs.items() if key != "files"}
+    assert ours["records"]["dropped"]
+
+
+def test_what_spark_wrote_is_read_like_what_raw2ids_wrote(spark, tokenizer, tmp_path):
+    source = write_texts(tmp_path)
+    run_spark(spark, tokenizer, source, tmp_path / "out", stack=True)
+    dataset = open_dataset(tmp_path / "out")
+    assert dataset.kind == "pretrain" and dataset.document_end_id is not None
+    assert (tmp_path / "out" / "tokenizer" / "tokenizer.json").is_file()
+    rows = [json.loads(row)["input_ids"] for row in sorted_rows(tmp_path / "out")]
+    with LaneReader(dataset, seed=0, global_batch_size=1, lanes=range(1)) as reader:
+        batches = [reader.read(step) for step in range(reader.steps_per_epoch)]
+    read = sorted(batch.tokens[0].tolist() for batch in batches)
+    assert read == sorted(row[:-1] for row in rows)
+    after_end = np.concatenate([batch.targets[batch.tokens == dataset.document_end_id]
+                                for batch in batches])  # fmt: skip
+    assert (after_end == -100).all()
+
+
+def test_a_bad_record_stops_the_job_with_its_line(spark, tokenizer, tmp_path):
+    lines = [json.dumps({"text": text}) for text in TEXTS]
+    (tmp_path / "data.jsonl").write_text("\n".join([*lines[:29], "{", *lines[29:]]))
+    with pytest.raises(ValueError, match=r"data\.jsonl:30: malformed JSON"):
+        run_spark(spark, tokenizer, tmp_path / "data.jsonl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_is_there_is_kept_unless_told(spark, tokenizer, tmp_path):
+    source = write_jsonl(tmp_path / "data.jsonl", [{"text": "a b"}])
+    run_spark(spark, tokenizer, source, tmp_path / "out")
+    with pytest.raises(ValueError, match="--clean"):
+        run_spark(spark, tokenizer, source, tmp_path / "out")
+    assert run_spark(spark, tokenizer, source, tmp_path / "out", clean=True).rows == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--num_partitions", "0"], "--num_partitions 0"),
+        (["--type", "ft", "--stack"], "--stack"),
+        (["--max_seq_length", "1"], "--max_seq_length 1"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_before_spark_starts(capsys, flags, said):
+    given = ["--tokenizer", "t", "--input_path", "i", "--output_path", "o", *flags]
+    assert main(given) == 2
+    assert said in capsys.readouterr().err
