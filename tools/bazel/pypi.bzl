@@ -23,7 +23,8 @@ _PIP = [
 def _pypi_repository_impl(ctx):
     python = ctx.read(ctx.attr._interpreter)
     ctx.report_progress("pip install")
-    command = [python] + _PIP + ["--requirement=%s" % ctx.path(ctx.attr.requirements)]
+    sources = ["--no-binary=%s" % name for name in ctx.attr.from_source]
+    command = [python] + _PIP + sources + ["--requirement=%s" % ctx.path(ctx.attr.requirements)]
     result = ctx.execute(command, timeout = ctx.attr.timeout)
     if "No matching distribution found for torch" in result.stderr:
         fail(result.stderr + _NO_TORCH)
@@ -36,6 +37,7 @@ def _pypi_repository_impl(ctx):
 pypi_repository = repository_rule(
     implementation = _pypi_repository_impl,
     attrs = {
+        "from_source": attr.string_list(doc = "Distributions that publish no wheel."),
         "requirements": attr.label(mandatory = True, allow_single_file = True),
         "timeout": attr.int(default = 3600),
         "_interpreter": attr.label(default = "@python//:interpreter", allow_single_file = True),
