@@ -96,7 +96,7 @@ def jllm_read(data: str, batch: int, **_: Any) -> dict[str, Any]:
     from jllm.data.dataset import open_dataset
     from jllm.data.reader import LaneReader
 
-    began, tokens = perf_counter(), 0
+    began, tokens, first = perf_counter(), 0, 0.0
     dataset = open_dataset(Path(data))
     with LaneReader(
         dataset, seed=EPOCH_SEED, global_batch_size=batch, lanes=range(batch)
