@@ -25,7 +25,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jllm.data.account import Account
-from jllm.data.convert import prepare
+from jllm.data.conversion_setup import prepare_work
 from jllm.data.info import info_text
 from jllm.data.raw2ids_config import Raw2IdsConfig
 from jllm.data.schema import FileMetadata, fields_of
@@ -61,7 +61,7 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
     """
     settings = conversion(config)
     tokenizer = load_tokenizer(settings.tokenizer)
-    _, metadata = prepare(settings, settings.kind, tokenizer, lambda _: None, allow_fast=True)
+    _, metadata = prepare_work(settings, settings.kind, tokenizer, lambda _: None, allow_fast=True)
     target = HadoopPath(spark, config.output_path)
     if target.exists() and not config.clean:
         raise ValueError(

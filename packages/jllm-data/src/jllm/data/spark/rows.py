@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from jllm.data.account import Account
-from jllm.data.convert import prepare
+from jllm.data.conversion_setup import prepare_work
 from jllm.data.file_output import row_maker
 from jllm.data.raw2ids_config import Raw2IdsConfig
 from jllm.data.row_block import DocumentBatch, RowBlock
@@ -101,7 +101,7 @@ class Converter:
 def converter_of(config: Raw2IdsConfig) -> Converter:
     """The converter of these settings; a worker process loads the tokenizer once for its tasks."""
     tokenizer = load_tokenizer(config.tokenizer)
-    work, metadata = prepare(config, config.kind, tokenizer, lambda _: None, allow_fast=True)
+    work, metadata = prepare_work(config, config.kind, tokenizer, lambda _: None, allow_fast=True)
     return Converter(config=config, work=work, metadata=metadata)
 
 
