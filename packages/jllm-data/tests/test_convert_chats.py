@@ -69,7 +69,10 @@ def test_files_of_chats_are_the_same_bytes_for_every_number_of_processes(
         out = tmp_path / str(cores)
         run_convert(tmp_path / "tokenizer", source, out, **settings)
         kept.append(snapshot(out))
-    assert kept[0] == kept[1] == kept[2]
+    out = tmp_path / "threads"
+    settings = {"cores": 4, "chunk_size": 30, "max_len": 300, "template_kwargs": given}
+    run_convert(tmp_path / "tokenizer", source, out, thread=True, **settings)
+    assert kept[0] == kept[1] == kept[2] == snapshot(out)
     assert info_of(tmp_path / "1")["records"]["written"] == len(MIXED)
 
 

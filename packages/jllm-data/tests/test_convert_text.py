@@ -39,7 +39,10 @@ def test_files_are_the_same_bytes_for_every_number_of_processes(
         out = tmp_path / str(cores)
         run_convert(tokenizer, source, out, type="pretrain", cores=cores, chunk_size=30, **settings)
         kept.append(snapshot(out))
-    assert kept[0] == kept[1] == kept[2]
+    out = tmp_path / "threads"
+    settings = {"type": "pretrain", "cores": 3, "thread": True, "chunk_size": 30, **settings}
+    run_convert(tokenizer, source, out, **settings)
+    assert kept[0] == kept[1] == kept[2] == snapshot(out)
     assert sum(name.endswith(".parquet") for name in kept[0]) == (
         6 if "num_lines_per_partition" in settings else 1
     )

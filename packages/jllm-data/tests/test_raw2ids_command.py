@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from convert_helpers import info_of, rows_of, write_jsonl
+from jllm import convert_raw_to_ids
 from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
 from jllm.raw2ids import main
 from tokenizer_helpers import save_toy_tokenizer
@@ -32,7 +33,8 @@ def test_help_shows_an_example_of_each_kind_and_every_flag(
         assert shown in text
     flags = "--type --input --output --num_lines_per_partition --chunk_size --batch_size --max_len"
     flags += " --compress --cores --tokenizer --stack --clean --pad --filter --on_error"
-    short = "-t -i -o -n -c -C"
+    flags += " --auto_no_thinking --thread --tmp"
+    short = "-t -i -o -n -c -C -T"
     for flag in [*flags.split(), *short.split()]:
         assert f"{flag} " in text or f"{flag}," in text, flag
 
@@ -93,3 +95,20 @@ def test_the_old_spelling_of_pretrain_is_taken(tmp_path: Path, tokenizer: Path) 
     flags = ["--tokenizer", str(tokenizer), "-i", str(source), "-o", str(tmp_path / "out")]
     assert main([*flags, "--type", "pretain", "--cores", "1"]) == 0
     assert info_of(tmp_path / "out")["kind"] == "pretrain"
+
+
+def test_a_scratch_folder_is_accepted_and_not_used(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, scratch = write_jsonl(tmp_path / "data.jsonl", [{"text": "a"}]), tmp_path / "tmp"
+    flags = ["--tokenizer", str(tokenizer), "-i", str(source), "-o", str(tmp_path / "out"), "-T"]
+    assert main([*flags, "-t", "pretrain", "--cores", "2", "--tmp", str(scratch)]) == 0
+    printed = capsys.readouterr().out
+    assert f"note: --tmp {scratch}: nothing is written there, but to " in printed
+    assert not scratch.exists()
+
+
+def test_the_older_name_is_the_same_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        convert_raw_to_ids.main(["--help"])
+    assert caught.value.code == 0 and "--stack" in capsys.readouterr().out

@@ -26,17 +26,18 @@ def die_at_seven(number: int) -> int:
     return number
 
 
+@pytest.mark.parametrize("threads", [False, True])
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_results_come_in_the_order_of_the_items(processes: int) -> None:
+def test_results_come_in_the_order_of_the_items(processes: int, threads: bool) -> None:
     expected = [(number, number * number) for number in range(40)]
-    assert list(map_in_order(slow_square, range(40), processes)) == expected
+    assert list(map_in_order(slow_square, range(40), processes, threads=threads)) == expected
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-def test_an_error_comes_after_the_results_before_it(processes: int) -> None:
+@pytest.mark.parametrize(("processes", "threads"), [(1, False), (3, False), (3, True)])
+def test_an_error_comes_after_the_results_before_it(processes: int, threads: bool) -> None:
     got = []
     with pytest.raises(ValueError, match="seven"):
-        for item, _ in map_in_order(fail_at_seven, range(40), processes):
+        for item, _ in map_in_order(fail_at_seven, range(40), processes, threads=threads):
             got.append(item)
     assert got == list(range(7))
 

@@ -18,6 +18,7 @@ from jllm.data.encoder import Encoder
 from jllm.data.records import Chat, Message, Problem
 from jllm.data.row_block import DocumentBatch
 from jllm.data.template_text import Filled, Piece
+from jllm.data.thinking import has_reasoning
 
 SAMPLE = 256
 """The first dialogue of a work unit and every 256th are rendered in full and compared."""
@@ -55,6 +56,8 @@ class ChatEncoder:
     max_len: int
     drop_untrained: bool
     """Drop dialogues of which at most one id (the end of turn) would be trained."""
+    without_thinking: ChatTemplate | None = None
+    """For dialogues none of whose answers has reasoning; None: `template` is for all."""
     _known: dict[tuple[str, int | None], np.ndarray] = field(default_factory=dict)
 
     def encode(self, chats: Sequence[Chat]) -> ChatDocuments:
@@ -94,7 +97,7 @@ class ChatEncoder:
         asked = {"role": "user", "content": "How much is 1 + 1?\n\n Tell me!"}
         answered = (asked, {"role": "assistant", "content": "Two."})
         try:
-            prompt = self.template.render([asked], prompt=True)
+            prompt = self._template(answered).render([asked], prompt=True)
             made = self.encode([Chat(line=0, messages=answered)])
         except ChatRefused:
             return
@@ -111,13 +114,19 @@ class ChatEncoder:
     def _render(self, number: int, chat: Chat, problems: list[Problem]) -> list[Filled]:
         messages = _up_to_last_answer(chat.messages)
         try:
-            examples = self.template.examples(messages)
+            template = self._template(messages)
+            examples = template.examples(messages)
             if number % SAMPLE == 0:
-                self.template.check(messages, examples)
+                template.check(messages, examples)
         except ChatRefused as why:
             problems.append(Problem(line=chat.line, reason=why.reason, detail=why.detail))
             return []
         return examples
+
+    def _template(self, messages: Sequence[Message]) -> ChatTemplate:
+        if self.without_thinking is None or has_reasoning(messages):
+            return self.template
+        return self.without_thinking
 
     def _encoded(self, pieces: Sequence[Piece], ids: Iterator[np.ndarray]) -> _Encoded:
         return _Encoded(

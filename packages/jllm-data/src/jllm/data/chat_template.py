@@ -91,11 +91,7 @@ class ChatTemplate:
         prefix property.
         """
         roles = tuple(message["role"] for message in messages)
-        shape = self._shapes.get(roles)
-        if shape is None:
-            if len(self._shapes) >= SHAPES:
-                self._shapes.clear()
-            shape = self._shapes[roles] = self._learn(roles)
+        shape = self._shape(roles)
         contents = [message["content"] for message in messages]
         placed = _place(messages, shape.trimmed) if shape.guards is not None else []
         if (
@@ -116,7 +112,7 @@ class ChatTemplate:
         contents = [message["content"] for message in messages]
         if any(self._special.search(content) for content in contents):
             return
-        shape = self._shapes[tuple(message["role"] for message in messages)]
+        shape = self._shape(tuple(message["role"] for message in messages))
         real = self._render_examples(messages, shape.closings, marked=False)
         rendered = ["".join(piece.text for piece in example.pieces) for example in real]
         assert [filled.whole() for filled in examples] == rendered, (
@@ -156,12 +152,19 @@ class ChatTemplate:
             '--template_kwargs \'{"date_string": "26 Jul 2024"}\''
         )
 
+    def _shape(self, roles: tuple[str, ...]) -> _Shape:
+        """What is known of dialogues with these roles (threads may learn it twice, alike)."""
+        shape = self._shapes.get(roles)
+        if shape is None:
+            if len(self._shapes) >= SHAPES:
+                self._shapes.clear()
+            shape = self._shapes[roles] = self._learn(roles)
+        return shape
+
     def _learn(self, roles: tuple[str, ...]) -> _Shape:
         """Render once with marks for contents, and say whether that holds for every content."""
         marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
-        messages = [
-            {"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)
-        ]
+        messages = [{"role": r, "content": mark} for r, mark in zip(roles, marks, strict=True)]
         whole = self.render(messages, prompt=False)
         closings = []
         for number, role in enumerate(roles):
@@ -175,10 +178,8 @@ class ChatTemplate:
                     )
                 closings.append(text[text.rindex(marks[number]) + len(marks[number]) :])
             elif marks[number] not in whole:
-                raise ChatRefused(
-                    "template refused",
-                    f"the chat template leaves out message {number + 1} ({role})",
-                )
+                what = f"the chat template leaves out message {number + 1} ({role})"
+                raise ChatRefused("template refused", what)
         known = tuple(closings)
         examples = tuple(self._render_examples(messages, known, marked=True))
         settled = len(known) == 1 or all(map(self._cuts.clean, examples))

@@ -20,6 +20,7 @@ from jllm.data.prompt_documents import PromptEncoder
 from jllm.data.raw2ids_config import Raw2IdsConfig
 from jllm.data.schema import FileMetadata, Kind
 from jllm.data.sources import Source
+from jllm.data.thinking import SWITCH, thinking_off
 from jllm.data.tokenizer import TextTokenizer, chat_template_digest
 from jllm.data.unit_work import UnitWork
 
@@ -29,6 +30,7 @@ SETTINGS = (
     "pad",
     "filter",
     "template_kwargs",
+    "auto_no_thinking",
     "batch_size",
     "num_lines_per_partition",
     "chunk_size",
@@ -59,12 +61,15 @@ def prepare_work(
     if kind != "pretrain":
         variables = _template_variables(config.template_kwargs)
         template = ChatTemplate(tokenizer=tokenizer, variables=variables)
-        template_digest = chat_template_digest(template.source, variables)
+        without = thinking_off(template) if config.auto_no_thinking else None
+        stated = variables if without is None else {**variables, SWITCH: "auto"}
+        template_digest = chat_template_digest(template.source, stated)
         chats = (
             PromptEncoder(template=template, encoder=encoder, max_len=config.max_len)
             if kind == "rl"
             else ChatEncoder(
                 template=template,
+                without_thinking=without,
                 encoder=encoder,
                 max_len=config.max_len,
                 drop_untrained=config.filter,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -63,6 +63,8 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
     nothing appears under a final name.
     """
     output = config.output_folder
+    if config.tmp:
+        reporter.note(f"--tmp {config.tmp}: nothing is written there, but to {output} alone")
     sources, passed_over = find_sources(
         Path(config.input),
         chats=config.kind != "pretrain",
@@ -155,7 +157,7 @@ def _convert_all(
         converted_of(s, log.finished[s.relative]) for s in sources if s.relative in log.finished
     ]
     left = sources[len(done) :]
-    with contextlib.closing(map_in_order(work, units, config.processes)) as results:
+    with contextlib.closing(_results(config, work, units)) as results:
         by_file = itertools.groupby(results, key=lambda pair: pair[0].path)
         group = next(by_file, None)
         for source in left:
@@ -170,6 +172,12 @@ def _convert_all(
             f"--input {config.input}: no record is left to write; see what was dropped"
         )
     return done
+
+
+def _results(
+    config: Raw2IdsConfig, work: UnitWork, units: Iterator[Unit]
+) -> Generator[tuple[Unit, UnitResult], None, None]:
+    return map_in_order(work, units, config.processes, threads=config.thread)
 
 
 def _units(

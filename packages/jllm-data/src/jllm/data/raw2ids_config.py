@@ -51,8 +51,18 @@ class Raw2IdsConfig:
     """A record that cannot be used: stop with its file and line, or skip, count and list it."""
     clean: Annotated[bool, tyro.conf.arg(aliases=["-C"])] = False
     """Replace what jllm wrote to the output folder before; other files are never touched."""
+    auto_no_thinking: bool = False
+    """ft: chats in which no answer has reasoning (</think>) are rendered with the template's
+    enable_thinking off, which puts the empty think block into the prompt, not into what is
+    trained; the others as they are."""
     cores: int = -1
     """Processes; -1: 80 % of the CPUs. The result does not depend on it."""
+    thread: Annotated[bool, tyro.conf.arg(aliases=["-T"])] = False
+    """Threads of one process instead of processes: less memory, and slower, for only the encoding
+    of texts runs side by side. The result does not depend on it."""
+    tmp: str = ""
+    """Accepted for older command lines: nothing is written there. Unfinished files are kept in the
+    output folder, for they are renamed in one step when all are done."""
     compress: Annotated[Compression, tyro.conf.arg(aliases=["-c"])] = "zstd"
     """Compression of the parquet files."""
     batch_size: int = 65536
@@ -116,12 +126,14 @@ def check_config(config: Raw2IdsConfig) -> None:
         raise ValueError("--pad with --stack: stacked rows are always full; leave --pad out")
     if config.kind == "pretrain" and config.filter:
         raise ValueError("--filter drops chats without an answer; it has no meaning for pretrain")
+    if config.kind == "pretrain" and config.auto_no_thinking:
+        raise ValueError("--auto_no_thinking is for chats; it has no meaning for pretrain")
     if config.kind == "pretrain" and config.template_kwargs != "{}":
         raise ValueError("--template_kwargs is for chats; there is no template for pretrain")
 
 
 def check_prompts(config: Raw2IdsConfig) -> None:
     """Raise ValueError for a setting that cannot be meant for RL prompts."""
-    for name in ("pad", "filter"):
+    for name in ("pad", "filter", "auto_no_thinking"):
         if getattr(config, name):
             raise ValueError(f"--{name} has no meaning for RL prompts, which are a row each")

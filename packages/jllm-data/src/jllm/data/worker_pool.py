@@ -1,4 +1,4 @@
-"""Work units to several processes, results back in the order of the units.
+"""Work units to several processes (or threads), results back in the order of the units.
 
 Processes are forked, so that the loaded tokenizer is shared and nothing is imported twice; they die
 with the parent. At most `AHEAD` units a process are under way, so memory does not grow with the
@@ -13,7 +13,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -27,9 +27,13 @@ Result = TypeVar("Result")
 
 
 def map_in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], processes: int
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    processes: int,
+    *,
+    threads: bool = False,
 ) -> Generator[tuple[Item, Result], None, None]:
-    """(item, `work(item)`) of every item, in order.
+    """(item, `work(item)`) of every item, in order; `threads`: of this process instead of others.
 
     Raises what `work` raises, for the first item that makes it, and what `items` raises, when all
     items before have their results; OSError when a worker process dies (for want of memory,
@@ -39,14 +43,17 @@ def map_in_order(
         for item in items:
             yield item, work(item)
         return
-    pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("fork"), _start, (work, os.getpid())
-    )
+    pool: Executor
+    if threads:
+        pool, run = ThreadPoolExecutor(processes, "jllm-convert"), work
+    else:
+        fork = multiprocessing.get_context("fork")
+        pool, run = ProcessPoolExecutor(processes, fork, _start, (work, os.getpid())), _run
     under_way: deque[tuple[Item, Future[Result]]] = deque()
     failure: list[Exception] = []
     try:
         for item in _until_failure(items, failure):
-            under_way.append((item, pool.submit(_run, item)))
+            under_way.append((item, pool.submit(run, item)))
             if len(under_way) >= AHEAD * processes:
                 first, future = under_way.popleft()
                 yield first, future.result()
