@@ -12,7 +12,9 @@ from jllm.data.tokenizer import TextTokenizer
 TOKENIZER_FOLDER = "tokenizer"
 VOCABULARY = "tokenizer.json"
 DIGESTS = "digests.json"
-"""What is beside them: each file's name and the digest of its bytes."""
+"""What is beside them: each file's name and the digest of its bytes, and STATED_TOKENIZER."""
+STATED_TOKENIZER = "tokenizer_digest"
+"""Its key for what the tokenizer is called in the metadata of the rows."""
 TOKENIZER_FILES = (
     VOCABULARY,
     "tokenizer_config.json",
@@ -46,4 +48,5 @@ def keep_tokenizer(tokenizer: TextTokenizer, folder: Path) -> None:
         tokenizer.hf.save_pretrained(kept)
     (kept / DIGESTS).unlink(missing_ok=True)  # of what it was kept as before
     digests = {file.name: file_digest(file) for file in sorted(kept.iterdir())}
+    digests[STATED_TOKENIZER] = tokenizer.digest
     (kept / DIGESTS).write_text(sealed(digests), encoding="utf-8")

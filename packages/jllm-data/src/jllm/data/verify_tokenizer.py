@@ -10,7 +10,12 @@ from jllm.data.digest import file_digest
 from jllm.data.footer import Footer
 from jllm.data.sealed_json import SEAL
 from jllm.data.tokenizer import load_tokenizer
-from jllm.data.tokenizer_files import DIGESTS, TOKENIZER_FOLDER, VOCABULARY
+from jllm.data.tokenizer_files import (
+    DIGESTS,
+    STATED_TOKENIZER,
+    TOKENIZER_FOLDER,
+    VOCABULARY,
+)
 from jllm.data.verify_info import check_seal
 
 
@@ -51,6 +56,7 @@ def _changed_files(folder: Path) -> Iterator[str]:
     yield from broken
     digests = {} if broken else json.loads(path.read_text(encoding="utf-8"))
     digests.pop(SEAL, None)
+    digests.pop(STATED_TOKENIZER, None)
     for name, stated in digests.items():
         found = file_digest(folder / name) if (folder / name).is_file() else "missing"
         if found != stated:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jllm.parallel.checkpoint.state import TOKENIZER_KEYS
 from jllm.parallel.config import TrainConfig
 
 
@@ -167,6 +168,11 @@ def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
     return steps if config.max_steps == -1 else min(steps, config.max_steps)
 
 
+def other_tokenizer(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names the digests of the data's tokenizer that two states have and that differ."""
+    return [key for key in TOKENIZER_KEYS if before.get(key) and now[key] not in ("", before[key])]
+
+
 def resume_problems(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Says what of a checkpoint's run this one must share and does not.
 
@@ -176,11 +182,13 @@ def resume_problems(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
         before: the checkpoint's state.
         now: the state that this run would begin with.
     """
+    other = other_tokenizer(before, now)
     flags = {
         "seed": "--seed",
         "global_batch_size": "--global_batch_size",
         "shuffled": "--no_shuf",
         "data_digest": "--train_data (its contents)",
+        **{key: f"--train_data (its {key})" for key in other},
         "lora": "--lora_dim, --lora_alpha, --lora_module_name, … or --lora_adapter",
         "mtp": "--mtp_loss_weight (0 or more than 0)",
     }

@@ -33,6 +33,8 @@ class TrainConfig:
     a:0.7,b:0.3, by their shares of the rows."""
     eval_data: str = ""
     """Folder of held-out token ids; its loss is printed before, during and after the training."""
+    allow_other_tokenizer: bool = False
+    """Train although the data were made with another tokenizer than the model's."""
     init: bool = False
     """Start from random weights, a function of --seed and each tensor's name; only config.json is
     read."""

@@ -11,12 +11,20 @@ from typing import Any
 
 from jllm.data.mixture import Mixture, open_mixture
 from jllm.data.order import steps_per_epoch
+from jllm.data.token_contract import stating
 from jllm.models.config import DecoderConfig
 from jllm.models.families import read_config
 from jllm.models.lora.settings import Lora
 from jllm.parallel.checkpoint.folder import find, survey
-from jllm.parallel.checkpoint.state import read_state
-from jllm.parallel.checks import Layout, layout, resume_problems, same_folder, total_steps
+from jllm.parallel.checkpoint.state import TOKENIZER_KEYS, read_state
+from jllm.parallel.checks import (
+    Layout,
+    layout,
+    other_tokenizer,
+    resume_problems,
+    same_folder,
+    total_steps,
+)
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.expert_balance import balance_problems
 from jllm.parallel.feed import StepShape
@@ -48,6 +56,9 @@ class Inputs:
     """Of one replica's part of a step, by data set."""
     first_step: int
     """Optimizer steps done before."""
+    resume_problems: tuple[str, ...]
+    """Why the checkpoint cannot be resumed, where its run's data had another tokenizer: refused
+    after the tokens were compared (`token_contract`)."""
     total_steps: int
     """Optimizer steps of the whole run."""
     state: dict[str, Any] | None
@@ -92,7 +103,7 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
             "global_batch_size": config.global_batch_size,
             "shuffled": not config.no_shuf,
             "data_digest": train.digest,
-            "tokenizer_digest": train.tokenizer_digest,
+            **{key: getattr(stating(train.parts), key) for key in TOKENIZER_KEYS},
             "flags": dataclasses.asdict(config),
         }
         if lora:
@@ -101,11 +112,13 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
             state["mtp"] = True
     root = config.resume_ckpt or config.from_ckpt
     found = find(Path(root), config.tag or None).path if root else None
-    resume_dir, first = None, 0
+    resume_dir, first, refused = None, 0, ()
     if config.resume_ckpt and found and state:
         before = read_state(found)
         if problems := resume_problems(before, state):
-            raise ValueError("\n".join(problems))
+            if not other_tokenizer(before, state):
+                raise ValueError("\n".join(problems))
+            refused = tuple(problems)
         resume_dir, first = found, before["step"]
     if resume_dir and first > steps:
         raise ValueError(
@@ -140,6 +153,7 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
         datasets=datasets,
         shapes=shapes,
         first_step=first,
+        resume_problems=refused,
         total_steps=steps,
         state=state,
     )

@@ -31,6 +31,7 @@ from jllm.parallel.metrics import Reporter, expert_metrics, prediction_metrics
 from jllm.parallel.overview import boundaries, print_overview
 from jllm.parallel.run import Run
 from jllm.parallel.saving import EXPERT_LOADS, Saver, fill, load_optimizer
+from jllm.parallel.token_contract import check_tokenizers
 
 
 def run_job(config: TrainConfig, launch: Launch) -> bool:
@@ -48,6 +49,8 @@ def run_job(config: TrainConfig, launch: Launch) -> bool:
     if launch.rank == 0:
         print_overview(config, inputs, cuts)
     if config.dry_run:
+        if launch.rank == 0:
+            check_tokenizers(config, inputs)
         return True
     device = devices.select(config.device, launch.local_rank)
     devices.set_threads(config.threads, launch.local_world_size)
@@ -73,6 +76,7 @@ class Job:
         """Builds this process's stage and loads it. Collective."""
         self._config, self._inputs, self._mesh, self._device = config, inputs, mesh, device
         group: Group = ProcessGroup(mesh.world.group) if mesh.world.group else Alone()
+        on_first(group, lambda: check_tokenizers(config, inputs))
         self._locks: list[TextIO] = []
         on_first(group, lambda: self._lock(config))
         dtype = devices.dtype_of(inputs.dtype, device.type)

@@ -10,6 +10,9 @@ from jllm.parallel.checkpoint.error import CheckpointError
 TRAINER = "trainer"
 NAME = "state.json"
 VERSION = 1
+TOKENIZER_KEYS = ("tokenizer_digest", "chat_template_digest", "special_tokens_digest")
+"""What names the tokenizer that made the data: "" where the data do not say, the last two not in
+states of earlier versions."""
 REQUIRED = ("step", "seed", "global_batch_size", "data_digest", "tokenizer_digest", "flags")
 """Keys of every state. With them each batch that follows is fixed; others may be added.
 

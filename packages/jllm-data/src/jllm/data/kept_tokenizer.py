@@ -1,0 +1,101 @@
+"""The tokenizer that a data set keeps (`tokenizer_files`), found again beside its rows or by URL."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from jllm.data.dataset import Dataset
+from jllm.data.digest import file_digest
+from jllm.data.locations import Location, read_bytes
+from jllm.data.remote_path import RemotePath
+from jllm.data.retries import RemoteError, lasts
+from jllm.data.sealed_json import broken_seal
+from jllm.data.tokenizer_files import (
+    DIGESTS,
+    STATED_TOKENIZER,
+    TOKENIZER_FILES,
+    TOKENIZER_FOLDER,
+    VOCABULARY,
+)
+
+CONFIG = "config.json"
+_CHOOSES_CLASS = ("model_type", "tokenizer_class")
+"""What Transformers reads of a config.json before it loads a tokenizer."""
+_MOST = 256 << 20
+"""Bytes of one file of a tokenizer."""
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a model directory holds a tokenizer, in whatever form."""
+    names = (VOCABULARY, "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
+    return any((folder / name).is_file() for name in names)
+
+
+def same_files(data: Dataset, folder: Path) -> bool:
+    """Whether a model directory has the very files that the data set was made with.
+
+    Reads and hashes the directory's (10 ms for 10 MB); of the data set, what its digests.json
+    states. False also where it has none, or one of another tokenizer than the rows name.
+    """
+    kept = kept_folder(data)
+    text = _read(kept / DIGESTS)
+    if text is None or broken_seal(text.decode()):
+        return False
+    digests = json.loads(text)
+    if digests.get(STATED_TOKENIZER) != data.tokenizer_digest:
+        return False
+    for name in TOKENIZER_FILES:
+        file = folder / name
+        found = file_digest(file) if file.is_file() else None
+        if name not in (CONFIG, DIGESTS) and found != digests.get(name):
+            return False
+    config = folder / CONFIG
+    return _chosen(_read(kept / CONFIG)) == _chosen(_read(config))
+
+
+def kept_folder(data: Dataset) -> Location:
+    """Where the tokenizer is kept, if it is: beside the files, else in the data set's folder."""
+    beside = data.row_groups[0].file.parent if data.row_groups else data.path
+    if isinstance(beside, Path) and not (beside / TOKENIZER_FOLDER).is_dir():
+        return data.path / TOKENIZER_FOLDER
+    return beside / TOKENIZER_FOLDER
+
+
+@contextlib.contextmanager
+def local_copy(data: Dataset) -> Iterator[Path | None]:
+    """The kept tokenizer as a local folder (behind a URL: copied); None where none is kept."""
+    kept = kept_folder(data)
+    if isinstance(kept, Path):
+        yield kept if has_tokenizer(kept) else None
+        return
+    with tempfile.TemporaryDirectory() as name:
+        for file in TOKENIZER_FILES:
+            content = _read(kept / file)
+            if content is not None:
+                (Path(name) / file).write_bytes(content)
+        yield Path(name) if has_tokenizer(Path(name)) else None
+
+
+def _read(path: Location) -> bytes | None:
+    """A file's bytes; None where there is none."""
+    try:
+        return read_bytes(path, _MOST)
+    except FileNotFoundError:
+        return None
+    except RemoteError as error:
+        if (
+            isinstance(path, RemotePath)
+            and isinstance(error.__cause__, Exception)
+            and lasts(error.__cause__)
+        ):
+            return None
+        raise
+
+
+def _chosen(config: bytes | None) -> list[object]:
+    values = json.loads(config) if config else {}
+    return [values.get(key) for key in _CHOOSES_CLASS]

@@ -1,0 +1,55 @@
+"""The token contract of a run: data, model directory and checkpoint have one tokenizer.
+
+Checked by one process of the job, before the model is built: 10 to 20 ms a data set where the files
+are the same, 3 to 6 s where Transformers has to load them.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+from jllm.data.kept_tokenizer import has_tokenizer
+from jllm.data.token_contract import check_contract, stating
+from jllm.parallel.config import TrainConfig
+from jllm.parallel.inputs import Inputs
+
+
+def check_tokenizers(config: TrainConfig, inputs: Inputs) -> None:
+    """Compares the tokenizer of every data set with the model's and the checkpoint's.
+
+    Prints what could not be checked, and of a contradiction the first difference in tokens, to
+    standard error.
+
+    Raises:
+        ValueError: a data set was made with another tokenizer.
+        OSError: a file cannot be read.
+    """
+    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    for name, data in inputs.datasets.items():
+        for flag, folder in _folders(config, inputs):
+            verdict = check_contract(
+                stating(data.parts), folder, data_name=f"--{name}_data", model_name=flag
+            )
+            if verdict.note:
+                console.print(f"note: {verdict.note}")
+            if verdict.problem and config.allow_other_tokenizer:
+                console.print(f"note: --allow_other_tokenizer: {verdict.problem}")
+            elif verdict.problem:
+                for line in verdict.comparison:
+                    console.print(line)
+                raise ValueError(
+                    f"{verdict.problem}: convert the data with --tokenizer {folder}, or give "
+                    "--allow_other_tokenizer if these ids are what the model is to learn"
+                )
+    if inputs.resume_problems:
+        raise ValueError("\n".join(inputs.resume_problems))
+
+
+def _folders(config: TrainConfig, inputs: Inputs) -> Iterator[tuple[str, Path]]:
+    """(flag, directory) of the tokenizers that must be the data's, the checkpoint's first."""
+    flag = "--resume_ckpt" if config.resume_ckpt else "--from_ckpt"
+    for folder in inputs.checkpoints:
+        if has_tokenizer(folder):
+            yield flag, folder
+    yield "--model", inputs.model_dir
