@@ -1,4 +1,4 @@
-"""The tokenizer that a data set keeps (`tokenizer_files`), found again beside its rows or by URL."""
+"""The tokenizer that a data set keeps (`tokenizer_files`), found beside its rows, also by URL."""
 
 from __future__ import annotations
 

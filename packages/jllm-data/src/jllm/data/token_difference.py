@@ -20,7 +20,7 @@ SAMPLES = (
     "The quick brown fox's 12 345 678 jumps, don't we'll THEY'RE naïve café ﬁ ½",
     "Übergrößenträger Привет, мир! 你好，世界。こんにちは 안녕하세요 مرحبا שלום नमस्ते สวัสดี 🙂👩‍👩‍👧",
     " a  b   c\td\n\n\ne \r\n f        g\u00a0h",
-    "def f(x):\n    return [x ** 2, {'a': 0x1F}]  # µ → ≠\nfor (int i=0; i<10; ++i) { s += \"\\n\"; }",
+    "def f(x):\n    return [x ** 2, {'a': 0x1F}]  # µ → ≠\nfor (int i=0; i<10; ++i) { s += 1; }",
     "<think>\nhmm\n</think>\n\n<tool_call>{}</tool_call> <s> </s> <|im_start|> <|im_end|>",
 )
 _BEFORE, _AFTER = 3, 5
@@ -128,8 +128,10 @@ def _rules_difference(one: Named, other: Named) -> list[str]:
     for number in sorted(first.keys() | second.keys()):
         here, there = first.get(number), second.get(number)
         if here != there:
-            return ["the sample texts have the same ids, the vocabularies differ: "
-                    f"id {number} is {here!r} of {one.whose}, {there!r} of {other.whose}"]  # fmt: skip
+            return [
+                "the sample texts have the same ids, the vocabularies differ: "
+                f"id {number} is {here!r} of {one.whose}, {there!r} of {other.whose}"
+            ]
     rules = [json.loads(named.tokenizer.core.to_str()) for named in (one, other)]
     parts = [part for part in rules[0] if rules[0][part] != rules[1].get(part)]
     if not parts:
