@@ -2,7 +2,7 @@
 
 A data set names its tokenizer, chat template and special tokens by digests and keeps their files.
 `check_contract` compares them with a model directory's. Where the files are the same bytes nothing
-is loaded (10 to 20 ms); else both digests and, where those differ, the first difference in tokens
+is loaded (about 10 ms); else both digests and, where those differ, the first difference in tokens
 are worked out (3 to 6 s, mostly Transformers).
 """
 

@@ -17,7 +17,7 @@ from jllm.data.record_forms import Message
 from jllm.data.tokenizer import TextTokenizer
 
 SAMPLES = (
-    "The quick brown fox's 12 345 678 jumps, don't we'll THEY'RE naïve café ﬁ ½",
+    "The quick brown fox's 4294967296 jumps 3.14, don't we'll THEY'RE naïve café ﬁ ½",
     "Übergrößenträger Привет, мир! 你好，世界。こんにちは 안녕하세요 مرحبا שלום नमस्ते สวัสดี 🙂👩‍👩‍👧",
     " a  b   c\td\n\n\ne \r\n f        g\u00a0h",
     "def f(x):\n    return [x ** 2, {'a': 0x1F}]  # µ → ≠\nfor (int i=0; i<10; ++i) { s += 1; }",

@@ -1,6 +1,6 @@
 """The token contract of a run: data, model directory and checkpoint have one tokenizer.
 
-Checked by one process of the job, before the model is built: 10 to 20 ms a data set where the files
+Checked by one process of the job, before the model is built: about 10 ms a data set where the files
 are the same, 3 to 6 s where Transformers has to load them.
 """
 
