@@ -68,13 +68,13 @@ def test_a_stopped_conversion_says_what_it_keeps_and_takes_no_unit_twice_after_i
     first, second = stop_in_the_middle(tokenizer, source, out), StopsAfter(-1)
     files = list((out / STAGING).glob("*.parquet"))
     assert first.notes == [
-        f"{len(files)} finished files are kept in {out / STAGING}; the same command continues, "
-        "any other begins anew"
+        f"finished files kept in {out / STAGING}: {len(files)}; the same command continues, any "
+        "other begins anew"
     ]
     convert_it(tokenizer, source, out, second, **CHATS)
     assert second.notes == [
-        f"continuing the conversion that was stopped in {out}: {len(files)} finished files were "
-        "checked and are kept"
+        f"continuing the conversion that was stopped in {out}; finished files, checked and kept: "
+        f"{len(files)}"
     ]
     assert snapshot(out) == snapshot(tmp_path / "whole")
     assert whole.units - 20 <= second.units < whole.units
@@ -98,7 +98,7 @@ def test_a_full_disk_keeps_what_is_finished(
         convert_it(tokenizer, source, out, **CHATS)
     listed = {file["name"] for file in take_up_log(out).files}
     assert {path.name for path in (out / STAGING).glob("*.parquet")} == listed != set()
-    assert "are kept" in convert_it(tokenizer, source, out, **CHATS).notes[0]
+    assert "checked and kept" in convert_it(tokenizer, source, out, **CHATS).notes[0]
     assert snapshot(out) == snapshot(tmp_path / "whole")
 
 
@@ -172,7 +172,7 @@ def test_a_bad_record_stops_it_and_with_skip_it_goes_on_from_there(
     with pytest.raises(ValueError, match="b.jsonl:201: malformed JSON"):
         convert_it(tokenizer, source, out, **CHATS)
     notes = convert_it(tokenizer, source, out, on_error="skip", **CHATS).notes
-    assert "are kept" in notes[0]
+    assert "checked and kept" in notes[0]
     convert_it(tokenizer, source, tmp_path / "whole", on_error="skip", **CHATS)
     assert snapshot(out) == snapshot(tmp_path / "whole")
 
@@ -189,7 +189,7 @@ def test_clean_replaces_at_the_end_also_when_stopped_between(
     assert {n: c for n, c in snapshot(out).items() if STAGING not in n} == before
     with pytest.raises(ValueError, match="holds converted data already"):
         convert_it(tokenizer, source, out, **CHATS)
-    assert "are kept" in convert_it(tokenizer, source, out, clean=True, **CHATS).notes[0]
+    assert "checked and kept" in convert_it(tokenizer, source, out, clean=True, **CHATS).notes[0]
     convert_it(tokenizer, source, tmp_path / "whole", **CHATS)
     assert snapshot(out) == snapshot(tmp_path / "whole")
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from jllm.data.info import info_text
 from jllm.data.input_kind import chats_or_prompts
 from jllm.data.raw2ids_config import Raw2IdsConfig, check_prompts
 from jllm.data.records import too_long
-from jllm.data.schema import FileMetadata
+from jllm.data.schema import FileMetadata, Kind
 from jllm.data.source_conversion import Converted, convert_source, converted_of
 from jllm.data.sources import Source, find_sources
 from jllm.data.staging import (
@@ -34,7 +35,7 @@ from jllm.data.staging import (
     refuse_to_mix,
     stage,
 )
-from jllm.data.tokenizer import load_tokenizer
+from jllm.data.tokenizer import TextTokenizer, load_tokenizer
 from jllm.data.tokenizer_files import keep_tokenizer
 from jllm.data.unit_work import UnitResult, UnitWork
 from jllm.data.units import Unit, cut_units
@@ -84,11 +85,10 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
         if kind == "rl":
             check_prompts(config)
         tokenizer = load_tokenizer(config.tokenizer)
-
-        def prepare(*, allow_fast: bool) -> tuple[UnitWork, FileMetadata]:
-            return prepare_work(config, kind, tokenizer, reporter.note, allow_fast=allow_fast)
-
-        work, metadata = prepare(allow_fast=True)
+        job = _Job(
+            config=config, sources=sources, kind=kind, tokenizer=tokenizer, reporter=reporter
+        )
+        work, metadata = job.prepare(allow_fast=True)
         key = conversion_key(config, metadata, sources)
         if published:
             done = published_log(staged, key)
@@ -101,24 +101,7 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
         keep_tokenizer(tokenizer, staged)
         refuse_another_tokenizer(output, staged, clean=config.clean)
         with _keeping_what_is_done(log, reporter):
-            try:
-                if not log.allow_fast:
-                    work, _ = prepare(allow_fast=False)
-                if log.begun:
-                    units = _units(config, sources, log)
-                converted = _convert_all(config, sources, units, work, metadata, log, reporter)
-            except EncodersDiffer as difference:
-                if config.input == "-":
-                    what = f"{difference}; give --fast off, and please report it"
-                    raise ValueError(what) from None
-                what = f"{difference}: converting again with tokenizers alone; please report it"
-                reporter.note(what)
-                log.begin_anew(allow_fast=False)
-                keep_tokenizer(tokenizer, staged)
-                work, _ = prepare(allow_fast=False)
-                units = _units(config, sources)
-                converted = _convert_all(config, sources, units, work, metadata, log, reporter)
-            log.save()
+            converted = job.run(units, work, metadata, log)
             for one in converted:
                 text = info_text(metadata, one.files, one.account, one.max_num_blocks)
                 (staged / f"{one.source.name}_info.json").write_text(text, encoding="utf-8")
@@ -136,48 +119,75 @@ def _keeping_what_is_done(log: WorkLog, reporter: Reporter) -> Iterator[None]:
             reporter.note("the same command again finishes what is left: renaming the files")
         elif count := log.keep_finished():
             reporter.note(
-                f"{count:,} finished files are kept in {log.folder}; the same command continues, "
-                "any other begins anew"
+                f"finished files kept in {log.folder}: {count:,}; the same command continues, any "
+                "other begins anew"
             )
         raise
 
 
-def _convert_all(
-    config: Raw2IdsConfig,
-    sources: Sequence[Source],
-    units: Iterator[Unit],
-    work: UnitWork,
-    metadata: FileMetadata,
-    log: WorkLog,
-    reporter: Reporter,
-) -> list[Converted]:
-    """Convert what the log does not know of: the `units`."""
-    reporter.begin(sources, log.taken)
-    done = [
-        converted_of(s, log.finished[s.relative]) for s in sources if s.relative in log.finished
-    ]
-    left = sources[len(done) :]
-    with contextlib.closing(_results(config, work, units)) as results:
-        by_file = itertools.groupby(results, key=lambda pair: pair[0].path)
-        group = next(by_file, None)
-        for source in left:
-            mine: Iterator[tuple[Unit, UnitResult]] = iter(())
-            if group is not None and group[0] == source.path:
-                mine = group[1]
-            done.append(convert_source(config, source, mine, metadata, log, reporter.advance))
-            if group is not None and group[0] == source.path:
-                group = next(by_file, None)
-    if not any(one.rows for one in done):
-        raise ValueError(
-            f"--input {config.input}: no record is left to write; see what was dropped"
-        )
-    return done
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One conversion: what is converted with what."""
 
+    config: Raw2IdsConfig
+    sources: Sequence[Source]
+    kind: Kind
+    tokenizer: TextTokenizer
+    reporter: Reporter
 
-def _results(
-    config: Raw2IdsConfig, work: UnitWork, units: Iterator[Unit]
-) -> Generator[tuple[Unit, UnitResult], None, None]:
-    return map_in_order(work, units, config.processes, threads=config.thread)
+    def prepare(self, *, allow_fast: bool) -> tuple[UnitWork, FileMetadata]:
+        """What works on the units, and what the files will say of themselves."""
+        note = self.reporter.note
+        return prepare_work(self.config, self.kind, self.tokenizer, note, allow_fast=allow_fast)
+
+    def run(
+        self, units: Iterator[Unit], work: UnitWork, metadata: FileMetadata, log: WorkLog
+    ) -> list[Converted]:
+        """Convert what the log does not know of; `units` are those of all sources.
+
+        Begins again without gigatoken where it gives other ids than `tokenizers`.
+        """
+        if not log.allow_fast:
+            work, _ = self.prepare(allow_fast=False)
+        if log.begun:
+            units = _units(self.config, self.sources, log)
+        try:
+            converted = self._convert(units, work, metadata, log)
+        except EncodersDiffer as difference:
+            if self.config.input == "-":
+                raise ValueError(f"{difference}; give --fast off, and please report it") from None
+            what = f"{difference}: converting again with tokenizers alone; please report it"
+            self.reporter.note(what)
+            log.begin_anew(allow_fast=False)
+            keep_tokenizer(self.tokenizer, log.folder)
+            work, _ = self.prepare(allow_fast=False)
+            converted = self._convert(_units(self.config, self.sources), work, metadata, log)
+        log.save()
+        return converted
+
+    def _convert(
+        self, units: Iterator[Unit], work: UnitWork, metadata: FileMetadata, log: WorkLog
+    ) -> list[Converted]:
+        self.reporter.begin(self.sources, log.taken)
+        known, left = self.sources[: len(log.finished)], self.sources[len(log.finished) :]
+        done = [converted_of(source, log.finished[source.relative]) for source in known]
+        config, advance = self.config, self.reporter.advance
+        pairs = map_in_order(work, units, config.processes, threads=config.thread)
+        with contextlib.closing(pairs) as results:
+            by_file = itertools.groupby(results, key=lambda pair: pair[0].path)
+            group = next(by_file, None)
+            for source in left:
+                mine: Iterator[tuple[Unit, UnitResult]] = iter(())
+                if group is not None and group[0] == source.path:
+                    mine = group[1]
+                done.append(convert_source(config, source, mine, metadata, log, advance))
+                if group is not None and group[0] == source.path:
+                    group = next(by_file, None)
+        if not any(one.rows for one in done):
+            raise ValueError(
+                f"--input {config.input}: no record is left to write; see what was dropped"
+            )
+        return done
 
 
 def _units(

@@ -108,8 +108,8 @@ def take_up(folder: Path, key: Tree, note: Callable[[str], None]) -> WorkLog:
         if not why:
             log.keep_finished()
             note(
-                f"continuing the conversion that was stopped in {folder.parent}: "
-                f"{len(log.files):,} finished files were checked and are kept"
+                f"continuing the conversion that was stopped in {folder.parent}; finished files, "
+                f"checked and kept: {len(log.files):,}"
             )
             return log
         note(f"the conversion that was stopped in {folder.parent} is begun anew: {why}")
