@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import chat_reference_helpers
+from chat_reference_helpers import Messages
 from jllm.data.chat_documents import ChatEncoder
 from jllm.data.chat_template import ChatTemplate
 from jllm.data.encoder import make_encoder
 from jllm.data.records import Chat
 from tokenizer_helpers import TEMPLATES, tokenizer_with, toy_tokenizer
 
-Messages = list[dict[str, str]]
 WORDS = st.text(st.sampled_from("ab 12\n\t.,'éß中🙂{}%<|>\\\"&"), max_size=24)
 
 
@@ -57,49 +58,12 @@ def documents_of(encoder: ChatEncoder, messages: Messages) -> list[tuple[list[in
 
 
 def served_prompt(name: str, messages: Messages, **variables: Any) -> list[int]:
-    """What the server gives the model that is to answer."""
-    encoded = toy_tokenizer(name).hf.apply_chat_template(
-        messages, add_generation_prompt=True, **variables
-    )
-    return list(encoded["input_ids"])
+    return chat_reference_helpers.served_prompt(toy_tokenizer(name).hf, messages, **variables)
 
 
 def by_hand(name: str, messages: Messages, **variables: Any) -> list[tuple[list[int], list[int]]]:
-    """The same, slowly: prompt, answer and what lies between, each rendered and tokenised whole."""
     hf, end_of_turn = toy_tokenizer(name).hf, TEMPLATES[name][2]
-
-    def render(until: int, *, prompt: bool) -> str:
-        return hf.apply_chat_template(
-            messages[:until], tokenize=False, add_generation_prompt=prompt, **variables
-        )
-
-    def example(whole: str, answers: list[int]) -> tuple[list[int], list[int]]:
-        ids, labels, at = [], [], 0
-        for number in answers:
-            prompt = render(number, prompt=True)
-            assert whole.startswith(prompt)
-            upto = render(number + 1, prompt=False)
-            stop = upto.rindex(end_of_turn) + len(end_of_turn)
-            before = hf(whole[at : len(prompt)], add_special_tokens=False)["input_ids"]
-            answer = hf(whole[len(prompt) : stop], add_special_tokens=False)["input_ids"]
-            ids += before + answer
-            labels += [-100] * len(before) + answer
-            at = stop
-        rest = hf(whole[at:], add_special_tokens=False)["input_ids"]
-        return ids + rest, labels + [-100] * len(rest)
-
-    def up_to_end_of_turn(number: int) -> str:
-        text = render(number + 1, prompt=False)
-        return text[: text.rindex(end_of_turn) + len(end_of_turn)]
-
-    answers = [number for number, m in enumerate(messages) if m["role"] == "assistant"]
-    whole = render(len(messages), prompt=False)
-    if all(whole.startswith(up_to_end_of_turn(number)) for number in answers):
-        together = example(whole, answers)
-        served = [served_prompt(name, messages[:number], **variables) for number in answers]
-        if all(together[0][: len(prompt)] == prompt for prompt in served):
-            return [together]
-    return [example(render(number + 1, prompt=False), [number]) for number in answers]
+    return chat_reference_helpers.by_hand(hf, end_of_turn, messages, **variables)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
