@@ -193,6 +193,15 @@ def test_without_the_kept_tokenizer_digests_alone_decide(
     assert verdict.comparison[0].endswith("is not there, so only the digests differ")
 
 
+@pytest.mark.parametrize("text", ["no JSON", "{}"])
+def test_damaged_digests_of_the_kept_files_are_not_relied_on(
+    output: Path, model: Path, tmp_path: Path, text: str
+) -> None:
+    shutil.copytree(output, tmp_path / "out")
+    (tmp_path / "out" / "tokenizer" / "digests.json").write_text(text)
+    assert check(open_dataset(str(tmp_path / "out")), model) == Verdict()
+
+
 def test_a_folder_of_another_tokenizer_beside_the_rows_is_not_believed(
     output: Path, tmp_path: Path
 ) -> None:
