@@ -1,6 +1,7 @@
 """What a stopped conversion keeps, what the next one uses of it, and what it tells."""
 
 import errno
+import gzip
 import os
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,23 @@ def test_a_stopped_conversion_says_what_it_keeps_and_takes_no_unit_twice_after_i
     assert snapshot(out) == snapshot(tmp_path / "whole")
     assert whole.units - 20 <= second.units < whole.units
     assert second.taken == second.total == whole.taken
+
+
+@pytest.mark.parametrize("at", [8, 15])
+def test_rl_prompts_in_compressed_files_go_on_too(tmp_path: Path, tokenizer: Path, at: int) -> None:
+    prompts = "".join(f'[{n}, {{"user": "{"how " * (n % 9)}{n}?"}}]\n' for n in range(900))
+    source, reporter = tmp_path / "prompts.jsonl.gz", StopsAfter(at)
+    source.write_bytes(gzip.compress(prompts.encode()))
+    settings = {"type": "rl", "max_len": 90, "batch_size": 50}
+    with pytest.raises(KeyboardInterrupt):
+        convert_it(tokenizer, source, tmp_path / "out", reporter, **settings)
+    state = load_state(tmp_path / "out" / STAGING / STATE)
+    assert state is not None and 0 < state["open"]["units"] <= at
+    assert (
+        "checked and kept" in convert_it(tokenizer, source, tmp_path / "out", **settings).notes[0]
+    )
+    convert_it(tokenizer, source, tmp_path / "whole", **settings)
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
 
 
 def test_a_full_disk_keeps_what_is_finished(
