@@ -8,8 +8,10 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from jllm.parallel import command
 from jllm.parallel.config import TrainConfig
 from jllm.raw2ids import main as raw2ids
+from spawn_helpers import launch
 from training_helpers import alone, changed, write_data
 
 CHATML = (
@@ -101,6 +103,16 @@ def test_data_of_another_tokenizer_are_refused_with_the_first_difference(
     assert "the first text with other ids: row 0 of" in shown
     assert any(line.startswith("→") for line in shown.splitlines())
     assert not Path(config.checkpoint).with_name("refused").exists()
+
+
+def refused_here(config: TrainConfig) -> None:
+    with pytest.raises(ValueError, match="was made with another tokenizer"):
+        command.train(config)
+
+
+def test_every_process_of_a_job_refuses(config: TrainConfig, other: Path) -> None:
+    """One compares and shows, the others are told."""
+    launch(2, refused_here, changed(config, "two", train_data=str(other), global_batch_size=2))
 
 
 def test_the_flag_overrides_and_says_so(
