@@ -74,7 +74,14 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "deepseek-v3": (
         "deepseek_v3",
-        {**LATENT, "q_lora_rank": 48, "n_group": 4, "topk_group": 2, "norm_topk_prob": True},
+        {
+            **LATENT,
+            "q_lora_rank": 48,
+            "topk_method": "noaux_tc",
+            "n_group": 4,
+            "topk_group": 2,
+            "norm_topk_prob": True,
+        },
     ),
 }
 INTERNLM2 = {
