@@ -3,7 +3,8 @@
     wheel_test.py FOLDER [FOLDER of a wheel of this tree that it needs]...
 
 The environment sees the wheels and, of the third-party distributions, only those that their
-metadata asks for: an undeclared dependency, or one on another package of this tree, fails here.
+metadata asks for: an undeclared dependency, or one on another package of this tree, fails here. A
+module may lack what an extra brings.
 """
 
 import os
@@ -18,16 +19,22 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 IMPORT_ALL = """
-import importlib, sys
+import importlib, re, sys
 from importlib.metadata import distribution
 dist = distribution(sys.argv[1])
+asked = [line for line in dist.requires or () if "extra ==" in line]
+extras = {re.match("[\\w-]+", line)[0].replace("-", "_") for line in asked}
 names = [str(file) for file in dist.files if file.suffix == ".py"]
 assert names and all(name.startswith("jllm/") for name in names), names
 assert "jllm/__init__.py" not in names
 for name in names:
     if not name.endswith("__main__.py"):
         module = name.removesuffix(".py").removesuffix("/__init__")
-        importlib.import_module(module.replace("/", "."))
+        try:
+            importlib.import_module(module.replace("/", "."))
+        except ModuleNotFoundError as error:
+            if error.name.split(".")[0] not in extras:
+                raise
 for script in dist.entry_points.select(group="console_scripts"):
     assert callable(script.load()), script
 """
