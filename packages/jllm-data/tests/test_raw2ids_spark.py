@@ -143,12 +143,20 @@ def test_a_bad_record_stops_the_job_with_its_line(spark, tokenizer, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_output_that_is_there_is_kept_unless_told(spark, tokenizer, tmp_path):
-    source = write_jsonl(tmp_path / "data.jsonl", [{"text": "a b"}])
+def test_an_output_is_replaced_only_if_asked_and_only_if_it_is_ours(spark, tokenizer, tmp_path):
+    (tmp_path / "d[1]").mkdir()  # no pattern: the folder is called so
+    source = write_jsonl(tmp_path / "d[1]" / "data.jsonl", [{"text": "a b"}]).parent
     run_spark(spark, tokenizer, source, tmp_path / "out")
     with pytest.raises(ValueError, match="--clean"):
         run_spark(spark, tokenizer, source, tmp_path / "out")
     assert run_spark(spark, tokenizer, source, tmp_path / "out", clean=True).rows == 1
+    assert len(open_dataset(tmp_path / "out").row_groups) == 1
+    (tmp_path / "out" / "notes.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"notes\.md"):
+        run_spark(spark, tokenizer, source, tmp_path / "out", clean=True)
+    with pytest.raises(ValueError, match="lies in --input_path"):
+        run_spark(spark, tokenizer, source, source / "ids")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d[1]", "out"]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{config.output_path}: {account.read:,} records read, {account.written:,} written, "
         f"{converted.rows:,} rows, {account.tokens:,} tokens, {account.trained_tokens:,} trained",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
     for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):

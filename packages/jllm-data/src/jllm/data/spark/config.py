@@ -39,7 +39,7 @@ class SparkConfig:
     on_error: Literal["stop", "skip"] = "stop"
     """A record that cannot be used: stop with its file and line, or skip, count and list it."""
     clean: Annotated[bool, tyro.conf.arg(aliases=["-C"])] = False
-    """Replace the output folder if there is one, with all that is in it."""
+    """Replace the output folder, if it holds nothing but what this command wrote."""
     compress: Annotated[Compression, tyro.conf.arg(aliases=["-c"])] = "zstd"
     """Compression of the parquet files."""
     template_kwargs: str = "{}"

@@ -42,6 +42,8 @@ INPUTS = "*.{jsonl,json,txt,jsonl.gz,json.gz,txt.gz}"
 ROW_GROUP_BYTES = 8 << 20
 """Bytes of a row group of the files that are written: a reader holds one a lane."""
 BATCH_BYTES = 4 << 20
+OURS = re.compile(r"\.?(part-.*\.parquet|_SUCCESS|data_info\.json)(\.crc)?|tokenizer")
+"""What the output folder holds."""
 Block = tuple[str, int]
 """A file's name below the input, and the byte at which Spark's block of it begins."""
 
@@ -55,7 +57,7 @@ class Converted:
 
 
 def convert(spark: SparkSession, config: SparkConfig) -> Converted:
-    """Convert `config.input_path`; `data_info.json` appears last, when all is written.
+    """Convert `config.input_path`; the output folder appears, or is replaced, when all is written.
 
     Raises ValueError for what a person can mend.
     """
@@ -63,10 +65,10 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
     tokenizer = load_tokenizer(settings.tokenizer)
     _, metadata = prepare_work(settings, settings.kind, tokenizer, lambda _: None, allow_fast=True)
     target = HadoopPath(spark, config.output_path)
-    if target.exists() and not config.clean:
-        raise ValueError(
-            f"--output_path {config.output_path}: is there already; give another, or --clean"
-        )
+    _refuse_to_replace(target, config)
+    if target.lies_in(HadoopPath(spark, config.input_path)):
+        raise ValueError(f"--output_path {config.output_path}: lies in --input_path")
+    writing = HadoopPath(spark, f"{target.qualified}.jllm-writing")
     with tempfile.TemporaryDirectory() as folder:
         keep_tokenizer(tokenizer, Path(folder))
         kept = Path(folder, "tokenizer")
@@ -82,7 +84,7 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
                     f"--input_path {config.input_path}: no record is left to write; dropped: "
                     f"{dict(account.dropped)}"
                 )
-            _write(rows.where(F.col(ACCOUNT).isNull()).drop(ACCOUNT), config)
+            _write(rows.where(F.col(ACCOUNT).isNull()).drop(ACCOUNT), writing, config.compress)
         except PySparkException as error:
             raise _explained(error) from error
         finally:
@@ -91,9 +93,26 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
         info.write_text(
             info_text(metadata, None, account, blocks, num_samples=count), encoding="utf-8"
         )
-        target.put(kept)
-        target.put(info)
+        writing.put(kept)
+        writing.put(info)
+        writing.rename(target)
     return Converted(rows=count, account=account)
+
+
+def _refuse_to_replace(target: HadoopPath, config: SparkConfig) -> None:
+    """Only what this command wrote is replaced, and only if asked to."""
+    if not target.exists():
+        return
+    if not config.clean:
+        raise ValueError(
+            f"--output_path {config.output_path}: is there already; give another, or --clean"
+        )
+    names = target.names()
+    if foreign := [name for name in names if not OURS.fullmatch(name)]:
+        raise ValueError(
+            f"--output_path {config.output_path}: --clean replaces what Spark and jllm wrote, but "
+            f"{', '.join(foreign[:3])} there is none of it; give another folder"
+        )
 
 
 def _tasks(spark: SparkSession) -> int:
@@ -108,7 +127,7 @@ def _lines(spark: SparkSession, config: SparkConfig, *, chats: bool) -> tuple[Da
     reader = spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
     if root.is_folder():
         reader = reader.option("pathGlobFilter", INPUTS)
-    read = reader.text(config.input_path).select(
+    read = reader.text(root.literal).select(
         F.col("value").cast("binary").alias("text"),
         F.col("_metadata.file_path").alias("file"),
         F.col("_metadata.file_block_start").alias("start"),
@@ -189,11 +208,10 @@ def _converted(
     return sorted_lines.mapInArrow(convert_lines, schema)
 
 
-def _write(rows: DataFrame, config: SparkConfig) -> None:
-    writer = rows.write.mode("overwrite" if config.clean else "errorifexists")
-    writer = writer.option("compression", config.compress)
+def _write(rows: DataFrame, folder: HadoopPath, compression: str) -> None:
+    writer = rows.write.mode("overwrite").option("compression", compression)
     writer = writer.option("parquet.block.size", ROW_GROUP_BYTES)
-    writer.option("parquet.enable.dictionary", "false").parquet(config.output_path)
+    writer.option("parquet.enable.dictionary", "false").parquet(folder.qualified)
 
 
 def _line_batch(lines: list[Line]) -> pa.RecordBatch:
@@ -235,6 +253,15 @@ class HadoopPath:
         """With its scheme, as Spark names files."""
         return self._path.toUri().toString()
 
+    @property
+    def literal(self) -> str:
+        """The same for Spark's readers, who take some characters for patterns."""
+        return re.sub(r"([\[\]{}*?\\])", r"\\\1", self._path.toString())
+
+    def lies_in(self, other: HadoopPath) -> bool:
+        """Whether it is the other path or below it."""
+        return PurePosixPath(self.qualified).is_relative_to(other.qualified)
+
     def exists(self) -> bool:
         """Whether there is such a file or folder."""
         return self._system.exists(self._path)
@@ -242,6 +269,16 @@ class HadoopPath:
     def is_folder(self) -> bool:
         """Whether it is a folder."""
         return self._system.getFileStatus(self._path).isDirectory()
+
+    def names(self) -> list[str]:
+        """What this folder holds."""
+        return sorted(str(one.getPath().getName()) for one in self._system.listStatus(self._path))
+
+    def rename(self, target: HadoopPath) -> None:
+        """Take the place of the target, which is removed."""
+        self._system.delete(target._path, True)
+        if not self._system.rename(self._path, target._path):
+            raise OSError(f"{self.qualified} cannot be renamed to {target.qualified}")
 
     def put(self, local: Path) -> None:
         """Copy a local file or folder into this folder."""
