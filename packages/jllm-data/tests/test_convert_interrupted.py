@@ -118,11 +118,10 @@ def test_clean_replaces_what_jllm_wrote_and_nothing_else(tmp_path: Path, tokeniz
     second = write_jsonl(tmp_path / "second.jsonl", [{"text": "b"}])
     run_convert(tokenizer, first, out, type="pretrain", num_lines_per_partition=3)
     (out / "notes.txt").write_text("mine")
-    (out / "other.parquet").write_bytes(b"mine")
     with pytest.raises(ValueError, match="holds converted data already"):
         run_convert(tokenizer, second, out, type="pretrain")
     run_convert(tokenizer, second, out, type="pretrain", clean=True)
-    kept = {"notes.txt", "other.parquet", "second-00000-chunk-00.zstd.parquet", "second_info.json"}
+    kept = {"notes.txt", "second-00000-chunk-00.zstd.parquet", "second_info.json"}
     assert {path.name for path in out.iterdir()} == {*kept, "tokenizer"}
 
 
@@ -164,7 +163,7 @@ def test_a_stop_between_two_renames_is_never_taken_for_a_data_set(
             patch.setattr(Path, "rename", count(Path.rename))
             patch.setattr(Path, "unlink", count(Path.unlink))
             with contextlib.suppress(InterruptedError):
-                publish(staged, folder)
+                publish(staged, folder, clean=True)
         try:
             outcomes.append(open_dataset(folder).num_rows)
         except ValueError:

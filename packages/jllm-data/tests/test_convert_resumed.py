@@ -227,3 +227,22 @@ def test_standard_input_is_not_continued(tmp_path: Path) -> None:
     log = take_up(tmp_path, {}, lambda note: None)
     log.finish("stdin.jsonl", {"files": [{"name": "a"}], "taken": 5})
     assert not log.due and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change", ["rewritten in place", "appended to"])
+def test_input_that_changes_while_it_is_converted_is_refused(
+    tmp_path: Path, tokenizer: Path, source: Path, change: str
+) -> None:
+    text = (source / "b.jsonl").read_text()
+    changed = text.replace("12", "34") if change == "rewritten in place" else text + text
+
+    class Changes(Notes):
+        def advance(self, unit: Unit, result: UnitResult) -> None:
+            (source / "b.jsonl").write_text(changed)
+
+    with pytest.raises(ValueError, match="b.jsonl: was changed while it was converted"):
+        convert_it(tokenizer, source, tmp_path / "out", Changes(), **CHATS)
+    assert not list((tmp_path / "out").glob("[!.]*"))
+    convert_it(tokenizer, source, tmp_path / "out", **CHATS)
+    convert_it(tokenizer, source, tmp_path / "new", **CHATS)
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "new")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from jllm.data.chat_template import ChatTemplate
 from jllm.data.encoder import make_encoder
 from jllm.data.prompt_documents import PromptEncoder
 from jllm.data.raw2ids_config import Raw2IdsConfig
+from jllm.data.remote_path import Stamp
 from jllm.data.schema import FileMetadata, Kind
 from jllm.data.sources import Source
 from jllm.data.thinking import SWITCH, thinking_off
@@ -102,7 +105,10 @@ def prepare_work(
 
 
 def conversion_key(
-    config: Raw2IdsConfig, metadata: FileMetadata, sources: Sequence[Source]
+    config: Raw2IdsConfig,
+    metadata: FileMetadata,
+    sources: Sequence[Source],
+    stamps: Mapping[Path, Stamp],
 ) -> dict[str, Any]:
     """Whatever the output depends on, by what a person calls it; empty: input that comes once."""
     if any(source.size is None for source in sources):
@@ -116,7 +122,7 @@ def conversion_key(
     key["the size of work units"] = [units.UNIT_BYTES, packing.WINDOW_IDS, packing.WINDOW_ROWS]
     key["the list of input files"] = [source.relative for source in sources]
     for source in sources:
-        key[f"the input file {source.relative}"] = [source.size, source.path.stat().st_mtime_ns]
+        key[f"the input file {source.relative}"] = list(astuple(stamps[source.path]))
     return key
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,8 +21,10 @@ from jllm.data.disk import naming_a_full_disk
 from jllm.data.encoder import EncodersDiffer
 from jllm.data.info import info_text
 from jllm.data.input_kind import chats_or_prompts
+from jllm.data.locations import stamp
 from jllm.data.raw2ids_config import Raw2IdsConfig, check_prompts
 from jllm.data.records import too_long
+from jllm.data.remote_path import Stamp
 from jllm.data.schema import FileMetadata, Kind
 from jllm.data.source_conversion import Converted, convert_source, converted_of
 from jllm.data.sources import Source, find_sources
@@ -72,13 +74,13 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
         stdin_name=config.stdin_name,
         leave_out=output,
     )
+    stamps = {source.path: stamp(source.path) for source in sources if source.size is not None}
     for path in passed_over:
         reporter.note(f"{path} is not converted (no text or JSON lines, hidden, or a link)")
-    infos = [f"{source.name}_info.json" for source in sources]
     with stage(output, resumable=True) as staged, naming_a_full_disk(output):
         published = (staged / PUBLISHED).exists()
         if not published:
-            refuse_to_mix(output, infos, clean=config.clean)
+            refuse_to_mix(output, clean=config.clean)
         units, kind = _units(config, sources), config.kind
         if kind == "ft":
             kind, units = chats_or_prompts(units)
@@ -86,17 +88,22 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
             check_prompts(config)
         tokenizer = load_tokenizer(config.tokenizer)
         job = _Job(
-            config=config, sources=sources, kind=kind, tokenizer=tokenizer, reporter=reporter
+            config=config,
+            sources=sources,
+            stamps=stamps,
+            kind=kind,
+            tokenizer=tokenizer,
+            reporter=reporter,
         )
         work, metadata = job.prepare(allow_fast=True)
-        key = conversion_key(config, metadata, sources)
+        key = conversion_key(config, metadata, sources, stamps)
         if published:
             done = published_log(staged, key)
             if done is not None:
                 reporter.note(f"{output}: the conversion was complete but for renaming its files")
                 return [converted_of(source, done.finished[source.relative]) for source in sources]
             empty_folder(staged)
-            refuse_to_mix(output, infos, clean=config.clean)
+            refuse_to_mix(output, clean=config.clean)
         log = take_up(staged, key, reporter.note)
         keep_tokenizer(tokenizer, staged)
         refuse_another_tokenizer(output, staged, clean=config.clean)
@@ -105,7 +112,7 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
             for one in converted:
                 text = info_text(metadata, one.files, one.account, one.max_num_blocks)
                 (staged / f"{one.source.name}_info.json").write_text(text, encoding="utf-8")
-            publish(staged, output)
+            publish(staged, output, clean=config.clean)
     return converted
 
 
@@ -131,6 +138,8 @@ class _Job:
 
     config: Raw2IdsConfig
     sources: Sequence[Source]
+    stamps: Mapping[Path, Stamp]
+    """What the sources that are files looked like before the first byte was read."""
     kind: Kind
     tokenizer: TextTokenizer
     reporter: Reporter
@@ -163,7 +172,17 @@ class _Job:
             work, _ = self.prepare(allow_fast=False)
             converted = self._convert(_units(self.config, self.sources), work, metadata, log)
         log.save()
+        self._refuse_what_changed()
         return converted
+
+    def _refuse_what_changed(self) -> None:
+        """A unit is cut by one process and read by another: both must see the same file."""
+        for path, before in self.stamps.items():
+            if stamp(path) != before:
+                raise ValueError(
+                    f"{path}: was changed while it was converted, so rows of both its states may "
+                    "be mixed; nothing was published. Convert again when it is complete"
+                )
 
     def _convert(
         self, units: Iterator[Unit], work: UnitWork, metadata: FileMetadata, log: WorkLog

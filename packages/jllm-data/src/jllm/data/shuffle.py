@@ -28,7 +28,7 @@ from jllm.data.shuffle_blocks import Block, BlockMaker
 from jllm.data.shuffle_config import ShuffleConfig
 from jllm.data.shuffle_order import block_starts, split_blocks
 from jllm.data.shuffle_runs import Run, Scatter, cut_spans
-from jllm.data.staging import publish, refuse_to_mix, stage
+from jllm.data.staging import publish, refuse_another_tokenizer, refuse_to_mix, stage
 from jllm.data.tokenizer_files import TOKENIZER_FOLDER
 from jllm.data.whole_rows import WholeFiles, read_whole_files
 from jllm.data.worker_pool import map_in_order
@@ -70,15 +70,12 @@ def shuffle(config: ShuffleConfig, progress: Progress) -> Shuffled:
     if not rows:
         raise ValueError(f"--datasets {config.datasets}: holds no rows")
     files = read_whole_files(datasets)
-    refuse_to_mix(output, [f"{config.name}_info.json"], clean=config.clean)
+    refuse_to_mix(output, clean=config.clean)
     size = int(files.group_bytes.sum())
     check_room(output, size + 8 * rows + files.disk_bytes)
     plan = plan_memory(config.memory, config.processes, resident_bytes(), _memory_flag(config))
     with stage(output) as staged, naming_a_full_disk(output):
-        blocks = _Work(config, datasets, files, rows, plan, staged, progress).run()
-        written = [block.file for block in blocks]
-        info = merge_infos(contents, written, max(block.max_num_blocks for block in blocks))
-        (staged / f"{config.name}_info.json").write_text(sealed(info), encoding="utf-8")
+        refuse_to_mix(output, clean=config.clean)  # with what a stopped one left to publish
         for data in datasets:
             kept = next(
                 iter(sorted(local_path(data.path).rglob(f"{TOKENIZER_FOLDER}/tokenizer.json"))),
@@ -87,7 +84,12 @@ def shuffle(config: ShuffleConfig, progress: Progress) -> Shuffled:
             if kept is not None:
                 shutil.copytree(kept.parent, staged / TOKENIZER_FOLDER)
                 break
-        publish(staged, output)
+        refuse_another_tokenizer(output, staged, clean=config.clean)
+        blocks = _Work(config, datasets, files, rows, plan, staged, progress).run()
+        written = [block.file for block in blocks]
+        info = merge_infos(contents, written, max(block.max_num_blocks for block in blocks))
+        (staged / f"{config.name}_info.json").write_text(sealed(info), encoding="utf-8")
+        publish(staged, output, clean=config.clean)
     return Shuffled(rows=rows, files=len(blocks), plan=plan)
 
 

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from jllm.data.locations import data_files
+from jllm.data.repartition_plan import PLAN as REPARTITIONED
 from jllm.data.state_file import load_state, save_state
 from jllm.data.tokenizer_files import TOKENIZER_FILES, TOKENIZER_FOLDER
 
@@ -117,13 +120,29 @@ def _is_ours(name: Path) -> bool:
     return name.name == str(name) and name.suffix == ".parquet"
 
 
-def refuse_to_mix(output: Path, names: list[str], *, clean: bool) -> None:
-    """Raise ValueError where the folder holds data that `clean` does not allow to be removed."""
-    ours = written_by_jllm(output) if output.is_dir() else []
-    there = [output / name for name in names if (output / name).exists()]
-    foreign = [path for path in there if path not in ours]
-    if foreign:
-        raise ValueError(f"--output {output}: {foreign[0].name} is there and not jllm's; move it")
+def refuse_to_mix(output: Path, new: Iterable[Path] = (), *, clean: bool) -> None:
+    """Raise ValueError where the folder holds data that `clean` does not allow to be removed.
+
+    `new` are the names of files to be written, where they are known. Data in folders below count,
+    for readers read them too.
+    """
+    if (output / REPARTITIONED).exists():
+        raise ValueError(
+            f"--output {output} holds the parts of a repartition: give another --output, or take "
+            f"it back with python -m jllm.repartition -d {output} --undo"
+        )
+    if not output.is_dir():
+        return
+    ours = written_by_jllm(output)
+    there = (output / name for name in new if name.parent != Path(TOKENIZER_FOLDER))
+    found = {*itertools.chain(*data_files(output)), *filter(os.path.lexists, there)}
+    if foreign := sorted(str(path) for path in found.difference(ours)):
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        raise ValueError(
+            f"--output {output}: data is there that would be mixed up with the new one and that no "
+            f"info file of jllm's beside it lists: {', '.join(foreign[:3])}{more}; give another "
+            "--output, or move it away"
+        )
     if ours and not clean:
         raise ValueError(
             f"--output {output} holds converted data already ({ours[0].name}); give another "
@@ -149,9 +168,10 @@ def refuse_another_tokenizer(output: Path, staged: Path, *, clean: bool) -> None
                 )
 
 
-def publish(staged: Path, output: Path) -> None:
-    """Move all staged files to their final names, replacing what earlier conversions wrote.
+def publish(staged: Path, output: Path, *, clean: bool) -> None:
+    """Move all staged files to their final names; `clean` replaces what earlier conversions wrote.
 
+    ValueError, and nothing is changed, where anything else is in the way by now.
     What is to be done is written down first, so that the next conversion can finish it. Order: the
     old parquet files and tokenizer go, new info files come, old info files go, the new tokenizer
     and parquet files come; so every state between disagrees with its info files until the last
@@ -162,6 +182,8 @@ def publish(staged: Path, output: Path) -> None:
     for path in (*kept, *made, *{path.parent for path in kept}):
         _sync(path)
     new = [path.relative_to(staged) for path in (*kept, *made)]
+    refuse_to_mix(output, new, clean=clean)
+    refuse_another_tokenizer(output, staged, clean=clean)
     old = [path.relative_to(output) for path in written_by_jllm(output)]
     plan = {"old": [str(name) for name in old], "new": [str(name) for name in new]}
     save_state(staged / PLAN, plan, durable=True)
