@@ -12,7 +12,6 @@ then what a training step sees, and where and when a text is seen:
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -36,8 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: InspectConfig, progress: WorkProgress) -> int:
     """Check the settings and inspect."""
     check_config(config)
-    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from jllm.data.inspection.inspect import inspect_data
 
     inspect_data(config, progress)

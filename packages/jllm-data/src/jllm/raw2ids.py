@@ -9,7 +9,6 @@ Chats (one a line, trained on the assistant's answers), and text for pre-trainin
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 import tyro
 from rich.console import Console
 
+from jllm.data.command_line import quiet_libraries
 from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
 from jllm.data.stop_signals import StopSignals
 
@@ -34,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         use_underscores=True,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    quiet_libraries()
     stop = StopSignals()
     try:
         check_config(config)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import tyro
 from rich.console import Console
 
+from jllm.data.command_line import quiet_libraries
 from jllm.data.spark.config import SparkConfig, conversion
 
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         use_underscores=True,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+    quiet_libraries()
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not by spark-submit: here alone
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ def run_command(
         use_underscores=True,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    quiet_libraries()
     stop = StopSignals()
     try:
         with WorkProgress(Console(), stop.check) as progress:
@@ -49,3 +51,9 @@ def run_command(
     except KeyboardInterrupt:
         sys.stderr.write(f"error: stopped; {stopped}\n")
         return 128 + (stop.received or signal.SIGINT)
+
+
+def quiet_libraries() -> None:
+    """Keep libraries that are imported later from printing what is none of the user's business."""
+    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
