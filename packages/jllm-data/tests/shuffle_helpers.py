@@ -25,7 +25,6 @@ METADATA = FileMetadata(
     max_len=33,
     tokenizer_digest="t",
     chat_template_digest="c",
-    special_tokens_digest="s",
     document_end_id=1,
 )
 

@@ -9,6 +9,9 @@ from convert_helpers import run_convert, write_jsonl
 from jllm.data.staging import STAGING
 from jllm.data.tokenizer import load_tokenizer
 from jllm.data.tokenizer_files import keep_tokenizer
+from jllm.data.verify import verify
+from jllm.data.verify_config import VerifyConfig
+from shuffle_helpers import Quiet
 from tokenizer_helpers import save_toy_tokenizer
 
 
@@ -81,3 +84,34 @@ def test_a_tokenizer_that_is_not_jllms_is_never_replaced(tmp_path: Path, source:
             run_convert(given, source, out, type="pretrain", clean=clean)
     assert (mine / "chat_template.jinja").read_bytes() == before
     assert not (out / STAGING).exists()
+
+
+def test_verify_finds_what_was_changed_or_taken_away(tmp_path: Path, source: Path) -> None:
+    given, out = save_toy_tokenizer(tmp_path / "given"), tmp_path / "out"
+    run_convert(given, source, out, type="pretrain")
+    kept, away = out / "tokenizer", tmp_path / "away"
+
+    def found() -> list[str]:
+        return verify(VerifyConfig(folder=str(out), cores=1), Quiet()).findings
+
+    assert found() == []
+    for name in ("tokenizer.json", "chat_template.jinja", "digests.json"):
+        (kept / name).rename(away)
+        (finding,) = found()
+        assert finding.startswith(f"{kept / name}: ") and "missing" in finding
+        away.rename(kept / name)
+    kept.rename(away)
+    (finding,) = found()
+    assert finding.startswith(f"{kept / 'digests.json'}: missing")
+    away.rename(kept)
+    (kept / "special_tokens_map.json").write_text("{}")
+    (finding,) = found()
+    assert finding.startswith(f"{kept / 'special_tokens_map.json'}: digests.json does not state")
+    (kept / "special_tokens_map.json").unlink()
+    config = kept / "tokenizer_config.json"
+    config.write_text(config.read_text().replace('"<|im_end|>"', '"<|eot_id|>"'))
+    (kept / "digests.json").unlink()
+    keep_tokenizer(load_tokenizer(str(kept)), tmp_path)
+    (tmp_path / "tokenizer" / "digests.json").rename(kept / "digests.json")
+    (finding,) = found()
+    assert finding.startswith(f"{kept}: the digest of the special tokens is ")
