@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -191,9 +192,33 @@ def test_the_only_copy_left_is_never_removed(tmp_path: Path) -> None:
     run(folder, output=str(out))
     gone = next(folder.glob("*.parquet"))
     gone.unlink()
+    before = bytes_of(out)
     with pytest.raises(ValueError, match="is no longer a link"):
         run(folder, output=str(out), undo=True)
-    assert len(list(out.rglob(gone.name))) == 1
+    assert bytes_of(out) == before and open_dataset(out).num_rows == 70
+
+
+def test_undo_ends_also_where_the_tokenizer_is_gone(tmp_path: Path) -> None:
+    folder = write(tmp_path / "ids")
+    before = bytes_of(folder)
+    run(folder)
+    shutil.rmtree(folder / "tokenizer")
+    run(folder, undo=True)
+    found = bytes_of(folder)
+    copies = {name for name in found if str(name).endswith("/tokenizer/tokenizer.json")}
+    assert len(copies) == 3 and open_dataset(folder).num_rows == 70
+    kept = {name: found[name] for name in found if name not in copies}
+    assert kept == {name: before[name] for name in before if "tokenizer" not in str(name)}
+
+
+def test_files_that_would_have_one_name_are_refused_before_any_is_moved(tmp_path: Path) -> None:
+    rows = numbered_rows(8)
+    for name in ("a-b", "a/b"):
+        write_folder(tmp_path / "in" / name, {"x.parquet": rows}, digests=False)
+    before = bytes_of(tmp_path / "in")
+    with pytest.raises(ValueError, match="both would be a-b-x.parquet"):
+        run(tmp_path / "in", num_partition=2)
+    assert bytes_of(tmp_path / "in") == before
 
 
 def test_again_is_nothing_to_do_and_another_number_is_refused(tmp_path: Path) -> None:

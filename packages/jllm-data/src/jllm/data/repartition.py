@@ -139,17 +139,18 @@ def _bring(old: Path, new: Path, *, link: bool) -> None:
 
 
 def _undo(target: Path, plan: Repartition) -> None:
+    if plan.links:
+        _refuse_only_copies(target, plan)
     _write_plan(target, dataclasses.replace(plan, state="being undone"))
     for old, new in reversed(plan.moves):
-        if not plan.links:
-            if (target / new).exists() or not (target / old).exists():
-                _bring(target / new, target / old, link=False)
-        elif (target / new).exists():
-            if not (target / old).exists() or not (target / new).samefile(target / old):
-                raise ValueError(f"{target / new}: is no longer a link to {old}; it is kept")
-            (target / new).unlink()
+        if plan.links:
+            (target / new).unlink(missing_ok=True)
+        elif (target / new).exists() or not (target / old).exists():
+            _bring(target / new, target / old, link=False)
     written = {name: text.encode() for name, text in plan.texts.items()}
-    written |= {new: (target / old).read_bytes() for old, new in plan.copies}
+    for old, new in plan.copies:
+        if (target / old).exists():  # else the copies are all there is, and are kept
+            written[new] = (target / old).read_bytes()
     for name, content in written.items():
         _unfinished(target / name).unlink(missing_ok=True)
         if (target / name).exists() and (target / name).read_bytes() == content:
@@ -161,6 +162,16 @@ def _undo(target: Path, plan: Repartition) -> None:
         if (target / folder).is_dir() and not any((target / folder).iterdir()):
             (target / folder).rmdir()
     (target / PLAN).unlink()
+
+
+def _refuse_only_copies(target: Path, plan: Repartition) -> None:
+    for old, new in plan.moves:
+        link, linked = target / new, target / old
+        if link.exists() and not (linked.exists() and link.samefile(linked)):
+            raise ValueError(
+                f"{link}: is no longer a link to {old}; it is kept, and nothing is undone: if its "
+                f"rows are not needed, remove {target}"
+            )
 
 
 def _unfinished(path: Path) -> Path:

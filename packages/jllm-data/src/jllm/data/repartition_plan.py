@@ -58,7 +58,7 @@ def plan_repartition(
 
     `rows`: of each parquet file, in order; `entries`: what info files list of them; `infos`: the
     info files, of which `whole` is the sum; `tokenizer`: the tokenizer's files. ValueError where
-    there are fewer files than parts.
+    there are fewer files than parts, or two files would have one name.
     """
     files = list(rows)
     if len(files) < num_partition:
@@ -124,7 +124,14 @@ def _names(files: Sequence[Path], source: Path) -> dict[Path, str]:
     """The files' own names where they differ, else with the folders that they are in."""
     if len({file.name for file in files}) == len(files):
         return {file: file.name for file in files}
-    return {file: "-".join(file.relative_to(source).parts) for file in files}
+    names = {file: "-".join(file.relative_to(source).parts) for file in files}
+    first = dict[str, Path]()
+    for file, name in names.items():
+        if first.setdefault(name, file) != file:
+            raise ValueError(
+                f"{file} and {first[name]}: both would be {name} in a part; rename a folder"
+            )
+    return names
 
 
 def _from(folder: Path, path: Path) -> str:
