@@ -13,6 +13,7 @@ from tokenizer_helpers import save_toy_tokenizer, tokenizer_with
 GOOD = b'[{"user": "a"}, {"assistant": "b"}]\n'
 BAD_CHATS = {
     b'[{"user": "a"},\n': "malformed JSON",
+    b'[{"user": "a", "user": "c"}, {"assistant": "b"}]\n': "malformed JSON",
     b"\xff\xfe\n": "invalid UTF-8",
     b"{}\n": "missing key",
     b"3\n": "not a dialogue",
@@ -89,6 +90,13 @@ SAID = [
         "the line holds a whole list of dialogues; write",
     ),
     ("data.jsonl", "pretrain", b'[{"text": "a"}]\n', "the line holds a whole list; write one"),
+    (
+        "data.jsonl",
+        "pretrain",
+        b'{"n": 1, "n": 2}\n',
+        'malformed JSON: an object has the key "n" tw',
+    ),
+    ("data.jsonl", "pretrain", b"7" * 5000, "malformed JSON: holds a number of over 4300 digits"),
     (
         "data.jsonl",
         "ft",

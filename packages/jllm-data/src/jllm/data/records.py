@@ -20,6 +20,7 @@ from jllm.data.record_forms import (
     messages_of,
     prompt_of,
     text_of,
+    unique_keys,
 )
 from jllm.data.schema import Kind
 from jllm.data.units import MAX_RECORD_BYTES, Unit
@@ -65,6 +66,8 @@ class Prompt:
 
 
 Record = Text | Chat | Prompt
+
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 
 
 def read_records(
@@ -158,8 +161,10 @@ def _decode(piece: bytes) -> str:
 def _json(text: str, hint: str) -> object:
     """The value; `hint` goes with the advice where the text is not JSON."""
     try:
-        value = json.loads(text)
+        value = _DECODER.decode(text)
     except ValueError as error:
+        if not isinstance(error, json.JSONDecodeError):  # Python's advice is for programmers
+            raise Unusable("malformed JSON", "holds a number of over 4300 digits") from error
         if text.strip() == "[":
             raise Unusable(
                 "malformed JSON", f"the line begins a whole list; {ONE_A_LINE}"
