@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jllm.models.lora.targets import adaptable, resolve
+from jllm.models.lora.targets import adaptable, check_tensors, resolve
 from lora_helpers import lora_of
 from own_code_helpers import write_model
 
@@ -79,9 +79,31 @@ def test_routers_have_no_adapter(tmp_path: Path) -> None:
 
 def test_experts_are_adapted_wholly_or_not_at_all(tmp_path: Path) -> None:
     config = write_model("qwen3-moe", tmp_path)
-    for names in (["gate_proj"], ["gate_up_proj"], ["down_proj", "up_proj"]):
+    one = [f"experts.1.{part}" for part in config.names.expert_parts]
+    two = [name.replace(".1.", f".{number}.") for name in one for number in (0, 4)]
+    for names in (["gate_proj"], ["gate_up_proj"], ["down_proj", "up_proj"], one, two):
         with pytest.raises(ValueError, match="name gate_up_proj and down_proj"):
             resolve(config, names)
+    layer = [f"model.layers.1.mlp.experts.{number}" for number in range(6)]
+    whole = [f"{expert}.{part}" for expert in layer for part in config.names.expert_parts]
+    assert len(resolve(config, ["q_proj", *whole])) == 3 + 18
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (["mlp.gate"], "an adapter of .*mlp.gate.weight: routers"),
+        (["mlp.experts.1.down_proj"], "of 1 matrices .* all 6, also .*0.down_proj.* and 1 more"),
+        ([f"mlp.experts.{n}.gate_proj" for n in range(6)], "of 6 matrices .* all 12"),
+    ],
+)
+def test_an_adapter_of_files_that_no_stage_can_hold_is_refused(
+    tensors: list[str], message: str, tmp_path: Path
+) -> None:
+    config = write_model("qwen3-moe", tmp_path)
+    check_tensors(config, [f"model.layers.0.mlp.experts.{n}.down_proj.weight" for n in range(6)])
+    with pytest.raises(ValueError, match=message):
+        check_tensors(config, [f"model.layers.0.{tensor}.weight" for tensor in tensors])
 
 
 def test_scale_is_alpha_by_the_rank_or_by_its_root(tmp_path: Path) -> None:

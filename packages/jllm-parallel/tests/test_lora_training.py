@@ -12,9 +12,15 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from expert_helpers import DEEPSEEK_V3, QWEN3
+from jllm.models.families import read_config
 from jllm.models.lora.merge_command import run as merge
+from jllm.models.table import weight_table
+from jllm.models.units import unit_count
+from jllm.models.weights.slices import shapes
 from jllm.parallel.checks import problems
 from jllm.parallel.config import TrainConfig
+from jllm.parallel.lora import lora_of
 from lora_training_helpers import STEPS, all_bytes, base_tensors, lora_config
 from training_helpers import VOCABULARY, alone, changed, forked, losses
 
@@ -177,6 +183,22 @@ def test_contradictions_are_told() -> None:
     assert "--init and an adapter" in found(lora_dim=4, init=True)
     assert "--lora_alpha 0" in found(lora_dim=4, lora_alpha=0.0)
     assert not found(lora_dim=4, only_optimize_lora=True, only_ckpt_lora=True)
+
+
+@pytest.mark.parametrize("tensor", ["lm_head", "model.layers.1.mlp.gate"])
+def test_an_adapter_that_no_stage_can_hold_is_refused(tensor: str, tmp_path: Path) -> None:
+    values = DEEPSEEK_V3 if "gate" in tensor else QWEN3
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    model = read_config(tmp_path)
+    rows = dict(shapes(weight_table(model, range(unit_count(model)))))[f"{tensor}.weight"][0]
+    pair = {"A": torch.ones(2, 16), "B": torch.ones(rows, 2)}
+    named = {f"base_model.model.{tensor}.lora_{kind}.weight": pair[kind] for kind in "AB"}
+    save_file(named, tmp_path / "adapter_model.safetensors")
+    spec = {"peft_type": "LORA", "r": 2, "lora_alpha": 2}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(spec))
+    run = TrainConfig(model=str(tmp_path), lora_adapter=str(tmp_path))
+    with pytest.raises(ValueError, match=f"adapter of {tensor}.weight: .*merge it"):
+        lora_of(run, model)
 
 
 def test_state_names_the_base(adapter_only: TrainConfig) -> None:

@@ -134,5 +134,5 @@ class Mixture(nn.Module):
     def _logits(self, x_TD: Tensor) -> Tensor:
         """Return the router's product, [T, E]."""
         if self.settings.float32_router:
-            return functional.linear(x_TD.float(), self.router.weight.float())
+            return functional.linear(x_TD.float(), self.router.matrix().float())
         return self.router(x_TD)

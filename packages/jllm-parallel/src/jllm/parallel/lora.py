@@ -12,7 +12,7 @@ from jllm.models.lora.adapter_files import Adapter, open_adapter
 from jllm.models.lora.initialize import fill_adapter_, initialize_adapter_
 from jllm.models.lora.settings import PREFIX, Lora
 from jllm.models.lora.table import adapter_table
-from jllm.models.lora.targets import resolve
+from jllm.models.lora.targets import check_tensors, resolve
 from jllm.models.stage import Stage
 from jllm.models.table import weight_table
 from jllm.models.units import unit_count
@@ -64,6 +64,12 @@ def _lora_of_adapter(config: TrainConfig, model: DecoderConfig) -> Lora:
             f"{where}: ranks {sorted(ranks)}, scales {sorted(scales)}: one of each can be trained; "
             "merge it (python -m jllm.merge_lora) and start from the result"
         )
+    try:
+        check_tensors(model, adapter.pairs)
+    except ValueError as error:
+        raise ValueError(
+            f"{where}: {error}; to start from it, merge it (python -m jllm.merge_lora)"
+        ) from None
     (rank,), (scale,) = ranks, scales
     if config.lora_dim not in (0, rank):
         raise ValueError(f"{where} has rank {rank}: drop --lora_dim {config.lora_dim}")

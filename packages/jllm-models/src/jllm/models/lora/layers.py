@@ -90,6 +90,7 @@ class LoraExperts(Experts):
         y_RO = multiply(x_RI, by_expert(linear.weight), ends_E)
         if not isinstance(linear, LoraLinear):
             return y_RO
+        assert len(linear.parts) % self.count == 0, "some of the experts alone"
         inner_RN = multiply(x_RI, by_expert(linear.lora_A), ends_E)
         return linear.add_products(
             y_RO,

@@ -4,7 +4,7 @@ A name is that of a module in the Hugging Face files, or its last parts (`q_proj
 or one of the fused names of ROLES, which every family has; or `all-linear`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from jllm.models.config import DecoderConfig
 from jllm.models.table import weight_table
@@ -54,7 +54,7 @@ def resolve(config: DecoderConfig, names: Sequence[str]) -> frozenset[str]:
         chosen |= found
     if not chosen:
         raise ValueError(f"an adapter of nothing: name modules, or {ALL}")
-    _refuse_half_experts(config, chosen)
+    _refuse_partial_experts(config, chosen, lambda holder: holder.rpartition(".")[0])
     return frozenset(chosen)
 
 
@@ -74,14 +74,40 @@ def module_names(tensors: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(module.rpartition(".")[2] for module in modules))
 
 
-def _refuse_half_experts(config: DecoderConfig, chosen: set[str]) -> None:
-    """Refuse gate, up or down of routed experts without the other two."""
-    for tensor in chosen:
-        stack, routed, rest = tensor.partition(f".{config.names.experts}.")
-        number = rest.split(".")[0]
-        parts = [f"{stack}{routed}{number}.{p}.weight" for p in config.names.expert_parts]
-        if routed and (lacking := [part for part in parts if part not in chosen]):
+def check_tensors(config: DecoderConfig, chosen: Iterable[str]) -> None:
+    """Refuse (ValueError) tensors of which a stage can hold no adapter.
+
+    Those are all but the adaptable ones, and gate and up, or down, of some of a layer's experts:
+    in a stage all experts are rows of the same parameters.
+    """
+    known, chosen = adaptable(config), set(chosen)
+    if strange := sorted(chosen - known.keys()):
+        raise ValueError(
+            f"an adapter of {_some(strange)}: routers, embedding, head and multi-token prediction "
+            "are trained without one"
+        )
+    _refuse_partial_experts(config, chosen, lambda holder: holder)
+
+
+def _refuse_partial_experts(
+    config: DecoderConfig, chosen: set[str], group_of: Callable[[str], str]
+) -> None:
+    """Refuse to adapt some matrices of routed experts and not all of the group; holder → group."""
+    groups: dict[str, list[str]] = {}
+    for tensor, holder in adaptable(config).items():
+        if f".{config.names.experts}." in tensor:
+            groups.setdefault(group_of(holder), []).append(tensor)
+    for tensors in groups.values():
+        lacking = [tensor for tensor in tensors if tensor not in chosen]
+        if 0 < len(lacking) < len(tensors):
             raise ValueError(
-                f"an adapter of {tensor} needs one of {' and '.join(lacking)} too: Transformers "
-                "and vLLM keep an expert's matrices together; name gate_up_proj and down_proj"
+                f"an adapter of {len(tensors) - len(lacking)} matrices of a layer's experts needs "
+                f"those of all {len(tensors)}, also {_some(lacking)}: Transformers and vLLM keep "
+                "them together; name gate_up_proj and down_proj"
             )
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
