@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from jllm.models.weights.format import build_header
 from jllm.models.weights.plan import plan_files
-from jllm.models.weights.read import extra_tensors, load_slices, open_weights
+from jllm.models.weights.read import load_slices
 from jllm.models.weights.slices import assert_cover, whole
 from jllm.models.weights.write import digest_of
 from weights_helpers import DTYPES, MODEL_SHAPES, cut_model, fill, write_all
@@ -120,11 +120,3 @@ def test_shards_follow_the_order_of_the_layers() -> None:
         ["layers.10.w"],
     ]
     assert plan.files[2].name == "model-00003-of-00003.safetensors"
-
-
-def test_tensors_that_nobody_wants_are_listed(tmp_path) -> None:
-    model = fill({"a": (2,), "b": (3,)}, torch.float32)
-    write_all(tmp_path / "m", {"a": (2,), "b": (3,)}, torch.float32, [
-        ([whole("a", "a", (2,)), whole("b", "b", (3,))], model)
-    ])  # fmt: skip
-    assert extra_tensors(open_weights(tmp_path / "m"), ["a"]) == ("b",)

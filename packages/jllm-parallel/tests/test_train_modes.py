@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from jllm.data.dataset import open_dataset
@@ -233,6 +233,23 @@ def test_tokens_outside_the_vocabulary_are_refused(model: str, data: str, tmp_pa
         threads=1, model=str(small), train_data=data, init=True, log_dir=str(tmp_path / "l")
     )
     with pytest.raises(ValueError, match="vocabulary of 50"):
+        alone(config)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_weights_that_the_model_does_not_have_are_refused(
+    dry_run: bool, model: str, data: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_bytes((Path(model) / "config.json").read_bytes())
+    tensors = load_file(Path(model) / "model.safetensors")
+    tensors["model.layers.0.self_attn.q_proj.bias"] = torch.ones(16)
+    save_file(tensors, other / "model.safetensors")
+    config = TrainConfig(
+        threads=1, model=str(other), train_data=data, dry_run=dry_run, log_dir=str(tmp_path / "l")
+    )
+    with pytest.raises(ValueError, match=r"1 tensors are not of .*\n.*q_proj\.bias"):
         alone(config)
 
 

@@ -12,6 +12,7 @@ from typing import TextIO
 import torch
 import torch.distributed as dist
 
+from jllm.models.extra import refuse_extra
 from jllm.models.flops import flops_per_token, weight_gradient_flops
 from jllm.models.lora.layers import attach_
 from jllm.models.stage import Stage
@@ -50,7 +51,7 @@ def run_job(config: TrainConfig, launch: Launch) -> bool:
         print_overview(config, inputs, cuts)
     if config.dry_run:
         if launch.rank == 0:
-            check_tokenizers(config, inputs)
+            _check_names(config, inputs)
         return True
     device = devices.select(config.device, launch.local_rank)
     devices.set_threads(config.threads, launch.local_world_size)
@@ -76,7 +77,7 @@ class Job:
         """Builds this process's stage and loads it. Collective."""
         self._config, self._inputs, self._mesh, self._device = config, inputs, mesh, device
         group: Group = ProcessGroup(mesh.world.group) if mesh.world.group else Alone()
-        on_first(group, lambda: check_tokenizers(config, inputs))
+        on_first(group, lambda: _check_names(config, inputs))
         self._locks: list[TextIO] = []
         on_first(group, lambda: self._lock(config))
         dtype = devices.dtype_of(inputs.dtype, device.type)
@@ -218,6 +219,13 @@ class Job:
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
+
+
+def _check_names(config: TrainConfig, inputs: Inputs) -> None:
+    """Refuses data and weights of another model than that of the configuration."""
+    check_tokenizers(config, inputs)
+    if inputs.weights_dir:
+        refuse_extra(inputs.model, inputs.weights_dir)
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Callable[[], None]:

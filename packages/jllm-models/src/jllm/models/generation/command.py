@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from jllm.models.extra import refuse_extra
 from jllm.models.families import read_config
 from jllm.models.families.common import DTYPES
 from jllm.models.generation.options import Sampling
@@ -82,7 +83,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sampling.check()
         if flags.max_new_tokens < 1:
             raise ValueError(f"--max_new_tokens must be at least 1, found {flags.max_new_tokens}")
-        config = replace(read_config(flags.model), prediction=None)
+        config = read_config(flags.model)
+        refuse_extra(config, flags.model)
+        config = replace(config, prediction=None)
         from jllm.models.generation.write import write  # imports torch, after the flags
 
         written = write(

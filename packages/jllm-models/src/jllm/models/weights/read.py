@@ -109,11 +109,6 @@ def _indexed(directory: Path, index: Path) -> dict[str, tuple[Path, Entry]]:
     return tensors
 
 
-def extra_tensors(files: WeightFiles, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the tensors of the files that are not among `names`."""
-    return tuple(sorted(files.tensors.keys() - set(names)))
-
-
 def load_slices(
     directory: Path, slices: Iterable[Slice], tensors: Mapping[str, Tensor], stem: str = "model"
 ) -> WeightFiles:
@@ -121,8 +116,8 @@ def load_slices(
 
     Parameters may be of any dtype, layout and device; values are converted as `Tensor.copy_` does.
     Parts of parameters that no slice names, and tensors that no slice wants, are left alone
-    (`extra_tensors` lists the latter). Before the first read, all missing tensors and wrong shapes
-    are reported in one ValueError.
+    (`jllm.models.extra` looks for the latter). Before the first read, all missing tensors and wrong
+    shapes are reported in one ValueError.
     """
     files = open_weights(directory, stem)
     wanted = sorted(slices, key=lambda piece: _position(files, piece))
