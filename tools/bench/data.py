@@ -50,7 +50,7 @@ class Options:
     megabytes: float = 48.0
     """At most so much text."""
     processes: int = 2
-    """Processes of each converting way."""
+    """Processes of each way of converting and shuffling."""
     rounds: int = 3
     """Runs of each way."""
     max_len: int = 2049
@@ -144,11 +144,11 @@ def converting(options: Options, text: Path, folder: Path) -> Runs:
 
 
 def shuffling(options: Options, rows: Path, folder: Path) -> Runs:
-    """Shuffle by two ways to parquet, one process each."""
+    """Shuffle by two ways to zstd parquet."""
 
     def once(way: str) -> dict[str, Any]:
         output = folder / way
-        figures = run(way, data=str(rows), output=str(output))
+        figures = run(way, data=str(rows), output=str(output), processes=options.processes)
         shutil.rmtree(output)
         return figures
 
@@ -202,7 +202,10 @@ def growth(console: Console, options: Options, text: Path, folder: Path) -> None
         points["convert"].append((size, figures["converting"]))
         shuffled = folder / "shuffled"
         points["shuffle"].append(
-            (size, run("jllm_shuffle", data=str(rows), output=str(shuffled))["seconds"])
+            (
+                size,
+                run("jllm_shuffle", data=str(rows), output=str(shuffled), processes=1)["seconds"],
+            )
         )
         points["read"].append((size, read_time(rows, options)))
         for path in (rows, shuffled):

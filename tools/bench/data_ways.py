@@ -73,21 +73,22 @@ def datatrove_convert(text: str, output: str, tokenizer: str, processes: int) ->
     return {"converting": perf_counter() - start}
 
 
-def jllm_shuffle(data: str, output: str) -> dict[str, Any]:
+def jllm_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
     """Shuffle a data set on disk by the command itself."""
     from jllm.shuffle_datasets import main
 
-    main(["-d", data, "-o", output, "-n", "8", "--cores", "1"])
+    main(["-d", data, "-o", output, "-n", "8", "--cores", str(processes)])
     return {}
 
 
-def datasets_shuffle(data: str, output: str) -> dict[str, Any]:
+def datasets_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
     """Shuffle by `datasets`: an index, then `flatten_indices`, then parquet."""
     from datasets import load_dataset
 
     files = sorted(str(path) for path in Path(data).glob("*.parquet"))
     rows = load_dataset("parquet", data_files=files, split="train", cache_dir=f"{output}/cache")
-    rows.shuffle(seed=EPOCH_SEED).flatten_indices().to_parquet(f"{output}/0.parquet")
+    mixed = rows.shuffle(seed=EPOCH_SEED).flatten_indices(num_proc=processes)
+    mixed.to_parquet(f"{output}/0.parquet", compression="zstd")
     return {}
 
 
