@@ -77,7 +77,7 @@ def jllm_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
     """Shuffle a data set on disk by the command itself."""
     from jllm.shuffle_datasets import main
 
-    main(["-d", data, "-o", output, "-n", "8", "--cores", str(processes)])
+    main(["-d", data, "-o", output, "-n", "8", "--cores", str(processes), "--mem_gb", "0.5"])
     return {}
 
 
