@@ -94,7 +94,7 @@ SAID = [
         "data.jsonl",
         "pretrain",
         b'{"n": 1, "n": 2}\n',
-        'malformed JSON: an object has the key "n" tw',
+        'an object has the key "n" twice',
     ),
     ("data.jsonl", "pretrain", b"7" * 5000, "malformed JSON: holds a number of over 4300 digits"),
     (

@@ -5,8 +5,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jllm.data.inspection.excerpt import LEAST, excerpt, visible
+from jllm.data.inspection.excerpt import LEAST, excerpt
 from jllm.data.inspection.shown import Run
+from jllm.data.visible_text import visible
 
 RUNS = st.lists(
     st.builds(Run, text=st.text("ab", max_size=90), trained=st.booleans(), special=st.booleans()),
@@ -48,4 +49,5 @@ def test_every_run_is_seen_where_there_is_room(runs: list[Run], chars: int) -> N
 def test_no_control_character_but_tab_and_line_end_is_left(text: str) -> None:
     shown = visible(text)
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
+    assert visible("a\udc80") == "a⟨U+DC80⟩"
     assert visible("a\tb\n中 é") == "a\tb\n中 é"

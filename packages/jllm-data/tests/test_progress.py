@@ -17,6 +17,7 @@ from jllm.data.row_block import DocumentBatch
 from jllm.data.sources import STDIN, Source
 from jllm.data.unit_work import UnitResult
 from jllm.data.units import Unit
+from jllm.repartition import main
 
 SOURCE = Source(
     path=Path("in/data.jsonl"), relative="data.jsonl", layout="lines", name="data", size=100
@@ -35,15 +36,15 @@ RESULT = UnitResult(
 )
 
 
-def shown(*, terminal: bool) -> str:
-    out = StringIO()
+def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out") -> str:
+    out, source = StringIO(), replace(SOURCE, relative=name)
     account = Account()
-    account.add(SOURCE, RESULT, stop=False)
+    account.add(source, RESULT, stop=False)
     with ConsoleReporter(Console(file=out, force_terminal=terminal, width=80)) as reporter:
         reporter.begin([SOURCE])
         reporter.advance(UNIT, RESULT)
         converted = Converted(
-            source=SOURCE,
+            source=source,
             account=account,
             rows=10,
             row_ids=995,
@@ -51,7 +52,7 @@ def shown(*, terminal: bool) -> str:
             files=(),
             max_num_blocks=9,
         )
-        reporter.close([converted], "out")
+        reporter.close([converted], output)
     return out.getvalue()
 
 
@@ -65,6 +66,16 @@ def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "note: data.jsonl: 1 dropped: malformed JSON" in text
     assert "note: data.jsonl: 2 truncated: turns beyond max_len" in text
     assert "note: data.jsonl:7: malformed JSON: [bold] stays" in text
+
+
+def test_names_are_shown_as_they_are_and_cannot_steer_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = shown(terminal=False, name="t[a] [/b]\x1b[2J.txt", output="o[red]x[/out]")
+    assert "o[red]x[/out]: " in text and "t[a] [/b]⟨U+001B⟩[2J.txt" in text.replace("\n", "")
+    assert "\x1b" not in text
+    assert main(["-d", "[/d]\x1b[2J"]) == 2
+    assert "--dataset [/d]⟨U+001B⟩[2J: not a folder" in capsys.readouterr().err
 
 
 def test_a_terminal_shows_a_bar() -> None:

@@ -19,6 +19,7 @@ from rich.console import Console
 from jllm.data.command_line import quiet_libraries
 from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
 from jllm.data.stop_signals import StopSignals
+from jllm.data.visible_text import visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reporter.close(converted, str(config.output_folder))
     except (ValueError, OSError) as error:
         what = error.strerror if isinstance(error, OSError) and not error.filename else error
-        sys.stderr.write(f"error: {what or error}\n")
+        sys.stderr.write(f"error: {visible(str(what or error))}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("error: stopped before the end\n")

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from jllm.data.command_line import quiet_libraries
 from jllm.data.spark.config import SparkConfig, conversion
+from jllm.data.visible_text import plain, visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,19 +47,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             spark.stop()
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {visible(str(error))}\n")
         return 2
     account, console = converted.account, Console()
     console.print(
-        f"{config.output_path}: {account.read:,} records read, {account.written:,} written, "
-        f"{converted.rows:,} rows, {account.tokens:,} tokens, {account.trained_tokens:,} trained",
-        highlight=False,
-        markup=False,
+        plain(
+            f"{config.output_path}: {account.read:,} records read, {account.written:,} written, "
+            f"{converted.rows:,} rows, {account.tokens:,} tokens, "
+            f"{account.trained_tokens:,} trained"
+        ),
         soft_wrap=True,
     )
     for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
         for reason, count in sorted(counts.items()):
-            console.print(f"note: {count:,} {what}: {reason}", highlight=False, markup=False)
+            console.print(plain(f"note: {count:,} {what}: {reason}"))
     return 0
 
 

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from jllm.data.stop_signals import StopSignals
+from jllm.data.visible_text import visible
 from jllm.data.work_progress import WorkProgress
 
 Config = TypeVar("Config")
@@ -46,7 +47,7 @@ def run_command(
             return work(config, progress)
     except (ValueError, OSError) as error:
         what = error.strerror if isinstance(error, OSError) and not error.filename else error
-        sys.stderr.write(f"error: {what or error}\n")
+        sys.stderr.write(f"error: {visible(str(what or error))}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"error: stopped; {stopped}\n")

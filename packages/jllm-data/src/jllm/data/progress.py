@@ -15,6 +15,7 @@ from jllm.data.convert import Converted
 from jllm.data.sources import Source
 from jllm.data.unit_work import UnitResult
 from jllm.data.units import Unit
+from jllm.data.visible_text import plain
 
 PLAIN_SECONDS = 10.0
 """Between two plain lines."""
@@ -83,7 +84,7 @@ class ConsoleReporter:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self._console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+        self._console.print(plain(f"note: {text}"), soft_wrap=True)
 
     def close(self, converted: Sequence[Converted], output: str) -> None:
         """Print the closing table and the dropped records that are listed."""
@@ -96,12 +97,12 @@ class ConsoleReporter:
             counts = (account.read, account.written, one.rows)
             tokens = (account.tokens, account.trained_tokens)
             table.add_row(
-                one.source.relative,
+                plain(one.source.relative),
                 *(f"{count:,}" for count in counts),
                 f"{one.fill:.2%}",
                 *(f"{count:,}" for count in tokens),
             )
-        self._console.print(f"{output}: {self._rates()}", highlight=False, soft_wrap=True)
+        self._console.print(plain(f"{output}: {self._rates()}"), soft_wrap=True)
         self._console.print(table)
         for one in converted:
             self._explain(one)

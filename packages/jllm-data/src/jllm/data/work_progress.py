@@ -10,6 +10,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from jllm.data.visible_text import plain
+
 PLAIN_SECONDS = 10.0
 """Between two plain lines."""
 
@@ -57,7 +59,7 @@ class WorkProgress:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(plain(text), soft_wrap=True)
 
     def end(self) -> None:
         """Take the bar away: what follows is print."""

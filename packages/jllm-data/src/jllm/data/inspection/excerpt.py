@@ -1,23 +1,14 @@
-"""Decoded text made fit for a person's eyes: cut in its middle, control characters shown."""
+"""Decoded text made fit for a person's eyes: cut in its middle."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from jllm.data.inspection.shown import Run
 
-UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""What could steer a terminal or turn text round: all controls but tab and line feed."""
-
 LEAST = 24
 """Characters of every longer run that are shown at least, where there is room for all runs."""
-
-
-def visible(text: str) -> str:
-    """The text with every unsafe character written as ⟨U+001B⟩."""
-    return UNSAFE.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
 
 
 def excerpt(runs: Sequence[Run], chars: int) -> list[Run]:

@@ -11,11 +11,12 @@ from html import escape
 from pathlib import Path
 
 from jllm.data.inspection import figures, svg
-from jllm.data.inspection.excerpt import excerpt, visible
+from jllm.data.inspection.excerpt import excerpt
 from jllm.data.inspection.figures import Bar
 from jllm.data.inspection.html_style import STYLE
 from jllm.data.inspection.report import Report
 from jllm.data.inspection.shown import Run, ShownRow
+from jllm.data.visible_text import visible
 
 
 def write_page(report: Report, path: Path, *, chars: int = 600) -> None:

@@ -10,12 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from jllm.data.inspection import figures
-from jllm.data.inspection.excerpt import excerpt, visible
+from jllm.data.inspection.excerpt import excerpt
 from jllm.data.inspection.figures import Bar
 from jllm.data.inspection.report import Report
 from jllm.data.inspection.shown import Run, ShownDocument, ShownRow
 from jllm.data.inspection.stated import StatedAccount
 from jllm.data.inspection.step import ShownStep
+from jllm.data.visible_text import plain, visible
 
 TRAINED, SPECIAL, BORDER = "bold green", "dim", "cyan"
 MOST_BAR = 60
@@ -82,7 +83,7 @@ class Terminal:
         table = _table("role", "ids", "of all", "trained", "of its ids",
                        right=("ids", "of all", "trained", "of its ids"))  # fmt: skip
         for row in figures.role_rows(report):
-            table.add_row(*map(_plain, row))
+            table.add_row(*map(plain, row))
         self._console.print(table)
         self._line("a turn's ids are its header, text and end of turn", style="dim")
 
@@ -130,7 +131,7 @@ class Terminal:
         table.add_column(style="dim")
         table.add_column(overflow="fold")
         for name, value in pairs:
-            table.add_row(_plain(name), _plain(value))
+            table.add_row(plain(name), plain(value))
         self._console.print(table)
 
     def _heading(self, text: str) -> None:
@@ -138,15 +139,11 @@ class Terminal:
         self._line(text, style="bold")
 
     def _line(self, text: str, style: str = "") -> None:
-        self._console.print(_plain(text, style), soft_wrap=True)
+        self._console.print(plain(text, style), soft_wrap=True)
 
 
 def _counts(document: ShownDocument) -> str:
     return f"{document.ids:,} ids, {document.trained:,} trained"
-
-
-def _plain(text: str, style: str = "") -> Text:
-    return Text(visible(text), style)
 
 
 def _table(*names: str, right: Sequence[str] = ()) -> Table:

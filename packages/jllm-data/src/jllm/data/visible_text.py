@@ -1,0 +1,23 @@
+"""Names and contents by others, made fit for a person's terminal."""
+
+from __future__ import annotations
+
+import re
+
+from rich.text import Text
+
+UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What could steer a terminal or turn text round, all controls but tab and line feed; and what
+no terminal takes, the halves of pairs that stand for undecodable bytes of names."""
+
+
+def visible(text: str) -> str:
+    """The text with every unsafe character written as ⟨U+001B⟩."""
+    return UNSAFE.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """The same for a rich console, which reads no markup in it."""
+    return Text(visible(text), style)
