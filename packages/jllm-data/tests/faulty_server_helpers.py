@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 Answer = tuple[int, Mapping[str, str], bytes]
 """Status, headers, body (also for HEAD, of which only the length is sent)."""
@@ -117,7 +118,7 @@ def files_of(folder: Path, ranges: bool = True) -> Callable[[BaseHTTPRequestHand
     """Serves a folder's files; with `ranges` as a static server does that knows them."""
 
     def answer(request: BaseHTTPRequestHandler) -> Answer:
-        path = folder / request.path.lstrip("/")
+        path = folder / unquote(request.path.partition("?")[0].lstrip("/"))
         if not path.is_file():
             return 404, {}, b""
         body = path.read_bytes()

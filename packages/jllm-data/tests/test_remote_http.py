@@ -48,6 +48,16 @@ def test_a_static_server_is_read_by_the_info_files_list_with_faults_and_without(
         assert numbers(open_dataset(f"{address}/data_info.json", patience=QUICK)) == numbers(here)
 
 
+def test_names_that_mean_something_in_a_url_are_quoted(tmp_path: Path) -> None:
+    name = "50%20 #1? ü+&.parquet"
+    folder = write_folder(tmp_path, {name: numbered_rows(9)})
+    here = open_dataset(folder)
+    with served(files_of(folder)) as (address, _):
+        dataset = open_dataset(f"{address}/data_info.json", patience=QUICK)
+        assert dataset.digest == here.digest and numbers(dataset) == numbers(here)
+        assert dataset.row_groups[0].file.name == name
+
+
 def test_what_http_cannot_do_is_refused(folder: Path) -> None:
     with served(files_of(folder)) as (address, _):
         with pytest.raises(ValueError, match=r"http cannot list a folder; name the info file"):

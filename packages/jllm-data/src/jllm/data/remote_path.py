@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote, unquote
 
 from jllm.data.retries import Patience, keep_trying
 
@@ -50,13 +51,15 @@ class RemotePath:
         return self.url
 
     def __truediv__(self, name: str) -> RemotePath:
-        """A file below this folder."""
-        return RemotePath(f"{self.url.rstrip('/')}/{name}", self.patience)
+        """A file below this folder; in URLs of the web the name is quoted."""
+        quoted = name if has_listing(self) else quote(name)
+        return RemotePath(f"{self.url.rstrip('/')}/{quoted}", self.patience)
 
     @property
     def name(self) -> str:
         """What follows the last slash."""
-        return self.url.rstrip("/").rpartition("/")[2]
+        last = self.url.rstrip("/").rpartition("/")[2]
+        return last if has_listing(self) else unquote(last)
 
     @property
     def parent(self) -> RemotePath:
@@ -65,7 +68,8 @@ class RemotePath:
 
     def relative_to(self, folder: RemotePath) -> PurePosixPath:
         """The way from `folder`, which it lies below."""
-        return PurePosixPath(self.url.removeprefix(folder.url.rstrip("/") + "/"))
+        below = self.url.removeprefix(folder.url.rstrip("/") + "/")
+        return PurePosixPath(below if has_listing(self) else unquote(below))
 
     def stamp(self) -> Stamp:
         """Size and version now: one request without content."""
