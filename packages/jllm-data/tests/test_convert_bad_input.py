@@ -163,6 +163,16 @@ def test_an_empty_file_is_an_error(
     assert not (tmp_path / "out").exists()
 
 
+def test_when_nothing_is_left_the_error_says_what_was_dropped(
+    tmp_path: Path, tokenizer: Path
+) -> None:
+    source, out = tmp_path / "data.jsonl", tmp_path / "out"
+    source.write_bytes(b"{\n" + GOOD * 3)
+    said = "dropped: 3 × longer than max_len, 1 × malformed JSON; the first, data.jsonl:1: .*line 1"
+    with pytest.raises(ValueError, match=f"no record is left to write; {said}"):
+        run_convert(tokenizer, source, out, max_len=3, on_error="skip")
+
+
 def test_empty_texts_are_counted_and_long_chats_too(tmp_path: Path, tokenizer: Path) -> None:
     source = tmp_path / "data.jsonl"
     source.write_text('{"text": "a"}\n{"text": " \\n"}\n{"text": ""}\n')

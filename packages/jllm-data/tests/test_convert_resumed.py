@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from convert_helpers import Notes, snapshot, write_jsonl
-from jllm.data import work_log
+from jllm.data import conversion_setup, work_log
+from jllm.data.repartition import repartition
+from jllm.data.repartition_config import RepartitionConfig
 from jllm.data.staging import STAGING, STATE
 from jllm.data.state_file import load_state
 from jllm.data.unit_work import UnitResult
@@ -17,6 +19,7 @@ from jllm.data.units import Unit
 from jllm.data.work_log import take_up
 from jllm.data.writer import RowWriter
 from resume_helpers import CASES, SMALL_STEPS, convert_it, write_input
+from shuffle_helpers import run_shuffle, write_dataset
 from tokenizer_helpers import save_toy_tokenizer
 
 CHATS = CASES["chats"]
@@ -130,6 +133,14 @@ def touch(source: Path, out: Path) -> None:
     os.utime(source / "b.jsonl", ns=(1, 1))
 
 
+def another(source: Path, out: Path) -> None:
+    """Another text of the same size and time, as archives restore them."""
+    file, text = source / "b.jsonl", (source / "b.jsonl").read_text()
+    times = file.stat()
+    file.write_text(text.replace("12", "34"))
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def damage(source: Path, out: Path) -> None:
     file = min((out / STAGING).glob("*.parquet"))
     content = bytearray(file.read_bytes())
@@ -154,6 +165,7 @@ FIRST = "a-00000-chunk-00.zstd.parquet"
         (nothing, {"max_len": 130}, "--max_len was 120, is 130"),
         (nothing, {"compress": "gzip"}, "--compress was zstd, is gzip"),
         (touch, {}, "the input file b.jsonl is another"),
+        (another, {}, "the input file b.jsonl is another"),
         (damage, {}, f"{FIRST} is damaged"),
         (cut, {}, f"{FIRST} is not there as it was written"),
     ],
@@ -193,6 +205,40 @@ def test_a_bad_record_stops_it_and_with_skip_it_goes_on_from_there(
     assert "checked and kept" in notes[0]
     convert_it(tokenizer, source, tmp_path / "whole", on_error="skip", **CHATS)
     assert snapshot(out) == snapshot(tmp_path / "whole")
+
+
+def test_what_was_skipped_is_not_taken_where_it_stops_the_conversion(
+    tmp_path: Path, tokenizer: Path, source: Path
+) -> None:
+    lines = (source / "a.jsonl").read_text().splitlines(keepends=True)
+    (source / "a.jsonl").write_text("".join([*lines[:3], "{\n", *lines[3:]]))
+    stop_in_the_middle(tokenizer, source, tmp_path / "out", on_error="skip")
+    notes = Notes()
+    with pytest.raises(ValueError, match="a.jsonl:4: malformed JSON"):
+        convert_it(tokenizer, source, tmp_path / "out", notes, **CHATS)
+    assert "begun anew: --on_error was skip, is stop" in notes.notes[0]
+
+
+def test_other_code_begins_anew(
+    tmp_path: Path, tokenizer: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_in_the_middle(tokenizer, source, tmp_path / "out")
+    monkeypatch.setattr(conversion_setup, "_code_digest", lambda: "of another checkout")
+    notes = convert_it(tokenizer, source, tmp_path / "out", **CHATS).notes
+    assert "begun anew: the code of jllm.data is another" in notes[0]
+
+
+def test_a_shuffle_or_repartition_leaves_a_stopped_conversion_alone(
+    tmp_path: Path, tokenizer: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    stop_in_the_middle(tokenizer, source, out)
+    before = snapshot(out)
+    with pytest.raises(ValueError, match=f"out: a conversion was stopped there; .*{STAGING}"):
+        run_shuffle(monkeypatch, write_dataset(tmp_path / "data", 9), out)
+    with pytest.raises(ValueError, match="a conversion was stopped there"):
+        repartition(RepartitionConfig(dataset=str(out), num_partition=2))
+    assert snapshot(out) == before
 
 
 def test_clean_replaces_at_the_end_also_when_stopped_between(

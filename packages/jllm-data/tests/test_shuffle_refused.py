@@ -140,6 +140,9 @@ def test_memory_is_shared_by_as_many_processes_as_it_suffices_for() -> None:
         ({"mem_rate": 1.5}, "--mem_rate 1.5"),
         ({"mem_gb": 0}, "--mem_gb 0"),
         ({"output": "in/out"}, "--output in/out is in /.*/in, which is to be shuffled"),
+        ({"datasets": "a/_in"}, "--datasets a/_in: outputs would be called _in-…, which readers"),
+        ({"datasets": "a,b", "output": ".out"}, "--output .out: outputs would be called .out-…"),
+        ({"datasets": "a" * 201}, "a: outputs would begin with 201 bytes"),
         ({"datasets": "in,in/a"}, "is given twice"),
     ],
 )

@@ -122,7 +122,7 @@ def test_folders_are_read_with_the_folders_in_them_by_names_that_stay_apart(
     ("name", "said"),
     [
         ("n" * 210 + ".jsonl", "outputs would begin with 210 bytes"),
-        ("_a.jsonl", "readers would pass over"),
+        ("_a.jsonl", "which readers pass over"),
         ("\udcff.jsonl", "the name is not UTF-8"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ def bad_record(path: Path, problem: Problem) -> BadRecord:
     return BadRecord(
         f"{path}:{problem.line}: {problem.reason}: {problem.detail} "
         "(--on_error skip drops such records, and counts and lists them)"
+    )
+
+
+def nothing_left(given: str, accounts: Sequence[Account]) -> ValueError:
+    """The error of an input of which nothing can be written."""
+    dropped = sum((account.dropped for account in accounts), Counter[str]())
+    first = next((one for account in accounts for one in account.listed), None)
+    what = ", ".join(f"{count:,} × {reason}" for reason, count in dropped.most_common())
+    if first is not None:
+        name, problem = first
+        what += f"; the first, {name}:{problem.line}: {problem.detail}"
+    return ValueError(
+        f"--input {given}: no record is left to write; dropped: {what or 'none, there were none'}"
     )
 
 

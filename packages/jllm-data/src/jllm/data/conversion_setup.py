@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import tokenizers
-import transformers
-
-from jllm import data
 from jllm.data import packing, units
 from jllm.data.chat_documents import ChatEncoder
 from jllm.data.chat_template import ChatTemplate
@@ -39,8 +35,10 @@ SETTINGS = (
     "chunk_size",
     "max_record_bytes",
     "compress",
+    "on_error",
 )
-"""The settings that change the output; not --on_error, for what is kept had no error."""
+"""The settings that change the output; `work_log` goes on with --on_error skip after stop, for what
+was kept then had no error."""
 
 
 def prepare_work(
@@ -117,13 +115,33 @@ def conversion_key(
     key |= {f"--{name}": getattr(config, name) for name in SETTINGS}
     key["the tokenizer"] = [metadata.tokenizer_digest, metadata.special_tokens_digest]
     key["the chat template"] = metadata.chat_template_digest
-    for module in (data, np, pa, tokenizers, transformers):
-        key[f"the version of {module.__name__}"] = module.__version__
+    key["the code of jllm.data"] = [_code_digest()]
+    for name in ("numpy", "pyarrow", "tokenizers", "transformers", "jinja2", "gigatoken"):
+        key[f"the version of {name}"] = _version(name)
     key["the size of work units"] = [units.UNIT_BYTES, packing.WINDOW_IDS, packing.WINDOW_ROWS]
     key["the list of input files"] = [source.relative for source in sources]
     for source in sources:
-        key[f"the input file {source.relative}"] = list(astuple(stamps[source.path]))
+        key[f"the input file {source.relative}"] = [
+            *astuple(stamps[source.path]),
+            source.path.stat().st_ctime_ns,
+            str(source.path.resolve()),
+        ]
     return key
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # gigatoken is an extra
+        return ""
+
+
+def _code_digest() -> str:
+    """Of the modules of this package: a checkout changes more often than its version."""
+    folder, digest = Path(__file__).parent, hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _template_variables(text: str) -> dict[str, object]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from jllm.data.account import bad_record
+from jllm.data.account import bad_record, nothing_left
 from jllm.data.conversion_setup import conversion_key, prepare_work
 from jllm.data.disk import naming_a_full_disk
 from jllm.data.encoder import EncodersDiffer
@@ -203,9 +203,7 @@ class _Job:
                 if group is not None and group[0] == source.path:
                     group = next(by_file, None)
         if not any(one.rows for one in done):
-            raise ValueError(
-                f"--input {config.input}: no record is left to write; see what was dropped"
-            )
+            raise nothing_left(config.input, [one.account for one in done])
         return done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import tyro
 
 from jllm.data.memory import available_bytes, process_count
 from jllm.data.raw2ids_config import Compression
+from jllm.data.sources import check_output_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class ShuffleConfig:
     def name(self) -> str:
         """What the files' names begin with: the data set's name; of several, the output's."""
         folder = self.inputs[0] if len(self.inputs) == 1 else self.output_folder
-        return folder.absolute().name
+        return Path(os.path.abspath(folder)).name
 
     @property
     def processes(self) -> int:
@@ -74,6 +76,8 @@ def check_shuffle_config(config: ShuffleConfig) -> None:
         raise ValueError("--datasets: expected a folder, or several divided by commas")
     if not config.output:
         raise ValueError("--output: expected a folder")
+    flag = f"--datasets {config.datasets}"
+    check_output_name(config.name, flag if len(config.inputs) == 1 else f"--output {config.output}")
     if config.num_block < 1:
         raise ValueError(f"--num_block {config.num_block}: expected at least 1")
     if config.cores < 1 and config.cores != -1:

@@ -77,6 +77,20 @@ def find_sources(
     return sources, passed_over
 
 
+def check_output_name(name: str, given: str) -> None:
+    """ValueError, of what was `given`, where no file may be called `name` and more behind it."""
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{given}: the name is not UTF-8, rename it") from error
+    if length > NAME_BYTES:
+        raise ValueError(f"{given}: outputs would begin with {length} bytes; rename it")
+    if not name or name[0] in "._":
+        raise ValueError(
+            f"{given}: outputs would be called {name}-…, which readers pass over; rename it"
+        )
+
+
 def base_name(name: str) -> str:
     """A file's name without what tells its form: `a.jsonl.gz` → `a`."""
     stem, dot, suffix = name.rpartition(".")
@@ -137,12 +151,5 @@ def _source(path: Path, relative: str, size: int | None, *, chats: bool) -> Sour
     assert form is not None
     *folders, file = relative.split("/")
     name = "__".join([*folders, base_name(file)])
-    try:
-        length = len(name.encode())
-    except UnicodeEncodeError as error:
-        raise ValueError(f"--input {path}: the name is not UTF-8, rename it") from error
-    if length > NAME_BYTES:
-        raise ValueError(f"--input {path}: outputs would begin with {length} bytes; rename it")
-    if name[0] in "._":
-        raise ValueError(f"--input {path}: readers would pass over the outputs' names; rename it")
+    check_output_name(name, f"--input {path}")
     return Source(path=path, relative=relative, layout=form[0], name=name, size=size, codec=form[1])

@@ -41,7 +41,8 @@ def stage(output: Path, *, resumable: bool = False) -> Iterator[Path]:
 
     What a stopped conversion had begun to publish is published first. The folder is empty, unless
     it is `resumable`: then what a stopped one left is there, and after an error it stays if there
-    is a STATE in it. Raises ValueError when another conversion is writing to `output`.
+    is a STATE in it. Raises ValueError when another conversion is writing to `output`, or was
+    stopped there and this one is not `resumable`.
     """
     made = not output.exists()
     folder = output / STAGING
@@ -52,6 +53,11 @@ def stage(output: Path, *, resumable: bool = False) -> Iterator[Path]:
             _carry_out(folder, output)
             (folder / PLAN).replace(folder / PUBLISHED)
         if not resumable:
+            if (folder / STATE).exists() and not (folder / PUBLISHED).exists():
+                raise ValueError(
+                    f"{output}: a conversion was stopped there; finish it with the same command of "
+                    f"jllm.raw2ids, or remove {folder} to give it up"
+                )
             empty_folder(folder)
         whole = False
         try:

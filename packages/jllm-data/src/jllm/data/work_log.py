@@ -107,6 +107,7 @@ def take_up(folder: Path, key: Tree, note: Callable[[str], None]) -> WorkLog:
         why = _difference(log.key, key) or _damage(folder, log.files)
         if not why:
             log.keep_finished()
+            log.key = key
             note(
                 f"continuing the conversion that was stopped in {folder.parent}; finished files, "
                 f"checked and kept: {len(log.files):,}"
@@ -138,7 +139,7 @@ def _difference(saved: Mapping[str, Any], key: Mapping[str, Any]) -> str:
     """The first setting that is another, for a person."""
     for name, value in key.items():
         before = saved.get(name)
-        if before != value:
+        if before != value and (name, before) != ("--on_error", "stop"):
             short = not isinstance(before, (list, dict)) and not isinstance(value, (list, dict))
             return f"{name} was {before}, is {value}" if short else f"{name} is another"
     return "" if saved.keys() == key.keys() else "its input cannot be read again"
