@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jllm.models.config import DecoderConfig
 from jllm.models.documents import Documents
-from jllm.models.experts.balance import BalanceLoss, BalanceTerms, moved_bias
+from jllm.models.experts.balance import BalanceLoss, BalanceTerms, auxiliary_weights, moved_bias
 from jllm.models.experts.routing import route
 from jllm.models.initialize import initialize_
 from jllm.models.mixture import Mixture
@@ -249,3 +249,17 @@ def test_the_bias_rises_below_the_mean_load_and_falls_above() -> None:
     assert found.tolist() == [0.75, 0.0, -0.75, 1.0]
     uneven = torch.tensor([2**40, 2**40 + 1, 2**40])  # a mean that no float32 tells from the loads
     assert moved_bias(torch.zeros(3), uneven, 1.0).tolist() == [1.0, -1.0, 1.0]
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_the_shares_of_a_step_that_counted_nothing_are_numbers(counted: bool) -> None:
+    terms = BalanceTerms(
+        loss=BalanceLoss(alpha=1.0, scope="global"),
+        counted_T=torch.tensor([counted]),
+        length=1,
+        tokens=1,
+        sequences=1,
+    )
+    counts_SE = torch.ones(1, 4, dtype=torch.int64)
+    weights_TE = auxiliary_weights(counts_SE, 2, terms, torch.zeros(4, dtype=torch.int64))
+    assert weights_TE.tolist() == [[0.0] * 4]

@@ -13,7 +13,7 @@ from jllm.models.experts.balance import BalanceTerms, Tally, balanced
 from jllm.models.experts.combination import combine
 from jllm.models.experts.computation import compute_experts
 from jllm.models.experts.permutation import permutation, permute
-from jllm.models.experts.routing import route
+from jllm.models.experts.routing import Routing, route
 from jllm.models.linear import Linear
 from jllm.models.mlp import swiglu
 from jllm.models.norm import RMSNorm
@@ -104,15 +104,21 @@ class Mixture(nn.Module):
         balance: what the backward pass adds to the router's gradient; None adds and counts nothing.
         """
         normed_TD = self.norm(x_TD)
-        mixed_TD = self._mix(normed_TD, balance)
+        logits_TE = self._logits(normed_TD)
+        routing = self._route(logits_TE)
+        mixed_TD = self._mix(normed_TD, routing)
         if self.shared is not None:
             mixed_TD = mixed_TD + self.shared(normed_TD)
-        return x_TD + mixed_TD
+        y_TD = x_TD + mixed_TD
+        if balance is None:
+            return y_TD
+        choices = (routing.experts_TA, self.settings.scoring)
+        return balanced(y_TD, logits_TE, *choices, balance, self.tally)
 
-    def _mix(self, x_TD: Tensor, balance: BalanceTerms | None) -> Tensor:
-        """Return what the experts of each token add up to; [T, D]."""
-        settings, logits_TE = self.settings, self._logits(x_TD)
-        routing = route(
+    def _route(self, logits_TE: Tensor) -> Routing:
+        """Choose each token's experts."""
+        settings = self.settings
+        return route(
             logits_TE,
             settings.experts_per_token,
             renormalise=settings.renormalise,
@@ -123,13 +129,12 @@ class Mixture(nn.Module):
             group_best=settings.group_best,
             scale=settings.scale,
         )
-        sorting = permutation(routing.experts_TA, settings.num_experts)
+
+    def _mix(self, x_TD: Tensor, routing: Routing) -> Tensor:
+        """Return what the experts of each token add up to; [T, D]."""
+        sorting = permutation(routing.experts_TA, self.settings.num_experts)
         y_RD = self.experts(permute(x_TD, sorting), sorting.counts_E)
-        mixed_TD = combine(y_RD, routing.weights_TA, sorting)
-        if balance is None:
-            return mixed_TD
-        choices = (routing.experts_TA, settings.scoring)
-        return balanced(mixed_TD, logits_TE, *choices, balance, self.tally)
+        return combine(y_RD, routing.weights_TA, sorting)
 
     def _logits(self, x_TD: Tensor) -> Tensor:
         """Return the router's product, [T, E]."""

@@ -7,7 +7,9 @@ z-loss           β · mean (log Σ_e exp logit_e)², which keeps logits small (
 
 Their gradients are added where the router is, in the backward pass of the layer's output: no value
 travels to the head, so a pipeline carries nothing more. There the choices are counted too: once a
-micro-batch, recomputed or not, and never in evaluation.
+micro-batch, recomputed or not, and never in evaluation. A layer that no gradient goes through,
+below the lowest adapter of a frozen model, has no backward pass, is not recomputed, and counts at
+once.
 
 All means are over the *global* step, whose sizes are known before it begins. So nothing depends on
 how a step is cut into micro-batches and replicas.
@@ -84,9 +86,14 @@ def balanced(
 ) -> Tensor:
     """Return y_TD, whose backward pass gives `logits_TE` the losses' gradients and counts.
 
-    y_TD: what the router's layer gives on. experts_TA: the choices, int64. scoring: as in
-    `ExpertsConfig`.
+    y_TD: all that the router's layer gives on, so it needs a gradient if anything there does.
+    experts_TA: the choices, int64. scoring: as in `ExpertsConfig`.
     """
+    if not torch.is_grad_enabled():
+        return y_TD
+    if not y_TD.requires_grad:
+        _count_and_differentiate(logits_TE, experts_TA, scoring, terms, tally)
+        return y_TD
     return _Balanced.apply(y_TD, logits_TE, experts_TA, scoring, terms, tally)
 
 
@@ -110,17 +117,25 @@ class _Balanced(torch.autograd.Function):
     # pyrefly: ignore [bad-override]
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         logits_TE, experts_TA = ctx.saved_tensors
-        terms, tally = ctx.terms, ctx.tally
-        counts_SE = count(experts_TA, logits_TE.shape[1], terms)
-        tally.loads_E += counts_SE.sum(0)
-        weights_TE = auxiliary_weights(counts_SE, experts_TA.shape[1], terms, tally.before_E)
-        wide_TE = logits_TE.float()
-        auxiliary, grad_TE = auxiliary_loss(wide_TE, weights_TE, ctx.scoring)
-        z, grad_z_TE = z_loss(wide_TE, terms)
-        tally.losses_2 += torch.stack((auxiliary, z))
-        grad_TE += grad_z_TE
-        grad_TE *= terms.loss.backward_scale
-        return grad_TD, grad_TE.to(logits_TE.dtype), None, None, None, None
+        settings = (ctx.scoring, ctx.terms, ctx.tally)
+        grad_TE = _count_and_differentiate(logits_TE, experts_TA, *settings)
+        return grad_TD, grad_TE, None, None, None, None
+
+
+def _count_and_differentiate(
+    logits_TE: Tensor, experts_TA: Tensor, scoring: str, terms: BalanceTerms, tally: Tally
+) -> Tensor:
+    """Add a micro-batch to the tally; return the losses' gradient, in the dtype of the logits."""
+    counts_SE = count(experts_TA, logits_TE.shape[1], terms)
+    tally.loads_E += counts_SE.sum(0)
+    weights_TE = auxiliary_weights(counts_SE, experts_TA.shape[1], terms, tally.before_E)
+    wide_TE = logits_TE.float()
+    auxiliary, grad_TE = auxiliary_loss(wide_TE, weights_TE, scoring)
+    z, grad_z_TE = z_loss(wide_TE, terms)
+    tally.losses_2 += torch.stack((auxiliary, z))
+    grad_TE += grad_z_TE
+    grad_TE *= terms.loss.backward_scale
+    return grad_TE.to(logits_TE.dtype)
 
 
 def moved_bias(bias_E: Tensor, loads_E: Tensor, rate: float) -> Tensor:
@@ -155,7 +170,7 @@ def auxiliary_weights(
         scale = loss.alpha * experts / (per_token * terms.sequences)
         weights_SE = scale * counts_SE.double() / tokens_S1.clamp(min=1).square()
     else:
-        shares_E = before_E.double() / before_E.sum()
+        shares_E = before_E.double() / before_E.sum().clamp(min=1)
         weights_SE = (loss.alpha * experts / terms.tokens * shares_E).expand_as(counts_SE)
     weights_TE = weights_SE.float().repeat_interleave(terms.length, 0)
     return weights_TE * terms.counted_T[:, None]
