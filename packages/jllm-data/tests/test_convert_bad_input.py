@@ -122,7 +122,10 @@ def test_keys_of_a_message_that_say_nothing_are_ignored(tmp_path: Path, tokenize
     source = tmp_path / "data.jsonl"
     source.write_text(json.dumps({"messages": messages, "tools": [], "id": 3}))
     run_convert(tokenizer, source, tmp_path / "out", max_len=60)
-    assert info_of(tmp_path / "out")["records"]["written"] == 1
+    bare = [{"role": r, "content": "a"} for r in ("user", "assistant")]
+    source.write_text(json.dumps({"messages": bare}))
+    run_convert(tokenizer, source, tmp_path / "bare", max_len=60)
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "bare") != []
 
 
 def test_a_file_of_which_nothing_is_left_has_its_account_too(

@@ -109,6 +109,11 @@ def test_files_by_others_show_ids_until_a_tokenizer_is_given(chats: Path, tmp_pa
         printed(folder, find="a")
 
 
+def test_any_word_can_be_found(chats: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(chats), "--find", "None"]) == 0
+    assert capsys.readouterr().out.endswith("0 documents hold 'None'\n")
+
+
 def test_another_tokenizer_is_noted(chats: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(chats / "tokenizer", tmp_path / "other")
     rules = (copy / "tokenizer.json").read_text().replace('"<think>"', '"<thonk>"')
@@ -156,6 +161,8 @@ def test_a_mixture_is_asked_as_it_is_trained_on(chats: Path, tmp_path: Path) -> 
         ({"step": 1, "global_batch_size": -2}, "--global_batch_size -2"),
         ({"step": 1, "find": "a"}, "--step and --find: give one of them"),
         ({"find": "a", "html": "x.html"}, "--html: is for the report"),
+        ({"find": ""}, "--find: the text is empty"),
+        ({"html": "nowhere/x.html"}, "--html nowhere/x.html: nowhere is not a folder"),
         ({"decode": True}, "--decode: is for --step"),
         ({"sample": 0.0}, "--sample 0.0"),
         ({"rows": -1}, "--rows -1"),

@@ -142,6 +142,8 @@ def test_a_weight_is_read_behind_the_last_colon(tmp_path: Path) -> None:
         ("a:1,:2", "':2' of 'a:1,:2' names no folder"),
         ("a:1,", "'' of 'a:1,' has no weight"),
         ("a:1,a:2", "a is there twice in 'a:1,a:2': add its weights up"),
+        ("a:1,b:1,./a/:2", "./a/ is there twice"),
+        ("https://h/a/:1,https://h/a:2", "https://h/a is there twice"),
         ("a:100000,b:1", "round them to fewer digits"),
         ("a:1,nothing:1", "nothing: not a folder"),
     ],

@@ -14,6 +14,7 @@ from itertools import combinations
 from pathlib import Path
 
 from jllm.data.dataset import Dataset, open_dataset
+from jllm.data.locations import Location, location
 from jllm.data.shares import Shares, whole_weights
 
 
@@ -108,12 +109,18 @@ def parse_mixture(text: str) -> list[tuple[str, Fraction]]:
             )
         if not path:
             raise ValueError(f"{item!r} of {text!r} names no folder: write folder:weight")
-        if path in found:
+        if _place(path) in map(_place, found):
             raise ValueError(f"{path} is there twice in {text!r}: add its weights up")
         if weight is not None and weight <= 0:
             raise ValueError(f"{item!r}: the weight is not above 0; leave {path} out")
         found[path] = Fraction(1) if weight is None else weight
     return list(found.items())
+
+
+def _place(path: str) -> Location:
+    """The same for every way to write one place."""
+    found = location(path)
+    return found.resolve() if isinstance(found, Path) else found
 
 
 def _split(item: str) -> tuple[str, Fraction | None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -27,7 +29,7 @@ class InspectConfig:
     """Show these rows instead of the report, each FILE:INDEX, counted from 0."""
     step: int | None = None
     """List the documents that this training step sees, instead of the report."""
-    find: str = ""
+    find: Annotated[str | None, tyro.conf.arg(constructor=str, help_behavior_hint="")] = None
     """List the documents that hold this text, exactly as it is written, and with
     --global_batch_size the steps at which they are seen."""
     seed: int = 1234
@@ -47,7 +49,7 @@ def check_config(config: InspectConfig) -> None:
         for flag, given in (
             ("--row", bool(config.row)),
             ("--step", config.step is not None),
-            ("--find", bool(config.find)),
+            ("--find", config.find is not None),
         )
         if given
     ]
@@ -56,6 +58,10 @@ def check_config(config: InspectConfig) -> None:
     for flag in ("html", "sample"):
         if chosen and getattr(config, flag) != getattr(InspectConfig, flag):
             raise ValueError(f"--{flag}: is for the report; leave it or {chosen[0]} out")
+    if config.find == "":
+        raise ValueError("--find: the text is empty")
+    if config.html and not Path(config.html).parent.is_dir():
+        raise ValueError(f"--html {config.html}: {Path(config.html).parent} is not a folder")
     if config.step is not None and config.step < 0:
         raise ValueError(f"--step {config.step}: expected 0 or more")
     if config.step is not None and not config.global_batch_size:

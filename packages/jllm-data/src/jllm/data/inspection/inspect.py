@@ -39,8 +39,8 @@ def inspect_data(config: InspectConfig, progress: WorkProgress) -> None:
             data, config.step, config.seed, config.global_batch_size, text, decode=config.decode
         )
         terminal.step(shown)
-    elif config.find:
-        _find(config, data, text, terminal, progress)
+    elif config.find is not None:
+        _find(config, config.find, data, text, terminal, progress)
     else:
         for dataset, (name, _) in zip(data.parts, parse_mixture(config.data), strict=True):
             _report(config, dataset, location(name), text, terminal, progress)
@@ -76,7 +76,7 @@ def _report(
 
 
 def _find(
-    config: InspectConfig, data: Mixture, text: TokenText | None, terminal: Terminal,
+    config: InspectConfig, wanted: str, data: Mixture, text: TokenText | None, terminal: Terminal,
     progress: WorkProgress,
 ) -> None:  # fmt: skip
     if text is None:
@@ -85,23 +85,24 @@ def _find(
         )
     progress.begin("searching", data.num_rows, "rows")
     count = 0
-    for line in _lines(config, data, text, progress.advance):
+    for line in _lines(config, wanted, data, text, progress.advance):
         terminal.note(line)
         count += 1
     progress.end()
-    terminal.note(f"{count:,} documents hold {config.find!r}")
+    terminal.note(f"{count:,} documents hold {wanted!r}")
 
 
 def _lines(
-    config: InspectConfig, data: Mixture, text: TokenText, progress: Callable[[int], None]
-) -> Iterator[str]:
+    config: InspectConfig, wanted: str, data: Mixture, text: TokenText,
+    progress: Callable[[int], None],
+) -> Iterator[str]:  # fmt: skip
     size, steps = config.global_batch_size, None
     if size:
         steps = SeenSteps([part.group_rows for part in data.parts], data.shares(size), config.seed)
     for number, dataset in enumerate(data.parts):
         prefix = f"{dataset.path.name}/" if len(data.parts) > 1 else ""
         firsts = first_rows(dataset)
-        for hit in find_text(dataset, config.find, text, progress):
+        for hit in find_text(dataset, wanted, text, progress):
             file = prefix + relative_name(dataset.row_groups[hit.group].file, dataset.path)
             seen = []
             for epoch in range(config.epochs if steps else 0):
