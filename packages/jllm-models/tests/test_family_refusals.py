@@ -158,3 +158,9 @@ def test_code_in_a_model_directory_never_runs(tmp_path, architecture, monkeypatc
     if architecture == "qwen":
         assert loaded_stage(tmp_path).has_head
     assert not mark.exists()
+
+
+def test_a_directory_with_an_adapter_alone_is_no_model(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"an adapter alone; .*--lora_adapter, .*jllm\.merge_lora"):
+        read_config(tmp_path)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,66 @@ def test_resuming_refuses_another_base_and_another_adapter(
     (tmp_path / "config.json").write_bytes((Path(run.model) / "config.json").read_bytes())
     with pytest.raises(ValueError, match=rf"not the weights that .*give {run.model}"):
         alone(changed(run, "refused", model=str(tmp_path)))
+    with pytest.raises(ValueError, match=r"had .*or --lora_adapter to start a new run"):
+        alone(changed(run, "refused", seed=7))
+
+
+def test_an_adapter_is_started_from_on_its_own_base(
+    adapter_only: TrainConfig, tmp_path: Path
+) -> None:
+    adapter, model, out = (tmp_path / name for name in ("adapter", "model", "out"))
+    shutil.copytree(saved(adapter_only), adapter)
+    shutil.copytree(adapter_only.model, model)
+    tensors = base_tensors(adapter_only)
+    tensors["model.norm.weight"] += 1e-3
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    start = {"lora_dim": 0, "lora_adapter": str(adapter), "num_train_epochs": 0, "checkpoint": ""}
+    frozen = TrainConfig(**(vars(adapter_only) | start | {"output_dir": str(out)}))
+    both = replace(frozen, only_optimize_lora=False, only_ckpt_lora=False)
+    evaluation = replace(
+        both, output_dir="", eval_data=both.train_data, log_dir=str(tmp_path / "l")
+    )
+    for run in (frozen, both, evaluation):
+        with pytest.raises(ValueError, match=rf"not trained on .*that was {run.model}; .*remove"):
+            alone(replace(run, model=str(model)))
+    (adapter / "jllm_base.json").unlink()
+    alone(replace(both, model=str(model)))
+    assert (out / "model.safetensors").exists()
+
+
+def test_an_adapter_of_8_bits_is_merged_by_training_no_epoch(
+    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    narrow, stored, wide = tmp_path / "narrow", {}, base_tensors(config)
+    for name in [name for name in wide if "proj" in name]:
+        scale = wide[name].abs().max() / 448
+        stored[name] = (wide[name] / scale).to(torch.float8_e4m3fn)
+        stored[f"{name}_scale_inv"] = scale.view(1, 1)
+        wide[name] = stored[name].float() * scale
+    shutil.copytree(config.model, narrow)
+    save_file(wide | stored, narrow / "model.safetensors", metadata={"format": "pt"})
+    values = json.loads((narrow / "config.json").read_text())
+    kind = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
+    (narrow / "config.json").write_text(json.dumps(values | {"quantization_config": kind}))
+    run = changed(config, "narrow", model=str(narrow), only_ckpt_lora=True, max_steps=2)
+    alone(run)
+    out, adapter = tmp_path / "out", saved(run, 2)
+    arguments = ["--model", str(narrow), "--adapter", str(adapter), "--output", str(out)]
+    assert merge(arguments) == 2
+    command = f"train_pipe --model {narrow} --lora_adapter {adapter} --num_train_epochs 0"
+    assert command in capsys.readouterr().err
+    start = {"model": str(narrow), "lora_adapter": str(adapter), "num_train_epochs": 0}
+    alone(TrainConfig(**start, output_dir=str(out), threads=1))
+    merged, pairs = (
+        load_file(out / "model.safetensors"),
+        load_file(adapter / "adapter_model.safetensors"),
+    )
+    for name, values in wide.items():
+        module = f"base_model.model.{name.removesuffix('.weight')}"
+        if "proj" in name:
+            ab = (pairs[f"{module}.lora_{kind}.weight"].double() for kind in "BA")
+            values = (values.double() + 2 * torch.mm(*ab)).float()
+        torch.testing.assert_close(merged[name], values, rtol=1e-6, atol=0)
 
 
 def test_a_run_starts_from_an_adapter_that_peft_wrote(
@@ -149,6 +211,9 @@ def test_a_run_starts_from_an_adapter_that_peft_wrote(
     ours = load_file(out / "adapter_model.safetensors")
     for name, values in load_file(saved(adapter_only) / "adapter_model.safetensors").items():
         assert torch.equal(ours[name], values), name
+    for other in ({"lora_alpha": 4.0}, {"lora_rslora": True}, {"lora_module_name": "q_proj"}):
+        with pytest.raises(ValueError, match=f"--lora_adapter .*drop --{next(iter(other))}"):
+            alone(changed(adapter_only, "refused", **start, **other))
     one = changed(adapter_only, "one", **start, max_steps=1)
     alone(one)
     assert losses(Path(one.checkpoint))[0] < losses(Path(adapter_only.checkpoint))[0]
@@ -181,6 +246,10 @@ def test_contradictions_are_told() -> None:
     assert "--lora_dim" in found(only_optimize_lora=True)
     assert "--only_optimize_lora" in found(lora_dim=4, only_ckpt_lora=True)
     assert "--init and an adapter" in found(lora_dim=4, init=True)
+    for flags in ({"lora_alpha": 16.0}, {"lora_module_name": "q_proj"}):
+        assert "needs an adapter" in found(**flags)
+        assert not found(lora_dim=4, **flags)
+        assert not found(lora_adapter="a", **flags)
     assert "--lora_alpha 0" in found(lora_dim=4, lora_alpha=0.0)
     assert not found(lora_dim=4, only_optimize_lora=True, only_ckpt_lora=True)
 

@@ -7,7 +7,14 @@ from typing import Any
 
 from jllm.models.config import DecoderConfig
 from jllm.models.lora.adapter_config import CONFIG, config_text
-from jllm.models.lora.base import BASE, Base, digest_of_pieces, piece_digests, write_base
+from jllm.models.lora.base import (
+    BASE,
+    Base,
+    digest_of_pieces,
+    piece_digests,
+    read_base,
+    write_base,
+)
 from jllm.models.lora.layers import LoraLinear
 from jllm.models.lora.merge import MergedRows
 from jllm.models.lora.settings import Lora
@@ -64,20 +71,30 @@ def saved_adapter(config: TrainConfig, inputs: Inputs, group: Group) -> SavedAda
     Collective: the processes read the base's files, each its share, for their digest.
 
     Raises:
-        ValueError: the run that is resumed had another base.
+        ValueError: the run that is resumed, or --lora_adapter, had another base.
     """
-    if inputs.lora is None or not (config.checkpoint or config.output_dir or inputs.resume_dir):
+    if inputs.lora is None:
+        return None
+    start = config.lora_adapter if not inputs.resume_dir else ""
+    given = read_base(Path(start)) if start else None
+    if not (config.checkpoint or config.output_dir or inputs.resume_dir or given):
         return None
     assert inputs.weights_dir is not None
-    base = find_base(inputs.weights_dir, group) if config.only_optimize_lora else TRAINED_TOO
+    frozen = config.only_optimize_lora
+    base = find_base(inputs.weights_dir, group) if frozen or given else TRAINED_TOO
+    if given and given.digest != base.digest:
+        raise ValueError(
+            f"--lora_adapter {start}: not trained on the weights of {base.path}; that was "
+            f"{given.path}; to use it with these nonetheless, remove {Path(start) / BASE}"
+        )
     if inputs.resume_dir and config.only_optimize_lora:
         check_base(base, read_state(inputs.resume_dir))
     return SavedAdapter(
         lora=inputs.lora,
         model=inputs.model,
-        base=base,
+        base=base if frozen else TRAINED_TOO,
         alone=config.only_ckpt_lora,
-        frozen=config.only_optimize_lora,
+        frozen=frozen,
     )
 
 

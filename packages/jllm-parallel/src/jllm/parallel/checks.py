@@ -129,6 +129,9 @@ def _lora_problems(config: TrainConfig) -> Iterator[str]:
     for flag in ("lora_rslora", "only_optimize_lora", "only_ckpt_lora"):
         if getattr(config, flag) and not adapts:
             yield f"--{flag} needs an adapter: give --lora_dim, its rank, or --lora_adapter"
+    for flag in ("lora_alpha", "lora_module_name"):
+        if getattr(config, flag) != getattr(TrainConfig, flag) and not adapts:
+            yield f"--{flag} needs an adapter: give --lora_dim, its rank; without it all is trained"
     if config.only_ckpt_lora and not config.only_optimize_lora and config.num_train_epochs:
         yield (
             "--only_ckpt_lora would lose what is trained of the model itself: "
@@ -192,9 +195,11 @@ def resume_problems(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
         "lora": "--lora_dim, --lora_alpha, --lora_module_name, … or --lora_adapter",
         "mtp": "--mtp_loss_weight (0 or more than 0)",
     }
+    alone = before.get("flags", {}).get("only_ckpt_lora")
+    start = "--lora_adapter" if alone else "--from_ckpt"
     return [
         f"{flag}: the checkpoint's run had {before.get(key)!r}, this one has {now.get(key)!r}; "
-        "use the same to continue it, or --from_ckpt to start a new run from its weights"
+        f"use the same to continue it, or {start} to start a new run from its weights"
         for key, flag in flags.items()
         if before.get(key) != now.get(key)
     ]

@@ -1,6 +1,7 @@
 """A run's adapter (LoRA): what the flags ask for, where it comes from, what is it is kept."""
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,21 @@ def lora_of(config: TrainConfig, model: DecoderConfig) -> Lora | None:
         return _lora_of_adapter(config, model)
     if not config.lora_dim:
         return None
-    names = [name.strip() for name in config.lora_module_name.split(",") if name.strip()]
-    try:
-        tensors = resolve(model, names)
-    except ValueError as error:
-        raise ValueError(f"--lora_module_name: {error}") from None
     return Lora(
         rank=config.lora_dim,
         alpha=config.lora_alpha,
         rslora=config.lora_rslora,
-        tensors=tensors,
+        tensors=_named(config, model),
     )
+
+
+def _named(config: TrainConfig, model: DecoderConfig) -> frozenset[str]:
+    """Gives the tensors of --lora_module_name."""
+    names = [name.strip() for name in config.lora_module_name.split(",") if name.strip()]
+    try:
+        return resolve(model, names)
+    except ValueError as error:
+        raise ValueError(f"--lora_module_name: {error}") from None
 
 
 def open_start(config: TrainConfig, model: DecoderConfig) -> Adapter:
@@ -75,6 +80,13 @@ def _lora_of_adapter(config: TrainConfig, model: DecoderConfig) -> Lora:
         raise ValueError(f"{where} has rank {rank}: drop --lora_dim {config.lora_dim}")
     alpha = scale * (rank**0.5 if spec.rslora else rank)
     tensors = frozenset(adapter.pairs)
+    if config.lora_alpha != TrainConfig.lora_alpha and not math.isclose(config.lora_alpha, alpha):
+        raise ValueError(f"{where} has alpha {alpha:g}: drop --lora_alpha {config.lora_alpha:g}")
+    if config.lora_rslora and not spec.rslora:
+        raise ValueError(f"{where} has the scale alpha / rank: drop --lora_rslora")
+    named = config.lora_module_name
+    if named != TrainConfig.lora_module_name and tensors != _named(config, model):
+        raise ValueError(f"{where} has modules of its own: drop --lora_module_name {named}")
     return Lora(rank=rank, alpha=alpha, rslora=spec.rslora, tensors=tensors)
 
 

@@ -71,6 +71,11 @@ def read_config(model_dir: Path) -> DecoderConfig:
     that would change the mathematics.
     """
     path = Path(model_dir) / "config.json"
+    if not path.exists() and path.with_name("adapter_config.json").exists():
+        raise ValueError(
+            f"{model_dir}: holds an adapter alone; name its model, and train on from the adapter "
+            "with --lora_adapter, or merge them first (python -m jllm.merge_lora)"
+        )
     config = decoder_config(read_json(path), str(path))
     return with_prediction(config, held_prediction(config, Path(model_dir)))
 

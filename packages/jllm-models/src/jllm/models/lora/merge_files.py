@@ -19,7 +19,7 @@ import torch
 
 from jllm.models.lora.adapter_config import CONFIG
 from jllm.models.lora.adapter_files import Adapter, Pair, open_adapter
-from jllm.models.lora.base import digest_of_pieces, piece_digests, read_base
+from jllm.models.lora.base import BASE, digest_of_pieces, piece_digests, read_base
 from jllm.models.lora.merge import merged
 from jllm.models.weights.format import Entry
 from jllm.models.weights.read import WeightFiles, open_weights
@@ -66,7 +66,9 @@ def merge_files(
     )
     for name in adapter.pairs:
         if (dtype := files.tensors[name][1].dtype) not in MERGED_DTYPES:
-            raise ValueError(f"--model {model}: {name} is {dtype}; dequantise the model first")
+            raise ValueError(
+                f"--model {model}: {name} is {dtype}; {_by_training(model, adapter_dir)}"
+            )
     _check_base(model, adapter_dir, files, report)
     work = _begin(output, _inputs(files, adapter_dir))
     paths = sorted({path for path, _ in files.tensors.values()})
@@ -110,8 +112,16 @@ def _check_base(model: Path, adapter: Path, files: WeightFiles, report: Report) 
     if digest_of_pieces([piece_digests(model, done=add)]) != base.digest:
         raise ValueError(
             f"--model {model}: not the weights that the adapter was trained on; that was "
-            f"{base.path}"
+            f"{base.path}; to merge with these nonetheless, remove {adapter / BASE}"
         )
+
+
+def _by_training(model: Path, adapter: Path) -> str:
+    """Return the command that merges with weights that have to be dequantised."""
+    return (
+        f"python -m jllm.train_pipe --model {model} --lora_adapter {adapter} --num_train_epochs 0 "
+        "--output_dir MERGED_DIR dequantises and merges"
+    )
 
 
 def _inputs(files: WeightFiles, adapter: Path) -> str:
