@@ -1,6 +1,7 @@
 """Killed, stopped, or out of disk: nothing half-written under a final name, and no traces."""
 
 import contextlib
+import fcntl
 import os
 import random
 import resource
@@ -133,6 +134,16 @@ def test_two_conversions_do_not_write_to_one_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_lock_that_was_removed_with_its_folder_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that ended removes the folder of a lock that the next one has open already."""
+    out = tmp_path / "out"
+    monkeypatch.setattr(fcntl, "flock", lambda *_: shutil.rmtree(out / STAGING))
+    with pytest.raises(ValueError, match="give the command again"), stage(out):
+        pass
+
+
 def test_a_stop_between_two_renames_is_never_taken_for_a_data_set(
     tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +181,18 @@ def test_a_stop_between_two_renames_is_never_taken_for_a_data_set(
             outcomes.append(None)
     assert outcomes == [rows["kept"]] + [None] * (len(outcomes) - 2) + [rows["staged"]]
     assert len(written_by_jllm(folder)) == 9
+
+
+def test_publishing_that_goes_on_writes_over_nothing(tmp_path: Path) -> None:
+    staged = tmp_path / "out" / STAGING
+    staged.mkdir(parents=True)
+    save_state(staged / PLAN, {"old": [], "new": ["a.parquet"]})
+    (staged / "a.parquet").write_text("new")
+    mine = tmp_path / "out" / "a.parquet"
+    mine.write_text("mine")
+    with pytest.raises(ValueError, match="a.parquet: is there meanwhile"), stage(tmp_path / "out"):
+        pass
+    assert mine.read_text() == "mine" and (staged / "a.parquet").read_text() == "new"
 
 
 def test_a_plan_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:

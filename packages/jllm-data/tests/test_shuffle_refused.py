@@ -108,6 +108,15 @@ def test_output_that_holds_something_is_kept(
     assert after.keys() == before.keys() and after != before and after["notes.txt"] == b"mine"
 
 
+def test_a_folder_with_a_comma_in_its_name_is_one_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_dataset(tmp_path / "a,b", 50)
+    assert run_shuffle(monkeypatch, folder, tmp_path / "out").rows == 50
+    with pytest.raises(ValueError, match="--output .*info.json: is a file; give a folder"):
+        run_shuffle(monkeypatch, folder, tmp_path / "out" / "a,b_info.json")
+
+
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +149,7 @@ def test_memory_is_shared_by_as_many_processes_as_it_suffices_for() -> None:
         ({"mem_rate": 1.5}, "--mem_rate 1.5"),
         ({"mem_gb": 0}, "--mem_gb 0"),
         ({"output": "in/out"}, "--output in/out is in /.*/in, which is to be shuffled"),
+        ({"datasets": "s3://bucket/a"}, "--datasets s3://bucket/a: only local folders"),
         ({"datasets": "a/_in"}, "--datasets a/_in: outputs would be called _in-…, which readers"),
         ({"datasets": "a,b", "output": ".out"}, "--output .out: outputs would be called .out-…"),
         ({"datasets": "a" * 201}, "a: outputs would begin with 201 bytes"),

@@ -11,6 +11,7 @@ import tyro
 
 from jllm.data.memory import available_bytes, process_count
 from jllm.data.raw2ids_config import Compression
+from jllm.data.remote_path import is_remote
 from jllm.data.sources import check_output_name
 
 
@@ -43,7 +44,9 @@ class ShuffleConfig:
 
     @property
     def inputs(self) -> list[Path]:
-        """The folders to shuffle."""
+        """The folders to shuffle; a name holds commas only where it is all there is."""
+        if Path(self.datasets).is_dir():
+            return [Path(self.datasets)]
         return [Path(name) for name in self.datasets.split(",") if name]
 
     @property
@@ -74,6 +77,8 @@ def check_shuffle_config(config: ShuffleConfig) -> None:
     """Raise ValueError for a setting, or a combination, that cannot be meant."""
     if not config.inputs:
         raise ValueError("--datasets: expected a folder, or several divided by commas")
+    if is_remote(config.datasets):
+        raise ValueError(f"--datasets {config.datasets}: only local folders; copy them here first")
     if not config.output:
         raise ValueError("--output: expected a folder")
     flag = f"--datasets {config.datasets}"

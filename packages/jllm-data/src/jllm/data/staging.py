@@ -45,6 +45,8 @@ def stage(output: Path, *, resumable: bool = False) -> Iterator[Path]:
     stopped there and this one is not `resumable`.
     """
     made = not output.exists()
+    if not made and not output.is_dir():
+        raise ValueError(f"--output {output}: is a file; give a folder")
     folder = output / STAGING
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
@@ -96,6 +98,11 @@ def _lock(lock: IO[str], output: Path) -> None:
                 ) from error
             time.sleep(wait)
         else:
+            if not os.path.exists(lock.name) or not os.path.samefile(lock.fileno(), lock.name):
+                raise ValueError(
+                    f"--output {output}: another conversion ended there while this one began; give "
+                    "the command again"
+                )
             return
 
 
@@ -207,6 +214,9 @@ def _carry_out(staged: Path, output: Path) -> None:
         what = f"{staged / PLAN} names {strange[0]}, which is not jllm's: remove {staged}"
         raise ValueError(what)
     new = [name for name in new if (staged / name).exists()]
+    for name in set(new).difference(old):
+        if os.path.lexists(output / name) and name.parent != Path(TOKENIZER_FOLDER):
+            raise ValueError(f"{output / name}: is there meanwhile; move it away, then go on")
     published = set(plan["new"]) - set(map(str, new))
     old = [name for name in old if str(name) not in published]
     infos = [name for name in new if _is_info(name)]
