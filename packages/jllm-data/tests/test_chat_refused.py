@@ -7,7 +7,9 @@ import pytest
 from jllm.data.chat_documents import ChatEncoder
 from jllm.data.chat_template import SHAPES, ChatRefused, ChatTemplate
 from jllm.data.encoder import make_encoder
-from jllm.data.records import Chat
+from jllm.data.prompt_documents import PromptEncoder
+from jllm.data.record_forms import messages_of
+from jllm.data.records import Chat, Prompt
 from tokenizer_helpers import SMOLLM2, tokenizer_with, toy_tokenizer
 
 DIALOGUE = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
@@ -35,6 +37,25 @@ def test_a_template_that_hides_answers_is_refused() -> None:
     )
     why = refusal(hidden)
     assert (why.reason, "message 2" in why.detail) == ("no answer in the text", True)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_name_is_left_out_or_refused_where_the_template_writes_it(written: bool) -> None:
+    name = "{{ m.name | default('') }}" if written else ""
+    template = PLAIN.replace("{{ m.role }}", "{{ m.role }}" + name) + PROMPT
+    encoder, _ = make_encoder(tokenizer_with(template), allow_fast=False)
+    template = ChatTemplate(tokenizer=encoder.tokenizer)
+    named = ({**DIALOGUE[0], "name": "Bob"}, DIALOGUE[1])
+    assert messages_of({"messages": list(named)}) == list(named)
+    chats = ChatEncoder(template=template, encoder=encoder, max_len=99, drop_untrained=False)
+    bare, made = (chats.encode([Chat(line=1, messages=m)]) for m in (tuple(DIALOGUE), named))
+    prompts = PromptEncoder(template=template, encoder=encoder, max_len=99)
+    asked = prompts.encode([Prompt(line=1, number=1, messages=named[:1])])
+    if written:
+        assert [one.reason for one in (*made.problems, *asked.problems)] == ["template refused"] * 2
+    else:
+        assert made.documents.ids.tolist() == bare.documents.ids.tolist() != []
+        assert not asked.problems and len(asked.documents) == 1
 
 
 R1 = (

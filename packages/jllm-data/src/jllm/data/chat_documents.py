@@ -15,6 +15,7 @@ import numpy as np
 
 from jllm.data.chat_template import ChatRefused, ChatTemplate
 from jllm.data.encoder import Encoder
+from jllm.data.message_names import without_names
 from jllm.data.records import Chat, Message, Problem
 from jllm.data.row_block import DocumentBatch
 from jllm.data.template_text import Filled, Piece
@@ -115,6 +116,7 @@ class ChatEncoder:
         messages = _up_to_last_answer(chat.messages)
         try:
             template = self._template(messages)
+            messages = without_names(template, messages)
             examples = template.examples(messages)
             if number % SAMPLE == 0:
                 template.check(messages, examples)

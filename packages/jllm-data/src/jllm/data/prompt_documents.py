@@ -13,6 +13,7 @@ import numpy as np
 
 from jllm.data.chat_template import ChatRefused, ChatTemplate
 from jllm.data.encoder import Encoder
+from jllm.data.message_names import without_names
 from jllm.data.record_forms import Message
 from jllm.data.records import Problem, Prompt
 from jllm.data.row_block import DocumentBatch
@@ -86,8 +87,9 @@ class PromptEncoder:
 
     def _render(self, prompt: Prompt, problems: list[Problem]) -> Filled | None:
         try:
-            self._check_roles(tuple(message["role"] for message in prompt.messages))
-            return Filled(example=self.template.prompt(prompt.messages))
+            messages = without_names(self.template, prompt.messages)
+            self._check_roles(tuple(message["role"] for message in messages))
+            return Filled(example=self.template.prompt(messages))
         except ChatRefused as why:
             problems.append(Problem(line=prompt.line, reason=why.reason, detail=why.detail))
             return None

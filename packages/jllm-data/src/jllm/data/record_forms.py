@@ -24,7 +24,7 @@ SHOWN = 40
 """Characters of a key or role that are shown."""
 
 Message = dict[str, str]
-"""{"role": …, "content": …}, as chat templates take it."""
+"""{"role": …, "content": …}, as chat templates take it; "name" too where the record has one."""
 
 
 class Unusable(Exception):
@@ -105,10 +105,13 @@ def _message(item: object, number: int) -> Message:
                 "unknown key",
                 f"message {number} has the key {_quoted(key)}; only role and content are read",
             )
-    return {
+    message = {
         "role": _role(item["role"], number),
         "content": _string(item["content"], f"the content of message {number}"),
     }
+    if item.get("name") not in EMPTY:
+        message["name"] = _string(item["name"], f"the name of message {number}")
+    return message
 
 
 def _turn(item: object, number: int) -> Message:
