@@ -17,6 +17,7 @@ MISTRAL = {**BASE, "architectures": ["MistralForCausalLM"]}
 FIRST_QWEN, INTERNLM2, BAICHUAN = (
     OWN_CODE[name][0] for name in ("qwen", "internlm2", "baichuan2-7b")
 )
+DEEPSEEK_V3 = {**BASE, "architectures": ["DeepseekV3ForCausalLM"], "num_key_value_heads": 6}
 
 
 def rope(**values):
@@ -103,6 +104,11 @@ REFUSED = {
     "mixture window": (
         {**QWEN3_MOE, "use_sliding_window": True, "layer_types": ["full_attention"] * 3},
         "must hold sliding_attention alone where sliding_window = 4096",
+    ),
+    "deepseek attention": ({**DEEPSEEK_V3, "use_mla": False}, "use_mla = False is not supported"),
+    "deepseek yarn": (
+        {**DEEPSEEK_V3, "rope_scaling": {"type": "yarn", "factor": 4.0, "mscale": 0.7}},
+        "mscale = 0.7 without mscale_all_dim is not supported",
     ),
     "mistral layers": (
         {**MISTRAL, "layer_types": ["full_attention"] * 3},

@@ -123,6 +123,26 @@ def test_without_a_weight_the_module_goes_along_unchanged(config: TrainConfig) -
     assert torch.equal(after[f"{BEHIND}embed_tokens.weight"], after["model.embed_tokens.weight"])
 
 
+def test_a_frozen_module_trains_the_adapter_of_the_model(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    before = Path(config.checkpoint) / str(STEPS)
+    flags = {"init": False, "model": str(before), "router_bias_update_rate": 0.0, "max_steps": 2}
+    flags |= {"lora_dim": 2, "only_optimize_lora": True}
+    adapters = []
+    for weight in (0.0, 0.5):
+        run = changed(config, f"adapted {weight}", **flags, mtp_loss_weight=weight)
+        alone(run)
+        folder = Path(run.checkpoint)
+        assert all(("mtp_loss_1" in line) == (weight > 0) for line in metrics(folder))
+        kept, merged = weights(Path(config.checkpoint)), weights(folder, 2)
+        assert all(torch.equal(merged[n], kept[n]) for n in kept if n.startswith(BEHIND))
+        adapters.append(load_file(folder / "2/adapter/adapter_model.safetensors"))
+        assert not any(BEHIND in name for name in adapters[-1])
+    without, with_loss = adapters
+    assert any(not torch.equal(without[name], with_loss[name]) for name in without)
+
+
 def test_init_makes_the_module_although_files_beside_the_configuration_have_none(
     config: TrainConfig, tmp_path: Path
 ) -> None:

@@ -100,7 +100,8 @@ class TrainConfig:
     an expert with less than the mean load up, with more down; 1e-3 is usual. 0: it stays."""
     mtp_loss_weight: float = 0.0
     """Train the modules of multi-token prediction of a model that has some (DeepSeek-V3), with the
-    mean of their losses times this (0.3 and later 0.1 there). 0: they are saved as they are."""
+    mean of their losses times this (0.3 and later 0.1 there). 0: they are saved as they are. With
+    --only_optimize_lora they are frozen too, and their loss trains the adapter."""
     seed: int = 1234
     """Seed of the data order and of --init."""
     no_shuf: bool = False
@@ -109,7 +110,8 @@ class TrainConfig:
     lora_dim: int = 0
     """Rank of a low-rank adapter (LoRA) of the modules of --lora_module_name. 0: none."""
     lora_alpha: float = 1.0
-    """The adapter's product is multiplied with lora_alpha / lora_dim."""
+    """The adapter's product is multiplied with lora_alpha / lora_dim; lora_dim to twice of it is
+    usual."""
     lora_rslora: bool = False
     """Multiply with lora_alpha / √lora_dim instead."""
     lora_module_name: str = "qkv_proj,o_proj,gate_up_proj,down_proj"

@@ -23,6 +23,7 @@ def deepseek(
 
     interleaved: rotation turns neighbours. depth: modules of multi-token prediction.
     """
+    fields.require("use_mla", True, True)
     head_dim, latent = latent_attention(fields)
     bias = fields.flag("attention_bias")
     config = decoder(

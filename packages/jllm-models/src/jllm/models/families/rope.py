@@ -81,8 +81,15 @@ def rope_config(fields: Fields, max_position_embeddings: int) -> RopeConfig:
 def score_factor(fields: Fields) -> float:
     """Return what YaRN's `mscale_all_dim` multiplies the scores of attention with (DeepSeek)."""
     given = _given(fields)
-    if _kind(given) == "default" or not given.get("mscale_all_dim"):
+    if _kind(given) == "default":
         return 1.0
+    if not given.get("mscale_all_dim"):
+        if given.get("mscale") in (None, 1):
+            return 1.0
+        raise fields.error(
+            f"mscale = {given['mscale']!r} without mscale_all_dim is not supported: the published "
+            "code uses it, Transformers does not"
+        )
     factor = fields.checked_number("rope factor", given.get("factor"))
     weight = fields.checked_number("rope mscale_all_dim", given["mscale_all_dim"])
     return _mscale(factor, weight) ** 2

@@ -48,8 +48,8 @@ def resolve(config: DecoderConfig, names: Sequence[str]) -> frozenset[str]:
         found = _matching(known, name)
         if not found:
             raise ValueError(
-                f"no module {name!r} in {config.architecture} for an adapter; there are "
-                f"{', '.join(module_names(known))}; the fused {', '.join(ROLES)}; and {ALL}"
+                f"no module {name!r} in {config.architecture} for an adapter; names "
+                f"end in {', '.join(module_names(known))}; the fused {', '.join(ROLES)}; and {ALL}"
             )
         chosen |= found
     if not chosen:
