@@ -171,14 +171,15 @@ class _Job:
             keep_tokenizer(self.tokenizer, log.folder)
             work, _ = self.prepare(allow_fast=False)
             converted = self._convert(_units(self.config, self.sources), work, metadata, log)
+        self._refuse_what_changed(log)
         log.save()
-        self._refuse_what_changed()
         return converted
 
-    def _refuse_what_changed(self) -> None:
+    def _refuse_what_changed(self, log: WorkLog) -> None:
         """A unit is cut by one process and read by another: both must see the same file."""
         for path, before in self.stamps.items():
             if stamp(path) != before:
+                log.begin_anew(allow_fast=True)
                 raise ValueError(
                     f"{path}: was changed while it was converted, so rows of both its states may "
                     "be mixed; nothing was published. Convert again when it is complete"
