@@ -11,6 +11,7 @@ import torch
 from expert_helpers import (
     BALANCED,
     CHOSEN,
+    DEEPSEEK_V3,
     EXPERTS,
     LAYERS,
     assert_close,
@@ -165,3 +166,15 @@ def test_a_model_that_asks_for_a_loss_trains_with_the_flag(tmp_path: Path) -> No
     alone(changed(config, "c", model=made))
     saved = json.loads((tmp_path / "c" / "1" / "config.json").read_text())
     assert saved["output_router_logits"] is True
+
+
+def test_a_loss_that_deepseeks_configuration_names_is_not_left_out_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    made = tmp_path / "other"
+    made.mkdir()
+    (made / "config.json").write_text(json.dumps(DEEPSEEK_V3 | {"aux_loss_alpha": 0.001}))
+    config = experts_config(tmp_path, model=str(made), dry_run=True)
+    for alpha, told in ((0.0, True), (0.001, False)):
+        alone(changed(config, "c", aux_loss_alpha=alpha))
+        assert ("--aux_loss_alpha 0.001 does" in capsys.readouterr().err) == told

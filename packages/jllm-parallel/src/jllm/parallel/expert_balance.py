@@ -8,6 +8,7 @@ Letters: M layers with experts, E experts of a layer.
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ import torch.distributed as dist
 
 from jllm.models.config import DecoderConfig
 from jllm.models.experts.balance import BalanceLoss, BalanceTerms, moved_bias
+from jllm.models.families import read_json
 from jllm.models.flops import trained_predictions
 from jllm.models.head import Head
 from jllm.models.mixture import Mixture
@@ -178,6 +180,17 @@ def balance_problems(config: TrainConfig, model: DecoderConfig) -> list[str]:
             "the flag, or set output_router_logits to false there to train without"
         ]
     return []
+
+
+def balance_note(config: TrainConfig, model: DecoderConfig) -> str:
+    """Says that a DeepSeek configuration names a loss which the run does not add; or nothing."""
+    named = read_json(Path(config.model) / "config.json").get("aux_loss_alpha")
+    if not named or config.aux_loss_alpha or not expert_layers(model):
+        return ""
+    return (
+        f"config.json names aux_loss_alpha {named}, which neither this run nor Transformers adds; "
+        f"--aux_loss_alpha {named} does"
+    )
 
 
 def balance_loss(config: TrainConfig) -> BalanceLoss:

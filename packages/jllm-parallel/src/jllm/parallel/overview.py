@@ -13,6 +13,7 @@ from jllm.models.lora.targets import module_names
 from jllm.parallel.checks import Layout
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.device import dtype_of, kind_of
+from jllm.parallel.expert_balance import balance_note
 from jllm.parallel.inputs import Inputs
 from jllm.parallel.partition.costs import Memory, UnitCost
 from jllm.parallel.partition.method import partition
@@ -100,6 +101,8 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
     if inputs.lora:
         console.print(f"adapter    {adapter_line(inputs.model, inputs.lora, config)}")
     left = inputs.total_steps - inputs.first_step
+    if left and (note := balance_note(config, inputs.model)):
+        console.print(f"note       {note}", markup=False)
     console.print(f"steps      {left:,} of {inputs.total_steps:,}")
     if sizes.stages > 1:
         unit_costs = costs(config, inputs)
