@@ -1,12 +1,14 @@
 """What lies in the output folder is never written over and never becomes part of the new data."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from convert_helpers import run_convert, snapshot, write_jsonl
 from jllm.data import convert as convert_module
+from jllm.data.dataset import open_dataset
 from jllm.data.repartition import repartition
 from jllm.data.repartition_config import RepartitionConfig
 from shuffle_helpers import run_shuffle, write_dataset
@@ -51,6 +53,27 @@ def test_parts_of_a_repartition_are_not_joined(write) -> None:
     refused(write, out, "holds the parts of a repartition: .* --undo")
     (out / "data.info").unlink()
     refused(write, out, r"that no info file of jllm's beside it lists: .*-part-00000/")
+
+
+def test_parts_are_not_put_beside_other_data(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_dataset(tmp_path / name, 20, file_rows=5, first=len(name))
+    one = RepartitionConfig(
+        dataset=str(tmp_path / "one"), num_partition=2, output=str(tmp_path / "parts")
+    )
+    repartition(one)
+    before = snapshot(tmp_path)
+    with pytest.raises(ValueError, match="parts: holds the parts of another data set than .*two"):
+        repartition(replace(one, dataset=str(tmp_path / "two")))
+    for output in ("two", "."):
+        with pytest.raises(ValueError, match="holds data already"):
+            repartition(replace(one, output=str(tmp_path / output)))
+    assert snapshot(tmp_path) == before
+    repartition(one)  # is complete
+    moved = {"dataset": str(tmp_path / "up" / "two"), "output": str(tmp_path / "up"), "move": True}
+    shutil.copytree(tmp_path / "two", tmp_path / "up" / "two")
+    repartition(replace(one, **moved))
+    assert open_dataset(tmp_path / "up").num_rows == 20
 
 
 @pytest.mark.parametrize("name", ["other.parquet", "a/b/other.parquet", "data_info.json"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import json
 import os
 from pathlib import Path
@@ -46,10 +47,16 @@ def repartition(config: RepartitionConfig) -> str:
             _undo(config.target, plan)
             return f"{config.target}: the files are where they were"
         if plan is None:
+            _refuse_to_mix(config)
             plan = _make_plan(config)
             _refuse_what_is_in_the_way(config.target, plan)
         elif plan.state == "being undone":
             raise ValueError(f"{config.target}: --undo was interrupted; run it again")
+        elif not _is_of(config, plan):
+            raise ValueError(
+                f"{config.target}: holds the parts of another data set than {config.source}; give "
+                "another --output, or --undo first"
+            )
         elif plan.num_partition != config.num_partition:
             raise ValueError(
                 f"{config.target}: a repartition to {plan.num_partition} parts is {plan.state}; "
@@ -58,6 +65,24 @@ def repartition(config: RepartitionConfig) -> str:
         if plan.state != "complete":
             _carry_out(config.target, plan)
     return f"{config.target}: {plan.num_partition} parts, {plan.parts[0]} and so on"
+
+
+def _refuse_to_mix(config: RepartitionConfig) -> None:
+    """Data in the folder of the parts would be read with them."""
+    if config.output and config.target.is_dir():
+        source = config.source.resolve()
+        for path in itertools.chain(*data_files(config.target)):
+            if config.links or not local_path(path).resolve().is_relative_to(source):
+                raise ValueError(
+                    f"--output {config.output}: holds data already ({path}), which would be read "
+                    "with the parts; give another --output"
+                )
+
+
+def _is_of(config: RepartitionConfig, plan: Repartition) -> bool:
+    """Whether these are the parts of this data set."""
+    target, source = config.target.resolve(), config.source.resolve()
+    return all(Path(os.path.normpath(target / old)).is_relative_to(source) for old, _ in plan.moves)
 
 
 def _make_plan(config: RepartitionConfig) -> Repartition:
