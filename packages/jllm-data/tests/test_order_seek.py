@@ -1,7 +1,7 @@
 """Finding a step costs milliseconds whatever the step, on metadata alone."""
 
 from collections.abc import Callable
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pytest
@@ -28,9 +28,9 @@ def test_seeking_to_step_a_million_of_ten_million_rows_takes_under_50_ms(
     group_rows = make_groups(count)
 
     def seconds(step: int) -> float:
-        start = perf_counter()
+        start = process_time()
         groups, rows = locate(group_rows, 1, size, step, range(size))
-        taken = perf_counter() - start
+        taken = process_time() - start
         assert (rows < group_rows[groups]).all()
         return taken
 
