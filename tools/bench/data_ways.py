@@ -88,7 +88,7 @@ def datasets_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
     files = sorted(str(path) for path in Path(data).glob("*.parquet"))
     rows = load_dataset("parquet", data_files=files, split="train", cache_dir=f"{output}/cache")
     mixed = rows.shuffle(seed=EPOCH_SEED).flatten_indices(num_proc=processes)
-    mixed.to_parquet(f"{output}/0.parquet", compression="zstd")
+    mixed.to_parquet(f"{output}/0.parquet")
     return {}
 
 

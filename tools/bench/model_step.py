@@ -136,8 +136,9 @@ def jllm_way(reference: PreTrainedModel, examples: Examples) -> Callable[[], flo
     config = decoder_config(reference.config.to_dict(), "model")
     stage = Stage(config, range(unit_count(config)), dtype=reference.dtype)
     theirs = tensors_in_files(reference)
+    held = dict(stage.named_parameters()) | dict(stage.named_buffers())
     for piece in weight_table(config, stage.unit_range, for_saving=True):
-        ours = stage.get_parameter(piece.parameter).data
+        ours = held[piece.parameter].data
         ours[piece.here_index] = theirs[piece.tensor][piece.there_index]
     documents = Documents.from_bounds(examples.bounds)
     targets = torch.cat([examples.labels[1:], torch.tensor([-100])])

@@ -69,7 +69,14 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "deepseek-v3": (
         "deepseek_v3",
-        {**LATENT, "q_lora_rank": 256, "n_group": 8, "topk_group": 4, "norm_topk_prob": True},
+        {
+            **LATENT,
+            "q_lora_rank": 256,
+            "n_group": 8,
+            "topk_group": 4,
+            "norm_topk_prob": True,
+            "num_nextn_predict_layers": 0,
+        },
     ),
 }
 
