@@ -3,6 +3,14 @@
 import json
 from pathlib import Path
 
+import torch
+from transformers import AutoModelForCausalLM
+
+from jllm.models.documents import Documents
+from jllm.models.families import read_config
+from jllm.models.load import load_stage
+from jllm.models.stage import Stage
+from jllm.models.units import unit_count
 from jllm.parallel.config import TrainConfig
 from training_helpers import (
     VOCABULARY,
@@ -54,3 +62,18 @@ def assert_same_bits_in_a_pipeline(config: TrainConfig) -> None:
     assert losses(two) == losses(one)
     assert sum(losses(one)[-5:]) < sum(losses(one)[:5])
     assert checkpoint_bytes(two, STEPS) == checkpoint_bytes(one, STEPS)
+
+
+def assert_transformers_opens(config: TrainConfig) -> None:
+    """What was trained alone has the same logits there as here."""
+    saved = Path(config.checkpoint) / str(STEPS)
+    theirs = AutoModelForCausalLM.from_pretrained(saved)
+    decoder = read_config(saved)
+    ours = Stage(decoder, range(unit_count(decoder)))
+    load_stage(ours, decoder, saved)
+    tokens = torch.arange(20) % VOCABULARY
+    with torch.no_grad():
+        expected = theirs(input_ids=tokens[None]).logits[0]
+        found = ours.logits(tokens, Documents.from_bounds([0, 20]))
+    assert (found - expected).norm() <= 1e-5 * expected.norm()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

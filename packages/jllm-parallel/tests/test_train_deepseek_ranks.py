@@ -6,16 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM
 
-from family_helpers import STEPS, assert_same_bits_in_a_pipeline, trained_alone
-from jllm.models.documents import Documents
-from jllm.models.families import read_config
-from jllm.models.load import load_stage
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
+from family_helpers import (
+    assert_same_bits_in_a_pipeline,
+    assert_transformers_opens,
+    trained_alone,
+)
 from jllm.parallel.config import TrainConfig
-from training_helpers import VOCABULARY, alone, changed, losses
+from training_helpers import alone, changed, losses
 
 DEEPSEEK = {
     "kv_lora_rank": 12,
@@ -56,16 +54,7 @@ def test_a_pipeline_has_the_same_bits(config: TrainConfig) -> None:
 
 
 def test_transformers_opens_what_was_trained(config: TrainConfig) -> None:
-    saved = Path(config.checkpoint) / str(STEPS)
-    theirs = AutoModelForCausalLM.from_pretrained(saved)
-    decoder = read_config(saved)
-    ours = Stage(decoder, range(unit_count(decoder)))
-    load_stage(ours, decoder, saved)
-    tokens = torch.arange(20) % VOCABULARY
-    with torch.no_grad():
-        expected = theirs(input_ids=tokens[None]).logits[0]
-        found = ours.logits(tokens, Documents.from_bounds([0, 20]))
-    assert (found - expected).norm() <= 1e-5 * expected.norm()
+    assert_transformers_opens(config)
 
 
 @pytest.mark.parametrize("config", ["deepseek-v3"], indirect=True)

@@ -6,14 +6,38 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from family_helpers import assert_same_bits_in_a_pipeline, trained_alone
+from family_helpers import (
+    assert_same_bits_in_a_pipeline,
+    assert_transformers_opens,
+    trained_alone,
+)
 from jllm.models.families import read_config
 from jllm.parallel.config import TrainConfig
 from training_helpers import alone, changed, train
 
 FAMILIES = {
     "qwen": {"architectures": ["QWenLMHeadModel"], "kv_channels": 4, "seq_length": 4},
-    "olmo2": {"architectures": ["Olmo2ForCausalLM"], "num_key_value_heads": 2},
+    "llama": {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "num_key_value_heads": 2,
+    },
+    "olmo2": {
+        "architectures": ["Olmo2ForCausalLM"],
+        "model_type": "olmo2",
+        "num_key_value_heads": 2,
+    },
+    "qwen2": {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "num_key_value_heads": 2,
+    },
+    "qwen3": {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "num_key_value_heads": 2,
+        "head_dim": 4,
+    },
     "internlm2": {"architectures": ["InternLM2ForCausalLM"], "num_key_value_heads": 2},
     "baichuan2-13b": {
         "architectures": ["BaichuanForCausalLM"],
@@ -22,6 +46,7 @@ FAMILIES = {
     },
     "mistral-window": {
         "architectures": ["MistralForCausalLM"],
+        "model_type": "mistral",
         "num_key_value_heads": 2,
         "sliding_window": 3,
     },
@@ -35,6 +60,13 @@ def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_a_pipeline_has_the_same_bits(config: TrainConfig) -> None:
     assert_same_bits_in_a_pipeline(config)
+
+
+@pytest.mark.parametrize(
+    "config", [name for name in FAMILIES if "model_type" in FAMILIES[name]], indirect=True
+)
+def test_transformers_opens_the_families_that_it_has(config: TrainConfig) -> None:
+    assert_transformers_opens(config)
 
 
 @pytest.mark.parametrize("config", ["internlm2"], indirect=True)

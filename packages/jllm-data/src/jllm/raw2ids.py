@@ -9,17 +9,14 @@ Chats (one a line, trained on the assistant's answers), and text for pre-trainin
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 
-import tyro
 from rich.console import Console
 
-from jllm.data.command_line import quiet_libraries
+from jllm.data.command_line import run_guarded
 from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
 from jllm.data.stop_signals import StopSignals
-from jllm.data.visible_text import visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,31 +24,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0, 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    config = tyro.cli(
+    return run_guarded(
         Raw2IdsConfig,
-        prog="python -m jllm.raw2ids",
-        description=__doc__,
-        args=arguments,
-        use_underscores=True,
-        config=(tyro.conf.FlagCreatePairsOff,),
+        run,
+        name="jllm.raw2ids",
+        description=__doc__ or "",
+        arguments=arguments,
+        stopped="it did not come to the end",
     )
-    quiet_libraries()
-    stop = StopSignals()
-    try:
-        check_config(config)
-        from jllm.data.convert import convert
-        from jllm.data.progress import ConsoleReporter
 
-        with ConsoleReporter(Console(), stop.check) as reporter:
-            converted = convert(config, reporter)
-            reporter.close(converted, str(config.output_folder))
-    except (ValueError, OSError) as error:
-        what = error.strerror if isinstance(error, OSError) and not error.filename else error
-        sys.stderr.write(f"error: {visible(str(what or error))}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("error: stopped before the end\n")
-        return 128 + (stop.received or signal.SIGINT)
+
+def run(config: Raw2IdsConfig, stop: StopSignals) -> int:
+    """Check the settings and convert."""
+    check_config(config)
+    from jllm.data.convert import convert
+    from jllm.data.progress import ConsoleReporter
+
+    with ConsoleReporter(Console(), stop.check) as reporter:
+        converted = convert(config, reporter)
+        reporter.close(converted, str(config.output_folder))
     return 0
 
 

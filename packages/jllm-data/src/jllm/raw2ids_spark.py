@@ -12,43 +12,45 @@ import os
 import sys
 from collections.abc import Sequence
 
-import tyro
 from rich.console import Console
 
-from jllm.data.command_line import quiet_libraries
+from jllm.data.command_line import run_guarded
 from jllm.data.spark.config import SparkConfig, conversion
-from jllm.data.visible_text import plain, visible
+from jllm.data.stop_signals import StopSignals
+from jllm.data.visible_text import plain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job; returns the exit code: 0, or 2 for what the user can mend."""
-    config = tyro.cli(
+    """Run the job; returns the exit code.
+
+    0, 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    return run_guarded(
         SparkConfig,
-        prog="python -m jllm.raw2ids_spark",
-        description=__doc__,
-        args=arguments,
-        use_underscores=True,
-        config=(tyro.conf.FlagCreatePairsOff,),
+        run,
+        name="jllm.raw2ids_spark",
+        description=__doc__ or "",
+        arguments=arguments,
+        stopped="nothing was written",
     )
-    quiet_libraries()
+
+
+def run(config: SparkConfig, _: StopSignals) -> int:
+    """Check the settings, convert, and say what became of the records."""
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not by spark-submit: here alone
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    conversion(config)
     try:
-        conversion(config)
-        try:
-            from pyspark.sql import SparkSession
-        except ImportError as error:
-            raise ValueError(f"{error}: pip install 'jllm-data[spark]', and Java 17") from error
-        from jllm.data.spark.job import convert
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise ValueError(f"{error}: pip install 'jllm-data[spark]', and Java 17") from error
+    from jllm.data.spark.job import convert
 
-        spark = SparkSession.builder.appName("jllm.raw2ids_spark").getOrCreate()
-        try:
-            converted = convert(spark, config)
-        finally:
-            spark.stop()
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {visible(str(error))}\n")
-        return 2
+    spark = SparkSession.builder.appName("jllm.raw2ids_spark").getOrCreate()
+    try:
+        converted = convert(spark, config)
+    finally:
+        spark.stop()
     account, console = converted.account, Console()
     console.print(
         plain(

@@ -27,6 +27,31 @@ def run_command(
     arguments: Sequence[str] | None,
     stopped: str = "nothing was written",
 ) -> int:
+    """`run_guarded` for work that shows how far it is."""
+
+    def shown(config: Config, stop: StopSignals) -> int:
+        with WorkProgress(Console(), stop.check) as progress:
+            return work(config, progress)
+
+    return run_guarded(
+        config_type,
+        shown,
+        name=name,
+        description=description,
+        arguments=arguments,
+        stopped=stopped,
+    )
+
+
+def run_guarded(
+    config_type: type[Config],
+    work: Callable[[Config, StopSignals], int],
+    *,
+    name: str,
+    description: str,
+    arguments: Sequence[str] | None,
+    stopped: str,
+) -> int:
     """Read the flags, do `work`, and return the exit code.
 
     What `work` returns; 2 for what the user can mend (ValueError, OSError), with one line on
@@ -43,8 +68,7 @@ def run_command(
     quiet_libraries()
     stop = StopSignals()
     try:
-        with WorkProgress(Console(), stop.check) as progress:
-            return work(config, progress)
+        return work(config, stop)
     except (ValueError, OSError) as error:
         what = error.strerror if isinstance(error, OSError) and not error.filename else error
         sys.stderr.write(f"error: {visible(str(what or error))}\n")

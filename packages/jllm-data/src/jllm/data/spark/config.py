@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import tyro
@@ -73,8 +73,3 @@ def conversion(config: SparkConfig) -> Raw2IdsConfig:
     )
     check_config(made)
     return made
-
-
-def on_executor(config: Raw2IdsConfig, tokenizer: str) -> Raw2IdsConfig:
-    """The settings where the tokenizer lies in another folder."""
-    return replace(config, tokenizer=tokenizer)

@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -32,10 +32,10 @@ from jllm.data.schema import FileMetadata, fields_of
 from jllm.data.sources import layout_of
 from jllm.data.spark.accounts import add_up
 from jllm.data.spark.blocks import Before, Summary, follow, number_lines, summarise
-from jllm.data.spark.config import SparkConfig, conversion, on_executor
+from jllm.data.spark.config import SparkConfig, conversion
 from jllm.data.spark.rows import ACCOUNT, Line, converter_of
 from jllm.data.tokenizer import load_tokenizer
-from jllm.data.tokenizer_files import keep_tokenizer
+from jllm.data.tokenizer_files import TOKENIZER_FOLDER, keep_tokenizer
 
 INPUTS = "*.{jsonl,json,txt,jsonl.gz,json.gz,txt.gz}"
 """What of a folder is read. (Spark reads .zst only with Hadoop's own library.)"""
@@ -71,11 +71,11 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
     writing = HadoopPath(spark, f"{target.qualified}.jllm-writing")
     with tempfile.TemporaryDirectory() as folder:
         keep_tokenizer(tokenizer, Path(folder))
-        kept = Path(folder, "tokenizer")
+        kept = Path(folder, TOKENIZER_FOLDER)
         spark.sparkContext.addFile(str(kept), recursive=True)
         lines, partitions = _lines(spark, config, chats=settings.kind != "pretrain")
         tasks = config.num_partitions or min(partitions, _tasks(spark))
-        rows = _converted(lines, on_executor(settings, kept.name), metadata, tasks).persist()
+        rows = _converted(lines, settings, metadata, tasks).persist()
         try:
             texts = rows.where(F.col(ACCOUNT).isNotNull()).select(ACCOUNT).collect()
             account, count, blocks = add_up(json.loads(row[0]) for row in texts)
@@ -195,7 +195,7 @@ def _converted(
         first = next(batches, None)
         if first is None:
             return
-        converter = converter_of(on_executor(settings, SparkFiles.get(settings.tokenizer)))
+        converter = converter_of(replace(settings, tokenizer=SparkFiles.get(TOKENIZER_FOLDER)))
         columns = ("source", "record", "number", "text")
         yield from converter.convert(
             Line(*row)
