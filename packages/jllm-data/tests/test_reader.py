@@ -1,5 +1,8 @@
 """Any number of readers gives the same global batches, at any step, in any order."""
 
+import os
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -167,6 +170,23 @@ def test_close_ends_the_threads(dataset: Dataset) -> None:
         rows.read(0)
         assert before < threading.active_count() <= before + LOCAL_READS
     assert threading.active_count() == before
+
+
+def test_the_first_batch_does_not_wait_for_pandas(dataset: Dataset, tmp_path: Path) -> None:
+    """Some of Arrow's ways to numpy import it where it is installed, which takes 0.15 s."""
+    (tmp_path / "pandas.py").write_text("")
+    program = (
+        "import sys; from jllm.data.dataset import open_dataset; "
+        "from jllm.data.reader import LaneReader; "
+        "lanes = LaneReader(open_dataset(sys.argv[1]), seed=5, global_batch_size=2, "
+        "lanes=range(2)); print(lanes.read(0).tokens[:, 0].tolist(), 'pandas' in sys.modules)"
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-c", program, str(dataset.path)]
+    ended = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert ended.stdout == f"{located(dataset, 0, 2)} False\n", ended.stderr
 
 
 def test_wrong_lanes_and_too_little_data_are_refused(dataset: Dataset) -> None:
