@@ -15,7 +15,10 @@ from convert_helpers import info_of, run_convert, write_jsonl
 from jllm.data.dataset import open_dataset
 from jllm.data.reader import LaneReader
 from jllm.data.spark.config import SparkConfig
+from jllm.data.verify import verify
+from jllm.data.verify_config import VerifyConfig
 from jllm.raw2ids_spark import main
+from shuffle_helpers import Quiet
 from tokenizer_helpers import save_toy_tokenizer
 
 if shutil.which("java") is None:
@@ -28,7 +31,7 @@ TEXTS = [f"{'word ' * (n % 23)}{n}" for n in range(40)]
 
 @pytest.fixture(scope="module")
 def spark():
-    """Spark with blocks of 300 bytes, so that records lie across them."""
+    """Spark that starts fast."""
     from pyspark.sql import SparkSession
 
     for_workers = {
@@ -41,7 +44,8 @@ def spark():
         "spark.ui.enabled": "false",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
-        "spark.sql.files.maxPartitionBytes": "300",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+        "spark.sql.codegen.wholeStage": "false",
         "spark.sql.files.openCostInBytes": "0",
         "spark.ui.showConsoleProgress": "false",
     }
@@ -59,10 +63,13 @@ def tokenizer(tmp_path_factory) -> Path:
     return save_toy_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
-def run_spark(spark, tokenizer: Path, source: Path, output: Path, **settings: Any):
-    """Run the job in the session of the test."""
+def run_spark(
+    spark, tokenizer: Path, source: Path, output: Path, block_bytes: int = 1 << 20, **settings: Any
+):
+    """Run the job in the session of the tests, which reads blocks of `block_bytes`."""
     from jllm.data.spark.job import convert
 
+    spark.conf.set("spark.sql.files.maxPartitionBytes", block_bytes)
     config = SparkConfig(
         tokenizer=str(tokenizer),
         input_path=str(source),
@@ -76,6 +83,12 @@ def sorted_rows(folder: Path) -> list[str]:
     """Every row of a folder's files as text, sorted."""
     tables = [pq.read_table(file) for file in sorted(folder.glob("*.parquet"))]
     return sorted(json.dumps(row, sort_keys=True) for table in tables for row in table.to_pylist())
+
+
+def findings(folder: Path) -> list[str]:
+    """What `jllm.verify_data` says of a folder."""
+    config = VerifyConfig(folder=str(folder), cores=1)
+    return verify(config, Quiet()).findings
 
 
 def write_texts(folder: Path) -> Path:
@@ -96,7 +109,8 @@ def test_text_gives_the_rows_of_raw2ids(spark, tokenizer, tmp_path, stack):
     run_convert(
         tokenizer, source, tmp_path / "ref", num_lines_per_partition=SIZE, max_len=33, **settings
     )
-    run_spark(spark, tokenizer, source, tmp_path / "out", num_partitions=3, **settings)
+    settings |= {"num_partitions": 3, "block_bytes": 300 if stack else 1 << 20}
+    run_spark(spark, tokenizer, source, tmp_path / "out", **settings)
     expected = sorted_rows(tmp_path / "ref")
     assert len(expected) > 10
     assert sorted_rows(tmp_path / "out") == expected
@@ -114,8 +128,8 @@ def test_chats_give_the_rows_and_the_account_of_raw2ids(spark, tokenizer, tmp_pa
     assert sorted_rows(tmp_path / "out") == sorted_rows(tmp_path / "ref")
     ours = json.loads((tmp_path / "out" / "data_info.json").read_text())
     theirs = info_of(tmp_path / "ref")
-    assert theirs.keys() - ours.keys() == {"files"}
-    assert all(ours[key] == theirs[key] for key in ours.keys() - {"info_digest"})
+    assert list(ours) == list(theirs)
+    assert all(ours[key] == theirs[key] for key in ours.keys() - {"info_digest", "files"})
     assert ours["records"]["dropped"]
 
 
@@ -133,6 +147,42 @@ def test_what_spark_wrote_is_read_like_what_raw2ids_wrote(spark, tokenizer, tmp_
     after_end = np.concatenate([batch.targets[batch.tokens == dataset.document_end_id]
                                 for batch in batches])  # fmt: skip
     assert (after_end == -100).all()
+
+
+def test_what_spark_wrote_is_checked_by_digests(spark, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("jllm.data.writer.GROUP_ROWS", 3)
+    monkeypatch.setattr("jllm.data.spark.written.FILE_ROWS", 7)
+    source = write_texts(tmp_path)
+    rows = run_spark(spark, tokenizer, source, tmp_path / "out", num_partitions=1).rows
+    listed = json.loads((tmp_path / "out" / "data_info.json").read_text())["files"]
+    groups = [[group["num_samples"] for group in file["row_groups"]] for file in listed]
+    assert groups[:-1] == [[3, 3]] * (len(groups) - 1) and sum(map(sum, groups)) == rows > 12
+    assert findings(tmp_path / "out") == []
+    first = tmp_path / "out" / listed[0]["name"]
+    content = bytearray(first.read_bytes())
+    content[200] ^= 1
+    first.write_bytes(content)
+    assert any(f"{first}: its digest is" in one for one in findings(tmp_path / "out"))
+    table = pq.read_table(tmp_path / "out" / listed[1]["name"]).take([1, 0, *range(2, 6)])
+    pq.write_table(table, tmp_path / "out" / listed[1]["name"], row_group_size=3)
+    with (
+        LaneReader(
+            open_dataset(tmp_path / "out"), seed=0, global_batch_size=1, lanes=range(1)
+        ) as reader,
+        pytest.raises(ValueError, match="row group 0: .*(digest is|cannot be read)"),
+    ):
+        for step in range(rows):
+            reader.read(step)
+
+
+def test_rows_that_spark_loses_are_missed(spark, tokenizer, tmp_path, monkeypatch):
+    from jllm.data.spark import job
+
+    write = job.write_rows
+    monkeypatch.setattr(job, "write_rows", lambda rows, *rest: write(rows.limit(3), *rest))
+    with pytest.raises(OSError, match="the 3 rows that lie there are not the"):
+        run_spark(spark, tokenizer, write_texts(tmp_path), tmp_path / "out", num_partitions=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_a_bad_record_stops_the_job_with_its_line(spark, tokenizer, tmp_path):

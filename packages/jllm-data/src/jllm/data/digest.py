@@ -54,6 +54,11 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def bytes_digest(content: bytes | memoryview | pa.Buffer) -> str:
+    """The `file_digest` of a file of these bytes."""
+    return hashlib.blake2b(memoryview(content), digest_size=DIGEST_BYTES).hexdigest()
+
+
 def _int32_bytes(values: pa.Array) -> memoryview:
     if values.null_count:
         raise ValueError("a row holds null ids: convert again")

@@ -44,22 +44,17 @@ def file_info(fields: Mapping[str, Any]) -> FileInfo:
 
 def info_text(
     metadata: FileMetadata,
-    files: Sequence[FileInfo] | None,
+    files: Sequence[FileInfo],
     account: Account,
     max_num_blocks: int,
-    *,
-    num_samples: int = 0,
 ) -> str:
     """The info file's JSON text.
 
-    files: None where they are not listed; then `num_samples` says how many rows they hold.
     max_num_blocks: the most entries of a row's `cu_seqlens`.
     """
-    if files is not None:
-        num_samples = sum(file.num_samples for file in files)
     info: dict[str, Any] = {
         "format_version": 1,
-        "num_samples": num_samples,
+        "num_samples": sum(file.num_samples for file in files),
         "max_len": metadata.max_len,
         "max_num_blocks": max_num_blocks,
         "fields": list(fields_of(metadata.kind)),
@@ -68,7 +63,7 @@ def info_text(
         "chat_template_digest": metadata.chat_template_digest,
         "special_tokens_digest": metadata.special_tokens_digest,
         "document_end_id": metadata.document_end_id,
-        **({} if files is None else {"files": file_entries(files)}),
+        "files": file_entries(files),
         "records": {
             "read": account.read,
             "written": account.written,

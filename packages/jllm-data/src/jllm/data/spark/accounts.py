@@ -1,21 +1,59 @@
-"""The accounts of partitions added up to that of the whole conversion."""
+"""The account of a partition as text, and those of all added up to that of the whole conversion."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
 from jllm.data.account import LISTED, Account
 from jllm.data.records import Problem
+from jllm.data.row_digest import RowBag
 
 
-def add_up(partitions: Iterable[Mapping[str, Any]]) -> tuple[Account, int, int]:
-    """The account of all, their rows, and the most entries of a row's `cu_seqlens`.
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What all partitions are together."""
+
+    account: Account
+    bag: RowBag
+    """Of the rows that were made."""
+    max_num_blocks: int
+    """The most entries of a row's `cu_seqlens`."""
+
+
+def account_text(
+    source: str, first: int, account: Account, bag: RowBag, max_num_blocks: int
+) -> str:
+    """What became of the partition of a file that begins with record `first`, as JSON."""
+    listed = [
+        {"file": name, "line": problem.line, "reason": problem.reason, "detail": problem.detail}
+        for name, problem in account.listed
+    ]
+    return json.dumps(
+        {
+            "source": source,
+            "first": first,
+            "read": account.read,
+            "dropped": account.dropped,
+            "truncated": account.truncated,
+            "listed": listed,
+            "tokens": account.tokens,
+            "trained_tokens": account.trained_tokens,
+            "bag": asdict(bag),
+            "max_num_blocks": max_num_blocks,
+        }
+    )
+
+
+def add_up(texts: Iterable[str]) -> Totals:
+    """All partitions together, of what `account_text` gave.
 
     They are added in the order of the input, so the first dropped records are listed.
     """
-    account, rows, blocks = Account(), 0, 0
+    account, bag, blocks = Account(), RowBag(), 0
+    partitions = map(json.loads, texts)
     for part in sorted(partitions, key=lambda part: (part["source"], part["first"])):
         account.read += part["read"]
         account.dropped += Counter(part["dropped"])
@@ -25,6 +63,6 @@ def add_up(partitions: Iterable[Mapping[str, Any]]) -> tuple[Account, int, int]:
         for listed in part["listed"][: LISTED - len(account.listed)]:
             problem = Problem(line=listed["line"], reason=listed["reason"], detail=listed["detail"])
             account.listed.append((listed["file"], problem))
-        rows += part["rows"]
+        bag += RowBag(**part["bag"])
         blocks = max(blocks, part["max_num_blocks"])
-    return account, rows, blocks
+    return Totals(account=account, bag=bag, max_num_blocks=blocks)

@@ -3,11 +3,13 @@
 Two passes over the text: the first counts the lines and records of each block that Spark reads, the
 second gives every line its number, brings the lines of one partition of a file to one task, sorts
 them, and converts. So the rows do not depend on how Spark cuts the input or on how many tasks there
-are. The rows are kept on the executors' disks until the account of all is known, then written.
+are. The rows are kept on the executors' disks until the account of all is known, then written, and
+read back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -15,16 +17,16 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
+from py4j.protocol import Py4JError
 from pyspark import SparkFiles
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jllm.data.account import Account
+from jllm.data.account import Account, nothing_left
 from jllm.data.conversion_setup import prepare_work
 from jllm.data.info import info_text
 from jllm.data.raw2ids_config import Raw2IdsConfig
@@ -33,14 +35,14 @@ from jllm.data.sources import layout_of
 from jllm.data.spark.accounts import add_up
 from jllm.data.spark.blocks import Before, Summary, follow, number_lines, summarise
 from jllm.data.spark.config import SparkConfig, conversion
+from jllm.data.spark.hadoop_path import HadoopPath
 from jllm.data.spark.rows import ACCOUNT, Line, converter_of
+from jllm.data.spark.written import read_back, write_rows
 from jllm.data.tokenizer import load_tokenizer
 from jllm.data.tokenizer_files import TOKENIZER_FOLDER, keep_tokenizer
 
 INPUTS = "*.{jsonl,json,txt,jsonl.gz,json.gz,txt.gz}"
 """What of a folder is read. (Spark reads .zst only with Hadoop's own library.)"""
-ROW_GROUP_BYTES = 8 << 20
-"""Bytes of a row group of the files that are written: a reader holds one a lane."""
 BATCH_BYTES = 4 << 20
 OURS = re.compile(r"\.?(part-.*\.parquet|_SUCCESS|data_info\.json)(\.crc)?|tokenizer")
 """What the output folder holds."""
@@ -69,7 +71,7 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
     if target.lies_in(HadoopPath(spark, config.input_path)):
         raise ValueError(f"--output_path {config.output_path}: lies in --input_path")
     writing = HadoopPath(spark, f"{target.qualified}.jllm-writing")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _removed_on_error(spark, writing):
         keep_tokenizer(tokenizer, Path(folder))
         kept = Path(folder, TOKENIZER_FOLDER)
         spark.sparkContext.addFile(str(kept), recursive=True)
@@ -78,25 +80,41 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
         rows = _converted(lines, settings, metadata, tasks).persist()
         try:
             texts = rows.where(F.col(ACCOUNT).isNotNull()).select(ACCOUNT).collect()
-            account, count, blocks = add_up(json.loads(row[0]) for row in texts)
-            if not count:
-                raise ValueError(
-                    f"--input_path {config.input_path}: no record is left to write; dropped: "
-                    f"{dict(account.dropped)}"
-                )
-            _write(rows.where(F.col(ACCOUNT).isNull()).drop(ACCOUNT), writing, config.compress)
+            made = add_up(row[0] for row in texts)
+            if not made.bag.rows:
+                raise nothing_left(config.input_path, [made.account])
+            data = rows.where(F.col(ACCOUNT).isNull()).drop(ACCOUNT)
+            write_rows(data, writing, metadata, config.compress)
+            written = read_back(spark, writing, metadata)
         except PySparkException as error:
             raise _explained(error) from error
         finally:
             rows.unpersist()
+        if written.bag != made.bag:
+            raise OSError(
+                f"{writing.qualified}: the {written.bag.rows:,} rows that lie there are not the "
+                f"{made.bag.rows:,} that were converted: Spark or a disk lost or changed some; "
+                "nothing is published, convert again"
+            )
         info = Path(folder, "data_info.json")
-        info.write_text(
-            info_text(metadata, None, account, blocks, num_samples=count), encoding="utf-8"
-        )
+        text = info_text(metadata, written.files, made.account, made.max_num_blocks)
+        info.write_text(text, encoding="utf-8")
         writing.put(kept)
         writing.put(info)
-        writing.rename(target)
-    return Converted(rows=count, account=account)
+    writing.rename(target)
+    return Converted(rows=made.bag.rows, account=made.account)
+
+
+@contextlib.contextmanager
+def _removed_on_error(spark: SparkSession, folder: HadoopPath) -> Iterator[None]:
+    """End the job's tasks after an error, and remove what they wrote."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Py4JError):  # The error that led here is the one to report.
+            spark.sparkContext.cancelAllJobs()
+            folder.remove()
+        raise
 
 
 def _refuse_to_replace(target: HadoopPath, config: SparkConfig) -> None:
@@ -208,12 +226,6 @@ def _converted(
     return sorted_lines.mapInArrow(convert_lines, schema)
 
 
-def _write(rows: DataFrame, folder: HadoopPath, compression: str) -> None:
-    writer = rows.write.mode("overwrite").option("compression", compression)
-    writer = writer.option("parquet.block.size", ROW_GROUP_BYTES)
-    writer.option("parquet.enable.dictionary", "false").parquet(folder.qualified)
-
-
 def _line_batch(lines: list[Line]) -> pa.RecordBatch:
     names = ["source", "record", "number", "text"]
     types = [pa.string(), pa.int64(), pa.int64(), pa.binary()]
@@ -236,51 +248,3 @@ def _explained(error: PySparkException) -> Exception:
     if "EncodersDiffer" in str(error):
         return ValueError("gigatoken and tokenizers differ on this text: give --fast off")
     return error
-
-
-class HadoopPath:
-    """A path wherever Spark's own file systems reach."""
-
-    def __init__(self, spark: SparkSession, path: str) -> None:
-        self._jvm: Any = spark._jvm  # pyspark has no public way to Hadoop's file systems
-        self._hadoop = self._jvm.org.apache.hadoop.fs
-        plain = self._hadoop.Path(path)
-        self._system = plain.getFileSystem(spark._jsc.hadoopConfiguration())  # type: ignore
-        self._path = self._system.makeQualified(plain)
-
-    @property
-    def qualified(self) -> str:
-        """With its scheme, as Spark names files."""
-        return self._path.toUri().toString()
-
-    @property
-    def literal(self) -> str:
-        """The same for Spark's readers, who take some characters for patterns."""
-        return re.sub(r"([\[\]{}*?\\])", r"\\\1", self._path.toString())
-
-    def lies_in(self, other: HadoopPath) -> bool:
-        """Whether it is the other path or below it."""
-        return PurePosixPath(self.qualified).is_relative_to(other.qualified)
-
-    def exists(self) -> bool:
-        """Whether there is such a file or folder."""
-        return self._system.exists(self._path)
-
-    def is_folder(self) -> bool:
-        """Whether it is a folder."""
-        return self._system.getFileStatus(self._path).isDirectory()
-
-    def names(self) -> list[str]:
-        """What this folder holds."""
-        return sorted(str(one.getPath().getName()) for one in self._system.listStatus(self._path))
-
-    def rename(self, target: HadoopPath) -> None:
-        """Take the place of the target, which is removed."""
-        self._system.delete(target._path, True)
-        if not self._system.rename(self._path, target._path):
-            raise OSError(f"{self.qualified} cannot be renamed to {target.qualified}")
-
-    def put(self, local: Path) -> None:
-        """Copy a local file or folder into this folder."""
-        here = self._hadoop.Path(local.resolve().as_uri())
-        self._system.copyFromLocalFile(False, True, here, self._path)

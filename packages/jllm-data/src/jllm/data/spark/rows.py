@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +20,10 @@ from jllm.data.conversion_setup import prepare_work
 from jllm.data.file_output import row_maker
 from jllm.data.raw2ids_config import Raw2IdsConfig
 from jllm.data.row_block import DocumentBatch, RowBlock
-from jllm.data.schema import RECORDS, SOURCE, FileMetadata, fields_of
+from jllm.data.row_digest import RowBag, row_bag
+from jllm.data.schema import FileMetadata, arrow_schema
 from jllm.data.sources import Source, layout_of
+from jllm.data.spark.accounts import account_text
 from jllm.data.tokenizer import load_tokenizer
 from jllm.data.unit_work import UnitWork
 from jllm.data.units import UNIT_BYTES, Unit
@@ -64,18 +65,19 @@ class Converter:
 
     def _partition(self, name: str, first: int, lines: Iterator[Line]) -> Iterator[pa.RecordBatch]:
         source = _source(name, chats=self.metadata.kind != "pretrain")
-        account, counts = Account(), {"rows": 0, "max_num_blocks": 0}
+        account, bag, most_blocks = Account(), RowBag(), 0
         maker = row_maker(self.metadata, stack=self.config.stack)
 
         def batches(blocks: Iterator[RowBlock]) -> Iterator[pa.RecordBatch]:
+            nonlocal bag, most_blocks
             for block in blocks:
                 if self.config.pad:
                     filler = self.metadata.document_end_id or 0
                     block = pad_rows(block, self.metadata.max_len, filler)
-                counts["rows"] += len(block)
-                most = int(block.bound_counts.max(initial=0))
-                counts["max_num_blocks"] = max(counts["max_num_blocks"], most)
-                yield self._batch(row_columns(block, name), len(block))
+                most_blocks = max(most_blocks, int(block.bound_counts.max(initial=0)))
+                columns = row_columns(block, name)
+                bag += row_bag(pa.RecordBatch.from_pydict(columns))
+                yield self._batch(columns, len(block))
 
         for unit in units(lines, source):
             result = self.work(unit)
@@ -86,7 +88,8 @@ class Converter:
                 documents = replace(documents, records=before + 1 + result.record)
             yield from batches(maker.add(documents))
         yield from batches(maker.finish())
-        yield self._batch({ACCOUNT: pa.array([_account_text(name, first, account, counts)])}, 1)
+        text = account_text(name, first, account, bag, most_blocks)
+        yield self._batch({ACCOUNT: pa.array([text])}, 1)
 
     def _batch(self, columns: dict[str, pa.Array], rows: int) -> pa.RecordBatch:
         schema = row_schema(self.metadata)
@@ -107,15 +110,7 @@ def converter_of(config: Raw2IdsConfig) -> Converter:
 
 def row_schema(metadata: FileMetadata) -> pa.Schema:
     """The columns of a data set's rows, and ACCOUNT."""
-    lists = [pa.field(name, pa.list_(pa.int32())) for name in fields_of(metadata.kind)]
-    return pa.schema(
-        [
-            *lists,
-            pa.field(SOURCE, pa.string()),
-            pa.field(RECORDS, pa.list_(pa.int64())),
-            pa.field(ACCOUNT, pa.string()),
-        ]
-    )
+    return pa.schema([*arrow_schema(metadata), pa.field(ACCOUNT, pa.string())])
 
 
 def units(lines: Iterable[Line], source: Source) -> Iterator[Unit]:
@@ -150,23 +145,3 @@ def _unit(lines: list[bytes], first_line: int, source: Source) -> Unit:
 def _source(name: str, *, chats: bool) -> Source:
     layout = layout_of(name, chats=chats)
     return Source(path=Path(name), relative=name, layout=layout, name=name, size=None)
-
-
-def _account_text(source: str, first: int, account: Account, counts: dict[str, int]) -> str:
-    listed = [
-        {"file": name, "line": problem.line, "reason": problem.reason, "detail": problem.detail}
-        for name, problem in account.listed
-    ]
-    return json.dumps(
-        {
-            "source": source,
-            "first": first,
-            "read": account.read,
-            "dropped": account.dropped,
-            "truncated": account.truncated,
-            "listed": listed,
-            "tokens": account.tokens,
-            "trained_tokens": account.trained_tokens,
-            **counts,
-        }
-    )
