@@ -117,10 +117,10 @@ def test_a_file_replaced_by_another_conversion_is_an_error(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="row group 0: digest is .*, the info file states"):
         read_all(dataset)
     write_parquet(path, ROWS, row_group_size=3)
-    with pytest.raises(ValueError, match="row group 0: has 3 rows, had 4"):
+    with pytest.raises(ValueError, match=r"row group 0: has the numbers of rows \[3, 3, 2\], exp"):
         read_all(dataset)
     write_parquet(path, numbered_rows(8))
-    with pytest.raises(ValueError, match="row group 0: cannot be read .*labels"):
+    with pytest.raises(ValueError, match="row group 0: has the columns .*, expected .*labels"):
         read_all(dataset)
 
 

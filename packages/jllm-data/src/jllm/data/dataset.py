@@ -1,28 +1,38 @@
 """A folder of parquet files as one data set: what it holds, checked before a row is read.
 
-Reads every footer (16 threads) and every info file, but no data: about 6 µs a row group, so 0.1 s
+Reads every info file and every footer (16 threads), but no data: about 6 µs a row group, so 0.1 s
 for 200 files of 100 row groups. The footers are the truth for rows; an info file that disagrees
-with them is an error.
+with them is an error. With `lazy` the info files are taken at their word, and a footer is compared
+with what they said when the first row group of its file is read.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from jllm.data.agreement import check_alike, check_infos, stated_alike
 from jllm.data.footer import Footer, read_footer
-from jllm.data.locations import Location, data_files, local_path, location, relative_name
-from jllm.data.read_info import HOW_TO_WRITE, Info, read_info
+from jllm.data.locations import (
+    Location,
+    data_files,
+    listed_stamp,
+    local_path,
+    location,
+    relative_name,
+)
+from jllm.data.read_info import HOW_TO_WRITE, Info, ListedFile, read_info
 from jllm.data.remote_path import RemotePath, Stamp
 from jllm.data.retries import Patience
-from jllm.data.schema import Kind
+from jllm.data.row_group_limits import MAX_GROUP_ROWS
+from jllm.data.schema import FileMetadata, Kind
 
 _THREADS = 16
 
@@ -55,6 +65,8 @@ class Dataset:
     num_rows: int
     row_groups: tuple[RowGroup, ...]
     """By relative file name, then index: the numbering that `order` permutes."""
+    metadata: FileMetadata | None
+    """What every file says of itself; None for files by others."""
     document_end_id: int | None
     tokenizer_digest: str
     """Empty where the files do not state one (files by others), as the next two."""
@@ -73,12 +85,41 @@ class Dataset:
         """Rows of each row group, int64 [groups]."""
         return np.array([group.rows for group in self.row_groups], dtype=np.int64)
 
+    @cached_property
+    def file_rows(self) -> dict[Location, list[int]]:
+        """Rows of each row group of each file."""
+        rows: dict[Location, list[int]] = {}
+        for group in self.row_groups:
+            rows.setdefault(group.file, []).append(group.rows)
+        return rows
 
-def open_dataset(path: str | Location, *, patience: Patience | None = None) -> Dataset:
+    def difference(self, footer: Footer) -> str:
+        """Where a file is not what it was when the data set was opened, for a person; or "".
+
+        Of a data set that was opened `lazy`: not what its info file says.
+        """
+        for what, here, there in (
+            ("columns", footer.fields, self.fields),
+            ("metadata", footer.metadata, self.metadata),
+            ("numbers of rows", list(footer.group_rows), self.file_rows[footer.path]),
+        ):
+            if here != there:
+                return f"has the {what} {_short(here)}, expected {_short(there)}"
+        return ""
+
+
+def open_dataset(
+    path: str | Location, *, patience: Patience | None = None, lazy: bool = False
+) -> Dataset:
     """Open the folder `path` (parquet files at any depth, hidden and temporary ones left out).
 
     A URL (`remote_path`) names a folder or, where the protocol has no listing, an info file in it;
     `patience` says how long its answers are waited for. RemoteError names what cannot be reached.
+
+    `lazy`: of files that an info file lists with their size only the first one's footer is read,
+    and those of another size than listed; for who reads rows with `RowGroupFiles`, which looks at
+    the others.
+
     ValueError names the file and the mend: no parquet or info file, a damaged footer, a missing
     column or one that is not list<int32>, files of different kinds, lengths or tokenizers, and
     whatever an info file states otherwise than the footers.
@@ -97,16 +138,20 @@ def open_dataset(path: str | Location, *, patience: Patience | None = None) -> D
             f"<name>_info.json as well; for files by others {HOW_TO_WRITE}"
         )
     with ThreadPoolExecutor(_THREADS) as pool:
-        footers = list(pool.map(read_footer, files))
-    _check_alike(footers)
+        first = read_footer(files[0])
+        listed = {file.path: file for info in infos for file in info.files or ()} if lazy else {}
+        others = pool.map(
+            lambda file: _as_listed(file, listed, first) or read_footer(file), files[1:]
+        )
+        footers = [first, *others]
+    check_alike(footers)
     max_len = max(info.max_len for info in infos)
-    first = footers[0]
     if first.metadata is not None and first.metadata.max_len != max_len:
         raise ValueError(
             f"{first.path}: was written with max_len {first.metadata.max_len}, the info files of "
             f"{path} state {max_len}: keep data of one max_len in one folder"
         )
-    digests = _check_infos(infos, footers)
+    digests = check_infos(infos, footers)
     row_groups = tuple(
         RowGroup(
             file=footer.path,
@@ -118,7 +163,7 @@ def open_dataset(path: str | Location, *, patience: Patience | None = None) -> D
         for footer in footers
         for index, rows in enumerate(footer.group_rows)
     )
-    about = vars(first.metadata) if first.metadata else _stated(infos)
+    about = vars(first.metadata) if first.metadata else stated_alike(infos)
     return Dataset(
         path=path,
         kind=first.kind,
@@ -126,12 +171,17 @@ def open_dataset(path: str | Location, *, patience: Patience | None = None) -> D
         max_len=max_len,
         num_rows=sum(footer.num_rows for footer in footers),
         row_groups=row_groups,
+        metadata=first.metadata,
         document_end_id=about.get("document_end_id"),
         tokenizer_digest=about.get("tokenizer_digest", ""),
         chat_template_digest=about.get("chat_template_digest", ""),
         special_tokens_digest=about.get("special_tokens_digest", ""),
         digest=_digest(path, footers, row_groups),
     )
+
+
+def _short(value: object) -> str:
+    return reprlib.repr(value) if isinstance(value, list) else str(value)
 
 
 def info_files(path: Location) -> list[Path]:
@@ -148,89 +198,17 @@ def _listed_in(info: Info) -> list[Location]:
     return [file.path for file in info.files]
 
 
-def _check_alike(footers: Sequence[Footer]) -> None:
-    first = footers[0]
-    for footer in footers[1:]:
-        for what, here, there in zip(
-            ("kind and columns", "metadata"),
-            ((footer.kind, footer.fields), footer.metadata),
-            ((first.kind, first.fields), first.metadata),
-            strict=True,
-        ):
-            if here != there:
-                raise ValueError(
-                    f"{footer.path} and {first.path} differ in {what}: {here} and {there}; "
-                    "keep data of one kind, max_len and tokenizer in one folder"
-                )
-
-
-def _check_infos(
-    infos: Sequence[Info], footers: Sequence[Footer]
-) -> dict[tuple[Location, int], str]:
-    """The digest of (file, row group) for all that the info files list."""
-    found = {footer.path: footer for footer in footers}
-    digests = {}
-    for info in infos:
-        missing = sorted(set(info.fields) - set(footers[0].columns))
-        if missing:
-            raise ValueError(
-                f"{info.path}: states the column {missing[0]!r}, {footers[0].path} has only "
-                f"{', '.join(footers[0].columns)}"
-            )
-        _check_stated(info, footers[0])
-        for listed in info.files or ():
-            footer = found.get(listed.path)
-            if footer is None:
-                raise ValueError(f"{listed.path}: missing, but listed in {info.path}")
-            rows = [group.num_samples for group in listed.row_groups]
-            if rows != list(footer.group_rows) or listed.num_samples != footer.num_rows:
-                raise ValueError(
-                    f"{listed.path}: has {footer.num_rows} rows in {len(footer.group_rows)} row "
-                    f"groups, {info.path} states {listed.num_samples} in {len(rows)}: one of them "
-                    "is of another conversion; convert again"
-                )
-            digests |= {(listed.path, i): group.digest for i, group in enumerate(listed.row_groups)}
-    stated, held = sum(info.num_samples for info in infos), sum(f.num_rows for f in footers)
-    if stated != held:
-        raise ValueError(
-            f"{_names(info.path for info in infos)}: num_samples is {stated}, the {len(footers)} "
-            f"parquet files hold {held} rows{_unlisted(infos, footers)}"
-        )
-    return digests
-
-
-def _stated(infos: Sequence[Info]) -> dict[str, Any]:
-    """What the info files say of files that say nothing of themselves (Spark wrote them)."""
-    stated: dict[str, Any] = {}
-    for info in infos:
-        for key, value in info.stated.items():
-            if stated.setdefault(key, value) != value:
-                raise ValueError(
-                    f"{info.path}: {key} is {value!r}, {infos[0].path} states {stated[key]!r}; "
-                    "keep data of one kind and tokenizer in one folder"
-                )
-    return stated
-
-
-def _check_stated(info: Info, footer: Footer) -> None:
-    for key, value in info.stated.items():
-        here = footer.kind if key == "kind" else getattr(footer.metadata, key, value)
-        if value != here:
-            raise ValueError(
-                f"{info.path}: {key} is {value!r}, {footer.path} has {here!r}: one of them is of "
-                "another conversion; convert again"
-            )
-
-
-def _unlisted(infos: Sequence[Info], footers: Sequence[Footer]) -> str:
-    listed = {file.path for info in infos for file in info.files or ()}
-    files = [footer.path for footer in footers if footer.path not in listed]
-    return f"; no info file lists {_names(files)}" if listed and files else ""
-
-
-def _names(paths: Iterable[Location]) -> str:
-    names = [str(path) for path in paths]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _as_listed(
+    path: Location, listed: Mapping[Location, ListedFile], first: Footer
+) -> Footer | None:
+    """The footer that a file has if its info file is right; None where it need not be."""
+    file = listed.get(path)
+    if file is None or file.bytes is None:
+        return None
+    found, rows = listed_stamp(path), [group.num_samples for group in file.row_groups]
+    if found.size != file.bytes or max(rows, default=0) > MAX_GROUP_ROWS:
+        return None
+    return replace(first, path=path, stamp=found, group_rows=tuple(rows))
 
 
 def _digest(path: Location, footers: Sequence[Footer], row_groups: Sequence[RowGroup]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jllm.data.locations import Location, footer_bytes, stamp
+from jllm.data.locations import Location, footer_bytes, listed_stamp
 from jllm.data.remote_path import RemotePath, Stamp
 from jllm.data.retries import RemoteError
 from jllm.data.row_group_limits import TooLarge, check_footer_length, check_rows
@@ -23,8 +23,8 @@ class Footer:
     """What is kept of one file's footer."""
 
     path: Location
-    stamp: Stamp
-    """Of the file, when the footer was read."""
+    stamp: Stamp | None
+    """Of the file, when the data set was opened."""
     kind: Kind
     """As the metadata says; of files by others, "ft" where there are labels."""
     columns: tuple[str, ...]
@@ -47,10 +47,8 @@ class Footer:
 def read_footer(path: Location) -> Footer:
     """Read and check one footer; ValueError names the file and the mend."""
     try:
-        found, footer = _read(path)
-        schema = footer.schema.to_arrow_schema()
-        groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
-        check_rows(groups)
+        found = listed_stamp(path)
+        return footer_of(path, found, _read(path, found))
     except RemoteError:
         raise
     except (OSError, pa.ArrowException, MemoryError, TooLarge) as error:
@@ -58,6 +56,13 @@ def read_footer(path: Location) -> Footer:
             f"{path}: no readable parquet footer ({error}); it is cut short or damaged: copy it "
             "or convert it again"
         ) from error
+
+
+def footer_of(path: Location, found: Stamp | None, footer: pq.FileMetaData) -> Footer:
+    """Check a footer; ValueError names the file and the mend, TooLarge what is absurd."""
+    schema = footer.schema.to_arrow_schema()
+    groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
+    check_rows(groups)
     fields = tuple(name for name in FIELDS if name in schema.names)
     try:
         metadata = read_metadata(footer.metadata)
@@ -76,15 +81,14 @@ def read_footer(path: Location) -> Footer:
     )
 
 
-def _read(path: Location) -> tuple[Stamp, pq.FileMetaData]:
+def _read(path: Location, found: Stamp) -> pq.FileMetaData:
     if isinstance(path, RemotePath):
-        found = path.listed or path.stamp()
-        return found, pq.read_metadata(pa.BufferReader(footer_bytes(path, found.size)))
+        return pq.read_metadata(pa.BufferReader(footer_bytes(path, found.size)))
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(0, end - 8))
         check_footer_length(file.read(8))
-    return stamp(path), pq.read_metadata(path)
+    return pq.read_metadata(path)
 
 
 def _check_columns(schema: pa.Schema, needed: tuple[str, ...], path: Location) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -34,16 +36,21 @@ def local_path(path: Location) -> Path:
 
 
 def stamp(path: Location) -> Stamp:
-    """Size and time of change of a file; OSError where there is none."""
+    """Size and time of change of a file, now; OSError where there is none."""
     if isinstance(path, RemotePath):
         return path.stamp()
     about = path.stat()
     return Stamp(size=about.st_size, version=str(about.st_mtime_ns))
 
 
+def listed_stamp(path: Location) -> Stamp:
+    """The same, for a remote file as the listing of its folder said, where it said enough."""
+    return (isinstance(path, RemotePath) and path.listed) or stamp(path)
+
+
 def read_bytes(path: Location, most: int = MAX_INFO_BYTES) -> bytes:
     """All of a small file; ValueError where it has more than `most` bytes."""
-    size = (path.listed or path.stamp()).size if isinstance(path, RemotePath) else stamp(path).size
+    size = listed_stamp(path).size
     if size > most:
         raise ValueError(f"{path}: has {size:,} bytes, expected at most {most:,}")
     if isinstance(path, RemotePath):
@@ -91,11 +98,9 @@ def data_files(folder: Location) -> tuple[list[Location], list[Location]]:
             raise ValueError(
                 f"{folder}: not a folder; expected one that python -m jllm.raw2ids wrote"
             )
-        found = (*folder.rglob("*.parquet"), *folder.rglob("*info.json"))
-        files = [(file.relative_to(folder).parts, file) for file in found if file.is_file()]
-        root = folder.resolve()
+        files = [(file.relative_to(folder).parts, file) for file in _below(folder)]
         for _, file in files:
-            if not file.resolve().is_relative_to(root):
+            if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
                 raise ValueError(
                     f"{file}: is a link out of the folder, to {file.resolve()}: copy the file there"
                 )
@@ -108,3 +113,14 @@ def data_files(folder: Location) -> tuple[list[Location], list[Location]]:
         [file for file in seen if file.name.endswith(".parquet")],
         [file for file in seen if file.name.endswith("info.json")],
     )
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Parquet and info files of a local folder and of those in it, but hidden and linked ones."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name[0] not in "._":
+                    yield from _below(folder / entry.name)
+            elif entry.name.endswith((".parquet", "info.json")) and entry.is_file():
+                yield folder / entry.name

@@ -84,7 +84,7 @@ def open_mixture(text: str) -> Mixture:
     """
     named = parse_mixture(text)
     weights = whole_weights(tuple(weight for _, weight in named))
-    parts = tuple(open_dataset(path) for path, _ in named)
+    parts = tuple(open_dataset(path, lazy=True) for path, _ in named)
     for first, other in combinations(parts, 2):
         check_alike(first, other)
     return Mixture(parts=parts, weights=weights)

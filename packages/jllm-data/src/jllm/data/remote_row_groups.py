@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -95,13 +95,15 @@ class RemoteRowGroups:
         row_group: int,
         columns: Sequence[str],
         max_len: int = MAX_LENGTH,
+        check: Callable[[pq.FileMetaData], None] = lambda _: None,
     ) -> pa.Table:
         """`columns` of a row group of a file of `size` bytes with rows of at most `max_len` ids.
 
+        `check` is told of the file's footer, when it is read; what it raises is raised here.
         RemoteError where they cannot be had, TooLarge where they are absurd, Arrow's errors and
         OSError where they make no sense.
         """
-        footer = self._footer(path, size)
+        footer = self._footer(path, size, check)
         if row_group >= footer.num_row_groups:
             raise LookupError(f"has {footer.num_row_groups} row groups")
         check_values(footer, row_group, columns, max_len)
@@ -112,12 +114,15 @@ class RemoteRowGroups:
         ) as file:
             return file.read_row_group(row_group, columns=list(columns), use_threads=False)
 
-    def _footer(self, path: RemotePath, size: int) -> pq.FileMetaData:
+    def _footer(
+        self, path: RemotePath, size: int, check: Callable[[pq.FileMetaData], None]
+    ) -> pq.FileMetaData:
         with self._lock:
             if path in self._footers:
                 self._footers.move_to_end(path)
                 return self._footers[path]
         footer = pq.read_metadata(pa.BufferReader(footer_bytes(path, size)))
+        check(footer)
         with self._lock:
             self._footers[path] = footer
             if len(self._footers) > self._files:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jllm.data.dataset import Dataset, RowGroup
 from jllm.data.digest import row_group_digest
-from jllm.data.locations import stamp
+from jllm.data.footer import footer_of
+from jllm.data.locations import Location, stamp
 from jllm.data.remote_path import RemotePath
 from jllm.data.remote_row_groups import RemoteRowGroups
 from jllm.data.retries import RemoteError
@@ -35,7 +36,7 @@ class RowGroupFiles:
     def __init__(self, dataset: Dataset) -> None:
         """Read nothing yet."""
         self._dataset = dataset
-        self._footers: OrderedDict[Path, pq.FileMetaData] = OrderedDict()
+        self._footers: OrderedDict[Location, pq.FileMetaData] = OrderedDict()
         self._lock = threading.Lock()
         self._remote = RemoteRowGroups(KEPT_FOOTERS)
 
@@ -97,22 +98,33 @@ class RowGroupFiles:
         if isinstance(group.file, RemotePath):
             assert group.stamp is not None
             size = group.stamp.size
-            return self._remote.read(group.file, size, group.index, columns, max_len)
-        with self._open(group.file) as file:
+            check = partial(self._check_footer, group)
+            return self._remote.read(group.file, size, group.index, columns, max_len, check)
+        with self._open(group) as file:
             check_values(file.metadata, group.index, columns, max_len)
             return file.read_row_group(group.index, columns=columns, use_threads=False)
 
-    def _open(self, path: Path) -> pq.ParquetFile:
+    def _open(self, group: RowGroup) -> pq.ParquetFile:
         """The file, opened for one read, so that threads do not wait for each other."""
+        path = group.file
         with self._lock:
             footer = self._footers.get(path)
         file = pq.ParquetFile(path, metadata=footer, page_checksum_verification=True)
+        if footer is None:
+            self._check_footer(group, file.metadata)
         with self._lock:
             self._footers[path] = file.metadata
             self._footers.move_to_end(path)
             if len(self._footers) > KEPT_FOOTERS:
                 self._footers.popitem(last=False)
         return file
+
+    def _check_footer(self, group: RowGroup, footer: pq.FileMetaData) -> None:
+        if what := self._dataset.difference(footer_of(group.file, group.stamp, footer)):
+            raise ValueError(
+                f"{group.file}, row group {group.index}: {what}; the file was changed, or its "
+                "info file is of another conversion: copy it or convert it again"
+            )
 
 
 def _check_stamp(group: RowGroup, where: str) -> None:
