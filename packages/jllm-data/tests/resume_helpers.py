@@ -19,7 +19,7 @@ from convert_helpers import Notes, write_jsonl
 from jllm.data import packing, units, work_log
 from jllm.data.convert import convert
 from jllm.data.raw2ids_config import Raw2IdsConfig
-from jllm.data.tokenizer import load_tokenizer
+from jllm.data.tokenizer_cache import cached_tokenizer
 from jllm.data.writer import RowWriter
 
 SMALL_STEPS = (
@@ -132,7 +132,7 @@ def serve(jobs: dict[str, dict[str, Any]]) -> None:
     """Do what `killed` asks, in a process that has done nothing else."""
     for module, name, value in SMALL_STEPS:
         setattr(module, name, value)
-    load_tokenizer(jobs["often"]["paths"][0])
+    assert cached_tokenizer(jobs["often"]["paths"][0]).hf  # what the forks find loaded and cached
     results, rng = {}, random.Random(0)
     for name, job in jobs.items():
         *given, folder = job["paths"]

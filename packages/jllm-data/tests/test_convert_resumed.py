@@ -223,7 +223,7 @@ def test_other_code_begins_anew(
     tmp_path: Path, tokenizer: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop_in_the_middle(tokenizer, source, tmp_path / "out")
-    monkeypatch.setattr(conversion_setup, "_code_digest", lambda: "of another checkout")
+    monkeypatch.setattr(conversion_setup, "code_digest", lambda: "of another checkout")
     notes = convert_it(tokenizer, source, tmp_path / "out", **CHATS).notes
     assert "begun anew: the code of jllm.data is another" in notes[0]
 

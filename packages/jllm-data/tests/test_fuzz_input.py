@@ -88,7 +88,7 @@ def test_every_record_is_written_or_dropped_with_a_reason(
     count: Callable[[bytes], int],
 ) -> None:
     tokenizer = load_tokenizer(str(save_toy_tokenizer(tmp_path / "tokenizer")))
-    monkeypatch.setattr("jllm.data.convert.load_tokenizer", lambda name: tokenizer)
+    monkeypatch.setattr("jllm.data.convert.cached_tokenizer", lambda name: tokenizer)
     source, out = tmp_path / name, tmp_path / "out"
 
     def run(**more: Any) -> bool:

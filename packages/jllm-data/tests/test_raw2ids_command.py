@@ -1,5 +1,8 @@
 """The command: its help teaches, its errors are one line, its flags are the seeds'."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +115,20 @@ def test_the_older_name_is_the_same_command(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit) as caught:
         convert_raw_to_ids.main(["--help"])
     assert caught.value.code == 0 and "--stack" in capsys.readouterr().out
+
+
+def test_the_command_imports_no_torch(tmp_path: Path, tokenizer: Path) -> None:
+    """It takes seconds where it is installed, and nothing here needs it."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise RuntimeError('torch was imported')")
+    source = write_jsonl(tmp_path / "data.jsonl", [[{"user": "a"}, {"assistant": "b"}]])
+    flags = ["--tokenizer", str(tokenizer), "-i", str(source), "-o", str(tmp_path / "out")]
+    folders = [str(tmp_path), *filter(None, sys.path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "jllm.raw2ids", *flags, "--max_len", "99"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert len(rows_of(tmp_path / "out")) == 1

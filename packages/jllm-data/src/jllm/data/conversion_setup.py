@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
@@ -14,6 +12,7 @@ from jllm.data import packing, units
 from jllm.data.chat_documents import ChatEncoder
 from jllm.data.chat_template import ChatTemplate
 from jllm.data.encoder import make_encoder
+from jllm.data.made_with import code_digest, version_of
 from jllm.data.prompt_documents import PromptEncoder
 from jllm.data.raw2ids_config import Raw2IdsConfig
 from jllm.data.remote_path import Stamp
@@ -54,7 +53,7 @@ def prepare_work(
     Raises ValueError for a tokenizer or template that cannot be used.
     """
     wanted = allow_fast and config.fast == "auto"
-    encoder, why_slow = make_encoder(tokenizer, allow_fast=wanted)
+    encoder, why_slow = make_encoder(tokenizer, allow_fast=wanted, cached=True)
     if wanted and why_slow:
         note(f"tokenizers does all the work, more slowly: {why_slow}")
     chats: ChatEncoder | PromptEncoder | None = None
@@ -115,9 +114,9 @@ def conversion_key(
     key |= {f"--{name}": getattr(config, name) for name in SETTINGS}
     key["the tokenizer"] = [metadata.tokenizer_digest, metadata.special_tokens_digest]
     key["the chat template"] = metadata.chat_template_digest
-    key["the code of jllm.data"] = [_code_digest()]
+    key["the code of jllm.data"] = [code_digest()]
     for name in ("numpy", "pyarrow", "tokenizers", "transformers", "jinja2", "gigatoken"):
-        key[f"the version of {name}"] = _version(name)
+        key[f"the version of {name}"] = version_of(name)
     key["the size of work units"] = [units.UNIT_BYTES, packing.WINDOW_IDS, packing.WINDOW_ROWS]
     key["the list of input files"] = [source.relative for source in sources]
     for source in sources:
@@ -127,21 +126,6 @@ def conversion_key(
             str(source.path.resolve()),
         ]
     return key
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:  # gigatoken is an extra
-        return ""
-
-
-def _code_digest() -> str:
-    """Of the modules of this package: a checkout changes more often than its version."""
-    folder, digest = Path(__file__).parent, hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _template_variables(text: str) -> dict[str, object]:

@@ -37,7 +37,8 @@ from jllm.data.staging import (
     refuse_to_mix,
     stage,
 )
-from jllm.data.tokenizer import TextTokenizer, load_tokenizer
+from jllm.data.tokenizer import TextTokenizer
+from jllm.data.tokenizer_cache import cached_tokenizer
 from jllm.data.tokenizer_files import keep_tokenizer
 from jllm.data.unit_work import UnitResult, UnitWork
 from jllm.data.units import Unit, cut_units
@@ -86,7 +87,7 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
             kind, units = chats_or_prompts(units)
         if kind == "rl":
             check_prompts(config)
-        tokenizer = load_tokenizer(config.tokenizer)
+        tokenizer = cached_tokenizer(config.tokenizer)
         job = _Job(
             config=config,
             sources=sources,
@@ -167,12 +168,14 @@ class _Job:
                 raise ValueError(f"{difference}; give --fast off, and please report it") from None
             what = f"{difference}: converting again with tokenizers alone; please report it"
             self.reporter.note(what)
+            work.encoder.forget()
             log.begin_anew(allow_fast=False)
             keep_tokenizer(self.tokenizer, log.folder)
             work, _ = self.prepare(allow_fast=False)
             converted = self._convert(_units(self.config, self.sources), work, metadata, log)
         self._refuse_what_changed(log)
         log.save()
+        work.encoder.remember()
         return converted
 
     def _refuse_what_changed(self, log: WorkLog) -> None:

@@ -45,6 +45,16 @@ class Encoder:
         by_number = dict(zip(rest, slow, strict=True))
         return [by_number[number] if i is None else i for number, i in enumerate(ids)]
 
+    def remember(self) -> None:
+        """Keep what was found out of gigatoken for the next conversion."""
+        if self.fast is not None:
+            self.fast.remember()
+
+    def forget(self) -> None:
+        """Forget it: it was proven wrong."""
+        if self.fast is not None:
+            self.fast.forget()
+
     def _encode_slowly(self, texts: Sequence[str]) -> list[np.ndarray]:
         encoded = self.tokenizer.core.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(one.ids, np.int32) for one in encoded]
@@ -62,11 +72,16 @@ class Encoder:
             raise EncodersDiffer(f"gigatoken and tokenizers differ near {excerpt!r}")
 
 
-def make_encoder(tokenizer: TextTokenizer, *, allow_fast: bool = True) -> tuple[Encoder, str]:
-    """The fastest encoder that is certain to be right, and why gigatoken has no part in it."""
+def make_encoder(
+    tokenizer: TextTokenizer, *, allow_fast: bool = True, cached: bool = False
+) -> tuple[Encoder, str]:
+    """The fastest encoder that is certain to be right, and why gigatoken has no part in it.
+
+    `cached`: what was found out of gigatoken before is taken from the user's cache.
+    """
     if not allow_fast:
         return Encoder(tokenizer=tokenizer, fast=None), "switched off"
     try:
-        return Encoder(tokenizer=tokenizer, fast=GigatokenEncoder(tokenizer)), ""
+        return Encoder(tokenizer=tokenizer, fast=GigatokenEncoder(tokenizer, cached=cached)), ""
     except ValueError as why:
         return Encoder(tokenizer=tokenizer, fast=None), str(why)

@@ -17,46 +17,54 @@ than gigatoken itself.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from jllm.data.code_point_trial import Trial, byte_alphabet, trial_rules
+from jllm.data.made_with import code_digest, version_of
 from jllm.data.tokenizer import TextTokenizer
+from jllm.data.user_cache import cache_key, forget, recall, remember
 
 UNKNOWN, SAFE, UNSAFE = 0, 1, 2
 TRIED_AT_ONCE = 128
+CACHE, ENTRY = "gigatoken", ("rules", "trial", "nfc", "safe", "unsafe")
+"""Where verdicts are kept, and what an entry holds."""
 
 
 class GigatokenEncoder:
     """Encodes texts by gigatoken and says of which texts it may."""
 
-    def __init__(self, tokenizer: TextTokenizer) -> None:
-        """Raises ValueError (why) where gigatoken is absent or cannot take this tokenizer."""
-        try:
-            from gigatoken.gigatoken_rs import load_hf_json
-        except ImportError as error:
-            raise ValueError(
-                "gigatoken is not installed (pip install 'jllm-data[fast]')"
-            ) from error
-        rules = json.loads(tokenizer.core.to_str())
-        self._nfc = _normalises(rules)
-        trial = trial_rules(rules)
-        try:
-            self._backend: Any = load_hf_json(json.dumps(_in_words_of_gigatoken(rules)))
-            in_trial = load_hf_json(json.dumps(_in_words_of_gigatoken(trial)))
-        except (RuntimeError, ValueError) as error:
-            first = str(error).splitlines()[0]
-            raise ValueError(f"gigatoken cannot load it ({first})") from error
-        self._core = tokenizer.core
-        self._cuts = Trial(trial, lambda text: in_trial.encode(text).tolist())
+    def __init__(self, tokenizer: TextTokenizer, *, cached: bool = False) -> None:
+        """Raises ValueError (why) where gigatoken is absent or cannot take this tokenizer.
+
+        `cached`: verdicts of before are taken from the user's cache, and `remember` keeps them.
+        """
+        self._tokenizer = tokenizer
+        self._key = _cache_key(tokenizer) if cached else ""
+        entry = recall(CACHE, self._key, ENTRY) if cached else None
+        if entry is None:
+            rules = json.loads(tokenizer.facts.rules)
+            self._nfc = _normalises(rules)
+            self._rules = json.dumps(_in_words_of_gigatoken(rules))
+            self._trial = trial_rules(rules)
+        else:
+            self._nfc, self._trial = entry["nfc"], entry["trial"]
+            self._rules = entry["rules"].tobytes().decode()
+        self._backend = _load(self._rules)
         self._words = AddedWords(tokenizer.added_words)
         self._verdicts = np.frombuffer(mmap.mmap(-1, 0x110000), np.uint8)
+        if entry is not None:
+            self._verdicts[entry["safe"]] = SAFE
+            self._verdicts[entry["unsafe"]] = UNSAFE
+        self._remembered = self._known()
         self._learn(np.arange(128))
         self._unsafe_ascii = bytes(np.flatnonzero(self._verdicts[:128] == UNSAFE).tolist())
         ordinary = [
@@ -64,6 +72,25 @@ class GigatokenEncoder:
         ]
         if ordinary:
             raise ValueError(f"gigatoken differs on ordinary text ({ordinary[0]!r})")
+
+    def remember(self) -> None:
+        """Keep the verdicts, those of forked processes too, for the next conversion."""
+        if self._key and self._known() > self._remembered:
+            entry = {
+                "rules": np.frombuffer(self._rules.encode(), np.uint8),
+                "trial": self._trial,
+                "nfc": self._nfc,
+                "safe": np.flatnonzero(self._verdicts == SAFE).astype(np.int32),
+                "unsafe": np.flatnonzero(self._verdicts == UNSAFE).astype(np.int32),
+            }
+            remember(CACHE, self._key, entry)
+            self._remembered = self._known()
+
+    def forget(self) -> None:
+        """Remove what is remembered: it was proven wrong."""
+        if self._key:
+            forget(CACHE, self._key)
+            self._key = ""
 
     def encode(self, text: str) -> np.ndarray:
         """Ids (int32) of a text that `suited` accepted; special tokens are not looked for."""
@@ -93,12 +120,21 @@ class GigatokenEncoder:
             points = unknown[at : at + TRIED_AT_ONCE].tolist()
             alike = self._cuts.agree(points)
             characters = [chr(point) for point in points]
-            truth = self._core.encode_batch_fast(characters, add_special_tokens=False)
+            truth = self._tokenizer.core.encode_batch_fast(characters, add_special_tokens=False)
             for character, cut_alike, expected in zip(characters, alike, truth, strict=True):
                 safe = cut_alike and self._backend.encode(character).tolist() == expected.ids
                 if self._nfc and unicodedata.category(character) == "Cn":
                     safe = False  # Python cannot say whether a text with it is normalised.
                 self._verdicts[ord(character)] = SAFE if safe else UNSAFE
+
+    def _known(self) -> int:
+        return int(np.count_nonzero(self._verdicts))
+
+    @cached_property
+    def _cuts(self) -> Trial:
+        """Made when a code point is to be tried."""
+        other = _load(json.dumps(_in_words_of_gigatoken(self._trial)))
+        return Trial(self._trial, lambda text: other.encode(text).tolist())
 
 
 class AddedWords:
@@ -126,6 +162,25 @@ class AddedWords:
                     return True
                 at = text.find(first, at + 1)
         return False
+
+
+def _load(rules: str) -> Any:
+    """A tokenizer of gigatoken's. Raises ValueError (why)."""
+    try:
+        from gigatoken.gigatoken_rs import load_hf_json
+    except ImportError as error:
+        raise ValueError("gigatoken is not installed (pip install 'jllm-data[fast]')") from error
+    try:
+        return load_hf_json(rules)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"gigatoken cannot load it ({str(error).splitlines()[0]})") from error
+
+
+def _cache_key(tokenizer: TextTokenizer) -> str:
+    """Of all that a verdict depends on."""
+    versions = [version_of(one) for one in ("gigatoken", "tokenizers")]
+    rules = hashlib.blake2b(tokenizer.facts.rules.encode()).hexdigest()
+    return cache_key(code_digest(), versions, unicodedata.unidata_version, rules)
 
 
 def _normalises(rules: dict[str, Any]) -> bool:

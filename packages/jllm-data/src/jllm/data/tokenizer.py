@@ -5,7 +5,8 @@ tokens are never parsed out of text: `encode_special_tokens` is set on a private
 "<|im_end|>" typed by somebody becomes the ordinary tokens of these ten characters. Every token
 written like <|…|> counts as special, whatever its flag says (DeepSeek's <｜User｜> is not flagged).
 Other added tokens that are not special (`<think>` of many models) are ordinary words.
-Loading takes a second or two.
+Loading takes a second or two, most of it the import of Transformers; conversions keep what came of
+it (`tokenizer_cache.py`).
 """
 
 from __future__ import annotations
@@ -14,37 +15,60 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 
 CONTROL_TOKEN = re.compile(r"<[|｜].*[|｜]>", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextTokenizer:
-    """A loaded tokenizer. `hf` renders chat templates; `core` makes ids."""
+class TokenizerFacts:
+    """What Transformers is needed for, as plain values."""
 
-    name: str
-    hf: Any
-    """The `transformers` tokenizer."""
-    core: Tokenizer
-    """Without truncation and padding, and with special tokens taken as text."""
-    specials: dict[str, int]
-    """Every special token's text and id."""
-    special_tokens: dict[str, AddedToken]
-    """The same with the rules for white space around them."""
-    added_words: tuple[str, ...]
-    """Added tokens that are not special: found in text as whole words of the vocabulary."""
+    rules: str
+    """A tokenizer.json: without truncation and padding, with control tokens marked as special."""
     prefix_ids: tuple[int, ...]
     """What the tokenizer itself puts before a text (<s> for many), kept for pre-training."""
-    document_end_id: int | None
+    begin_id: int | None
+    """The beginning-of-sequence id."""
+    end_id: int | None
     """The end-of-sequence id."""
     digest: str
     """Of the vocabulary, merges, rules and added tokens; the same wherever it is loaded."""
-    specials_digest: str
-    """Of the special tokens with their ids, and of those that begin and end a text."""
+
+
+class TextTokenizer:
+    """A loaded tokenizer. `hf` renders chat templates; `core` makes ids."""
+
+    def __init__(self, name: str, facts: TokenizerFacts, load: Callable[[], Any]) -> None:
+        """`name` is used in messages; `load` gives the tokenizer as Transformers has it."""
+        self.name = name
+        self.facts = facts
+        self.prefix_ids = facts.prefix_ids
+        self.document_end_id = facts.end_id
+        self.digest = facts.digest
+        self.core = Tokenizer.from_str(facts.rules)
+        """Takes special tokens as text."""
+        self.core.encode_special_tokens = True
+        added = self.core.get_added_tokens_decoder().items()
+        self.specials = {token.content: number for number, token in added if token.special}
+        """Every special token's text and id."""
+        self.special_tokens = {token.content: token for _, token in added if token.special}
+        """The same with the rules for white space around them."""
+        self.added_words = tuple(token.content for _, token in added if not token.special)
+        """Added tokens that are not special: found in text as whole words of the vocabulary."""
+        self.specials_digest = _json_digest([self.specials, facts.begin_id, facts.end_id])
+        """Of the special tokens with their ids, and of those that begin and end a text."""
+        self._load = load
+
+    @cached_property
+    def hf(self) -> Any:
+        """The `transformers` tokenizer, loaded (a second) when it is first asked for."""
+        return self._load()
 
 
 def load_tokenizer(name: str) -> TextTokenizer:
@@ -52,19 +76,23 @@ def load_tokenizer(name: str) -> TextTokenizer:
 
     Raises ValueError when it cannot be read or is not a `tokenizers` tokenizer.
     """
+    return wrap_tokenizer(load_by_transformers(name), name)
+
+
+def load_by_transformers(name: str) -> Any:
+    """The `transformers` tokenizer of a directory. Raises ValueError."""
     from transformers import AutoTokenizer
 
     if name.startswith((".", "/", "~")) and not os.path.isdir(os.path.expanduser(name)):
         raise ValueError(f"--tokenizer {name}: no such folder")
     try:
-        hf = AutoTokenizer.from_pretrained(os.path.expanduser(name), trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(os.path.expanduser(name), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
             f"--tokenizer {name}: {first}; expected a folder with tokenizer.json and "
             "tokenizer_config.json (a Hugging Face model folder)"
         ) from error
-    return wrap_tokenizer(hf, name)
 
 
 def wrap_tokenizer(hf: Any, name: str) -> TextTokenizer:
@@ -80,24 +108,15 @@ def wrap_tokenizer(hf: Any, name: str) -> TextTokenizer:
     digest = _json_digest(rules)
     for token in rules["added_tokens"]:
         token["special"] |= CONTROL_TOKEN.fullmatch(token["content"]) is not None
-    core = Tokenizer.from_str(json.dumps(rules))
-    core.encode_special_tokens = True
-    added = list(core.get_added_tokens_decoder().items())
-    around = hf("", add_special_tokens=True)["input_ids"]
-    end = hf.eos_token_id
-    specials = {token.content: number for number, token in added if token.special}
-    return TextTokenizer(
-        name=name,
-        hf=hf,
-        core=core,
-        specials=specials,
-        special_tokens={token.content: token for _, token in added if token.special},
-        added_words=tuple(token.content for _, token in added if not token.special),
+    around, end = hf("", add_special_tokens=True)["input_ids"], hf.eos_token_id
+    facts = TokenizerFacts(
+        rules=json.dumps(rules),
         prefix_ids=tuple(around[:-1] if around and around[-1] == end else around),
-        document_end_id=end,
+        begin_id=hf.bos_token_id,
+        end_id=end,
         digest=digest,
-        specials_digest=_json_digest([specials, hf.bos_token_id, end]),
     )
+    return TextTokenizer(name, facts, lambda: hf)
 
 
 def chat_template_digest(template: str, variables: dict[str, object]) -> str:

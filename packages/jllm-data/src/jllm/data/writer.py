@@ -33,7 +33,6 @@ from jllm.data.schema import (
 )
 
 GROUP_ROWS, GROUP_IDS = 256, 1 << 20
-INT32 = pa.int32()
 
 
 def rows_a_group(max_len: int) -> int:
@@ -189,11 +188,24 @@ def row_columns(rows: RowBlock, source: str) -> dict[str, pa.Array]:
         columns[CU_SEQLENS] = _lists(rows.bounds, rows.bound_counts)
     if rows.labels is not None:
         columns[LABELS] = _lists(rows.labels, rows.row_lengths)
-    columns[SOURCE] = pa.repeat(pa.scalar(source, pa.string()), len(rows))
-    columns[RECORDS] = _lists(rows.records, rows.bound_counts - 1, pa.int64())
+    columns[SOURCE] = _repeated(source, len(rows))
+    columns[RECORDS] = _lists(rows.records, rows.bound_counts - 1, np.int64)
     return columns
 
 
-def _lists(values: np.ndarray, lengths: np.ndarray, type_: pa.DataType = INT32) -> pa.ListArray:
-    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, type_))
+def _lists(values: np.ndarray, lengths: np.ndarray, dtype: type[np.generic] = np.int32) -> pa.Array:
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    return pa.ListArray.from_arrays(_array(offsets, np.int32), _array(values, dtype))
+
+
+def _array(values: np.ndarray, dtype: type[np.generic]) -> pa.Array:
+    """The values as they lie; `pa.array` would import pandas (0.4 s) where that is installed."""
+    plain = np.ascontiguousarray(values, dtype)
+    type_ = pa.from_numpy_dtype(plain.dtype)
+    return pa.Array.from_buffers(type_, len(plain), [None, pa.py_buffer(plain)])
+
+
+def _repeated(text: str, count: int) -> pa.StringArray:
+    raw = text.encode()
+    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(len(raw))
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(raw * count))

@@ -1,0 +1,25 @@
+"""What a result depends on beside its input: the code of jllm.data, the versions of libraries."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+
+@functools.cache
+def code_digest() -> str:
+    """Of the modules of this package: a checkout changes more often than its version."""
+    folder, digest = Path(__file__).parent, hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def version_of(name: str) -> str:
+    """The version of an installed distribution; empty where it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
