@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from jllm.data.account import bad_record, nothing_left
+from jllm.data.chunk_names import rename_widely
 from jllm.data.conversion_setup import conversion_key, prepare_work
 from jllm.data.disk import naming_a_full_disk
 from jllm.data.encoder import EncodersDiffer
@@ -208,7 +209,9 @@ class _Job:
                     group = next(by_file, None)
         if not any(one.rows for one in done):
             raise nothing_left(config.input, [one.account for one in done])
-        return done
+        for tree in log.finished.values():
+            rename_widely(log.folder, tree["files"])
+        return [converted_of(source, log.finished[source.relative]) for source in self.sources]
 
 
 def _units(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jllm.data.chunk_names import chunk_name
 from jllm.data.info import FileInfo, file_info
 from jllm.data.packing import Packer
 from jllm.data.prompt_rows import PromptRows
@@ -135,7 +136,7 @@ class FileOutput:
         writer = RowWriter(
             self.folder,
             self.metadata,
-            partial(_file_name, self.name, self._partition, self.settings.compression),
+            partial(chunk_name, self.name, self._partition, self.settings.compression),
             source=self.source,
             file_rows=self.settings.file_rows,
             compression=self.settings.compression,
@@ -151,7 +152,3 @@ def row_maker(metadata: FileMetadata, *, stack: bool) -> Packer | PromptRows | S
         assert metadata.document_end_id is not None
         return Stacker(metadata.max_len, metadata.document_end_id)
     return Packer(metadata.max_len)
-
-
-def _file_name(name: str, partition: int, compression: str, number: int) -> str:
-    return f"{name}-{partition:05d}-chunk-{number:02d}.{compression}.parquet"
