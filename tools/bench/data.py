@@ -31,9 +31,6 @@ from growth_plot import draw_growth
 from rich.console import Console
 from rich.table import Table
 
-from jllm.data.dataset import open_dataset
-from jllm.data.reader import LaneReader
-
 What = Literal["convert", "shuffle", "read", "growth"]
 Runs = dict[str, list[dict[str, Any]]]
 WAYS = Path(__file__).with_name("data_ways.py")
@@ -219,24 +216,12 @@ def growth(console: Console, options: Options, text: Path, folder: Path) -> None
                 run("jllm_shuffle", data=str(rows), output=str(shuffled), processes=1)["seconds"],
             )
         )
-        points["read"].append((size, read_time(rows, options)))
+        read = run("jllm_read", data=str(rows), batch=options.batch)
+        points["read"].append((size, read["reading"]))
         for path in (rows, shuffled):
             shutil.rmtree(path)
     options.plot.write_text(draw_growth(points, "MB of text", "seconds"))
     console.print(json.dumps({"what": "growth", **points}), soft_wrap=True, highlight=False)
-
-
-def read_time(rows: Path, options: Options) -> float:
-    """Seconds of an epoch by the lane reader, opening included."""
-    from time import perf_counter
-
-    start, lanes = perf_counter(), range(options.batch)
-    with LaneReader(
-        open_dataset(rows), seed=1, global_batch_size=options.batch, lanes=lanes
-    ) as reader:
-        for step in range(reader.steps_per_epoch):
-            reader.read(step)
-    return perf_counter() - start
 
 
 if __name__ == "__main__":

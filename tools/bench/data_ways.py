@@ -93,12 +93,12 @@ def datasets_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
 
 
 def jllm_read(data: str, batch: int, **_: Any) -> dict[str, Any]:
-    """Read one shuffled epoch by the lane reader."""
+    """Read one shuffled epoch by the lane reader, opened as training opens it."""
     from jllm.data.dataset import open_dataset
     from jllm.data.reader import LaneReader
 
     began, tokens, first = perf_counter(), 0, 0.0
-    dataset = open_dataset(Path(data))
+    dataset = open_dataset(Path(data), lazy=True)
     with LaneReader(
         dataset, seed=EPOCH_SEED, global_batch_size=batch, lanes=range(batch)
     ) as reader:
@@ -106,7 +106,7 @@ def jllm_read(data: str, batch: int, **_: Any) -> dict[str, Any]:
             tokens += reader.read(step).tokens.size
             if not step:
                 first = perf_counter() - began
-    return {"tokens": tokens, "first_batch": first}
+    return {"tokens": tokens, "first_batch": first, "reading": perf_counter() - began}
 
 
 def mosaic_write(data: str, mosaic: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Measure the lane reader: tokens a second and core, time to the first batch, time to resume.
 
     python tools/bench/reader.py --rows 16384 --max-len 4097 --global-batch-size 64
+    python tools/bench/reader.py --rows 32000 --max-len 65 --rows-per-group 16 --groups-per-file 1
 
 Writes a data set of packed rows (log-normal documents, log-uniform ids) to a temporary folder, or
 reads --data. Reads one whole epoch in turn, as fast as it can, then jumps to several steps. The
@@ -60,7 +61,7 @@ def main(options: Options) -> None:
     """Write, measure, print."""
     with tempfile.TemporaryDirectory() as folder:
         path = options.data or write(Path(folder), options)
-        opened, dataset = timed(lambda: open_dataset(path))
+        opened, dataset = timed(lambda: open_dataset(path, lazy=True))
         figures = {"open_seconds": opened, **measure(dataset, options)}
     table = Table("measured", "value")
     for name, value in figures.items():
@@ -133,8 +134,8 @@ def write(folder: Path, options: Options) -> Path:
                     columns = {name: table.column(name) for name in schema.names}
                     groups.append({"num_samples": rows, "digest": row_group_digest(columns)})
                     left -= rows
-        listed = pq.read_metadata(path).num_rows
-        files.append({"name": path.name, "num_samples": listed, "row_groups": groups})
+        about = {"name": path.name, "bytes": path.stat().st_size, "row_groups": groups}
+        files.append({**about, "num_samples": sum(group["num_samples"] for group in groups)})
     info = {"num_samples": options.rows, "max_len": options.max_len, "files": files}
     (folder / "bench_info.json").write_text(json.dumps(info))
     return folder
