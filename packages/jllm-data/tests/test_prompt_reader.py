@@ -15,7 +15,7 @@ METADATA = FileMetadata(kind="rl", max_len=9, tokenizer_digest="t")
 
 
 def prompts(count: int, first: int = 0) -> list[dict[str, list[int]]]:
-    return [{"input_ids": [first + n] * (n % 9 + 1), "labels": [-n]} for n in range(count)]
+    return [{"input_ids": [first + n] * (n % 9 + 1), "labels": [-first - n]} for n in range(count)]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_prompts_and_rows_to_train_on_are_not_taken_for_each_other(
     ("row", "said"),
     [
         ({"input_ids": [1], "labels": [1, 2]}, "an RL prompt needs one entry of labels"),
-        ({"input_ids": [], "labels": [1]}, "expected 1 to max_len = 9"),
+        ({"input_ids": [], "labels": [5]}, "expected 1 to max_len = 9"),
         ({"input_ids": [1] * 10, "labels": [1]}, "expected 1 to max_len = 9"),
     ],
 )
@@ -70,8 +70,5 @@ def test_rows_that_are_no_prompts_are_errors(
     tmp_path: Path, row: dict[str, list[int]], said: str
 ) -> None:
     folder = write_folder(tmp_path / "d", {"a.parquet": [row, *prompts(1)]}, metadata=METADATA)
-    with (
-        PromptReader(open_dataset(folder), seed=1, prompts_per_step=1) as reader,
-        pytest.raises(ValueError, match=f"a.parquet, row group 0, row 0: .*{said}"),
-    ):
-        reader.read(0)
+    with pytest.raises(ValueError, match=f"a.parquet, row group 0, row 0: .*{said}"):
+        PromptReader(open_dataset(folder), seed=1, prompts_per_step=1).read(0)

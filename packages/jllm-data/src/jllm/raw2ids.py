@@ -38,11 +38,16 @@ def run(config: Raw2IdsConfig, stop: StopSignals) -> int:
     """Check the settings and convert."""
     check_config(config)
     from jllm.data.convert import convert
+    from jllm.data.dataset import open_dataset
     from jllm.data.progress import ConsoleReporter
+    from jllm.data.prompt_numbers import repeated_prompts
 
     with ConsoleReporter(Console(), stop.check) as reporter:
         converted = convert(config, reporter)
         reporter.close(converted, str(config.output_folder))
+        data = open_dataset(config.output_folder, lazy=True)
+        if data.kind == "rl" and (repeated := repeated_prompts(data)):
+            reporter.note(f"these prompts cannot be read: {repeated}")
     return 0
 
 

@@ -1,7 +1,8 @@
 """RL prompts in the deterministic order: `read(step)` gives the prompts of a step, for any step.
 
 Step s of seed r has the same prompts for every number of readers (`order.locate`). A reader holds
-the row groups in which its lanes stand, at most one a lane.
+the row groups in which its lanes stand, at most one a lane. Before the first, the numbers of all
+prompts are read, for no two may be the same: about 0.2 ms a row group.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from jllm.data import order
 from jllm.data.dataset import Dataset
+from jllm.data.prompt_numbers import repeated_prompts
 from jllm.data.row_groups import RowGroupFiles
 from jllm.data.rows import Rows
 
@@ -40,12 +42,17 @@ class PromptReader:
         lanes: range | None = None,
         shuffle: bool = True,
     ) -> None:
-        """`lanes`: all without. ValueError where these are no prompts, or too few for one step."""
+        """`lanes`: all without.
+
+        ValueError where these are no prompts, or too few for one step, or two have one number.
+        """
         if dataset.kind != "rl":
             raise ValueError(
                 f"{dataset.path}: is of kind {dataset.kind}, expected RL prompts: convert them "
                 "with python -m jllm.raw2ids --type rl"
             )
+        if repeated := repeated_prompts(dataset):
+            raise ValueError(repeated)
         self.steps_per_epoch = order.split_step(dataset.num_rows, prompts_per_step, 0)[2]
         self._dataset, self._files = dataset, RowGroupFiles(dataset)
         self._seed, self._size, self._shuffle = seed, prompts_per_step, shuffle

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,7 +25,8 @@ from jllm.data.remote_path import RemotePath
 from jllm.data.remote_row_groups import RemoteRowGroups
 from jllm.data.retries import RemoteError
 from jllm.data.row_group_limits import TooLarge, check_values
-from jllm.data.rows import Rows, decode_rows
+from jllm.data.rows import Rows, check_numbers, decode_rows, ragged
+from jllm.data.schema import LABELS
 
 KEPT_FOOTERS = 32
 """The most parsed footers that are kept."""
@@ -57,14 +59,42 @@ class RowGroupFiles:
                 "take more readers, a smaller global batch or smaller row groups"
             ) from error
 
+    def read_numbers(self, number: int) -> np.ndarray:
+        """The numbers of the RL prompts of a row group, int32 [rows]; their digest is not checked.
+
+        ValueError and RemoteError as of `read`.
+        """
+        group = self._dataset.row_groups[number]
+        where = f"{group.file}, row group {group.index}"
+        labels = ragged(self._columns(group, (LABELS,), where)[LABELS], f"{where}, {LABELS}")
+        check_numbers(labels, where)
+        return labels.values
+
     def close(self) -> None:
         """Forget the footers."""
         self._footers.clear()
 
     def _read(self, group: RowGroup, where: str) -> Rows:
+        columns = self._columns(group, self._dataset.fields, where)
+        if group.digest is None:
+            _check_stamp(group, where)
+        else:
+            _check_digest(columns, group.digest, where)
+        return decode_rows(
+            columns,
+            max_len=self._dataset.max_len,
+            document_end_id=self._dataset.document_end_id,
+            where=where,
+            prompts=self._dataset.kind == "rl",
+        )
+
+    def _columns(
+        self, group: RowGroup, names: Sequence[str], where: str
+    ) -> dict[str, pa.ChunkedArray]:
+        """Columns as they lie there, of as many rows as there should be."""
         try:
-            table = self._table(group)
-            columns = {name: table.column(name) for name in self._dataset.fields}
+            table = self._table(group, names)
+            columns = {name: table.column(name) for name in names}
         except RemoteError as error:
             raise RemoteError(f"{where}: {error}") from error
         except MemoryError:  # of Arrow's errors, the one that the file is not to blame for
@@ -81,20 +111,10 @@ class RowGroupFiles:
                 f"{where}: has {table.num_rows} rows, had {group.rows} when the data set was "
                 "opened: files must not change while they are read"
             )
-        if group.digest is None:
-            _check_stamp(group, where)
-        else:
-            _check_digest(columns, group.digest, where)
-        return decode_rows(
-            columns,
-            max_len=self._dataset.max_len,
-            document_end_id=self._dataset.document_end_id,
-            where=where,
-            prompts=self._dataset.kind == "rl",
-        )
+        return columns
 
-    def _table(self, group: RowGroup) -> pa.Table:
-        columns, max_len = list(self._dataset.fields), self._dataset.max_len
+    def _table(self, group: RowGroup, names: Sequence[str]) -> pa.Table:
+        columns, max_len = list(names), self._dataset.max_len
         if isinstance(group.file, RemotePath):
             assert group.stamp is not None
             size = group.stamp.size

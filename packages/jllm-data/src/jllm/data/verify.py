@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import numpy as np
+
 from jllm.data.dataset import open_dataset
 from jllm.data.footer import Footer, read_footer
 from jllm.data.locations import data_files, local_path
 from jllm.data.memory import process_count
+from jllm.data.prompt_numbers import repeated_numbers
 from jllm.data.read_info import Info, ListedFile, read_info
 from jllm.data.repartition_plan import PLAN
 from jllm.data.verify_config import VerifyConfig
@@ -93,7 +96,9 @@ def verify(config: VerifyConfig, progress: Progress) -> Report:
             report.add(result.findings)
             checked[unit.path].append(result)
             progress.advance(unit.bytes)
-    if not report.total and rules.kind != "rl":
+    if rules.kind == "rl":
+        report.add(list(_check_numbers(checked)))
+    elif not report.total:
         for info in infos:
             files = [local_path(file.path) for file in info.files or ()]
             mine = [one for file in files for one in checked[file]]
@@ -146,6 +151,18 @@ def _raised_by_opening(path: Path) -> Iterator[str]:
         open_dataset(path)
     except ValueError as error:
         yield str(error)
+
+
+def _check_numbers(checked: Mapping[Path, Sequence[Checked]]) -> Iterator[str]:
+    """Prompts with the same number, in files of which all row groups could be read."""
+    numbers, names = list[np.ndarray](), list[str]()
+    for path, results in checked.items():
+        found = [one for result in results for one in result.numbers]
+        if not any(result.findings for result in results):
+            numbers += found
+            names += [f"{path}, row group {index}" for index in range(len(found))]
+    if repeated := repeated_numbers(numbers, names):
+        yield repeated
 
 
 def _rules(

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jllm.data.digest import file_digest, row_group_digest
 from jllm.data.read_info import ListedFile
-from jllm.data.schema import CU_SEQLENS, FIELDS, PROVENANCE
+from jllm.data.rows import ragged
+from jllm.data.schema import CU_SEQLENS, FIELDS, LABELS, PROVENANCE
 from jllm.data.verify_rows import RowRules, check_rows, count_targets
 
 LARGEST_GROUP = 1 << 30
@@ -49,6 +51,8 @@ class Checked:
     max_num_blocks: int = 0
     targets: int = 0
     """Positions with a target."""
+    numbers: tuple[np.ndarray, ...] = ()
+    """Of RL prompts, int32 [rows] of each row group in which nothing is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,7 @@ class CheckUnit:
         if isinstance(unit, BytesUnit):
             return Checked(findings=tuple(check_bytes(unit.path, unit.listed)))
         findings, blocks, targets = list[str](), 0, 0
+        numbers: tuple[np.ndarray, ...] = ()
         try:
             with pq.ParquetFile(unit.path, page_checksum_verification=True) as file:
                 for index in range(unit.start, unit.stop):
@@ -71,9 +76,12 @@ class CheckUnit:
                     findings += checked.findings
                     blocks = max(blocks, checked.max_num_blocks)
                     targets += checked.targets
+                    numbers += checked.numbers
         except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
             findings.append(f"{unit.path}: cannot be opened ({error})")
-        return Checked(findings=tuple(findings), max_num_blocks=blocks, targets=targets)
+        return Checked(
+            findings=tuple(findings), max_num_blocks=blocks, targets=targets, numbers=numbers
+        )
 
     def _group(self, file: pq.ParquetFile, index: int, digest: str | None, where: str) -> Checked:
         size = file.metadata.row_group(index).total_byte_size
@@ -88,6 +96,8 @@ class CheckUnit:
         findings = [*_check_digest(columns, digest, where), *check_rows(columns, self.rules, where)]
         if findings:
             return Checked(findings=tuple(findings))
+        if self.rules.kind == "rl":
+            return Checked(numbers=(ragged(columns[LABELS], LABELS).values,))
         blocks = 2
         if CU_SEQLENS in columns and table.num_rows:
             blocks = pc.max(pc.list_value_length(columns[CU_SEQLENS])).as_py()

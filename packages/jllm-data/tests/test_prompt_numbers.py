@@ -1,0 +1,89 @@
+"""Two RL prompts with one number are found, across row groups, files and processes."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convert_helpers import write_jsonl
+from jllm.data.dataset import open_dataset
+from jllm.data.prompt_numbers import repeated_numbers
+from jllm.data.prompt_reader import PromptReader
+from jllm.data.verify import verify
+from jllm.data.verify_config import VerifyConfig
+from jllm.raw2ids import main
+from shuffle_helpers import Quiet
+from tokenizer_helpers import save_toy_tokenizer
+
+NUMBERS = st.one_of(st.integers(-3, 3), st.sampled_from([-(2**31), 2**31 - 1]), st.integers(9, 99))
+
+
+@settings(max_examples=100, deadline=None)
+@given(groups=st.lists(st.lists(NUMBERS, max_size=6), max_size=4))
+def test_the_first_prompt_that_repeats_a_number_is_named_with_the_one_before_it(
+    groups: list[list[int]],
+) -> None:
+    arrays = [np.array(group, dtype=np.int32) for group in groups]
+    said = repeated_numbers(arrays, [f"group {g}" for g in range(len(groups))])
+    seen: dict[int, str] = {}
+    found = []
+    for g, group in enumerate(groups):
+        for row, number in enumerate(group):
+            if number in seen:
+                found.append(
+                    f"group {g}, row {row}: the prompt has the number {number}, as that of "
+                    f"{seen[number]} has"
+                )
+            seen[number] = f"group {g}, row {row}"
+    if not found:
+        assert said == ""
+        return
+    assert said.startswith(found[0])
+    more = re.search(r"has \((\d+) more repeat one\)", said)
+    assert (int(more[1]) if more else 0) == len(found) - 1
+
+
+def convert(tmp_path: Path, first: list[int], second: list[int]) -> Path:
+    """Two input files with prompts of these numbers, converted by the command."""
+    (tmp_path / "in").mkdir()
+    for name, numbers in (("a", first), ("b", second)):
+        rows = [[n, {"user": f"{name} {n}?"}] for n in numbers]
+        write_jsonl(tmp_path / "in" / f"{name}.jsonl", rows)
+    tokenizer = str(save_toy_tokenizer(tmp_path / "tokenizer"))
+    flags = ["--tokenizer", tokenizer, "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    assert main([*flags, "-t", "rl", "--max_len", "90", "--cores", "1", "--batch_size", "300"]) == 0
+    return tmp_path / "out"
+
+
+def findings(folder: Path, cores: int) -> list[str]:
+    return verify(VerifyConfig(folder=str(folder), cores=cores), Quiet()).findings
+
+
+def test_numbers_that_begin_anew_in_each_file_are_told_and_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = convert(tmp_path, list(range(600)), [1000, 599, 598])
+    said = (
+        f"{folder}/b-00000-chunk-00.zstd.parquet, row group 0, row 1: the prompt has the number "
+        f"599, as that of {folder}/a-00000-chunk-01.zstd.parquet, row group 0, row 87 has "
+        "(1 more repeat one); a reward function knows"
+    )
+    assert f"note: these prompts cannot be read: {said}" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+        PromptReader(open_dataset(folder), seed=1, prompts_per_step=4)
+    for cores in (1, 2):
+        (finding,) = findings(folder, cores)
+        assert finding.startswith(said)
+
+
+def test_numbers_of_their_own_are_read_and_sound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = convert(tmp_path, list(range(300)), list(range(-300, 0)))
+    assert "cannot be read" not in capsys.readouterr().out
+    assert findings(folder, 1) == []
+    with PromptReader(open_dataset(folder), seed=1, prompts_per_step=600) as reader:
+        assert sorted(one.number for one in reader.read(0)) == list(range(-300, 300))
