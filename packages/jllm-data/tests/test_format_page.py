@@ -42,7 +42,7 @@ def test_the_page_lists_the_columns_in_their_order(output: Path) -> None:
     assert first_cells("Rows") == pq.read_schema(file).names
     types = {field.name: str(field.type) for field in pq.read_schema(file)}
     for name, kind in types.items():
-        kind = re.sub(r"list<\w+: (\w+)>", r"list<\1>", kind)
+        kind = re.sub(r"list<\w+: (\w+) not null>", r"list<\1>", kind)
         assert f"| `{name}` | `{kind}` |" in PAGE
 
 

@@ -35,7 +35,8 @@ def rewrite(folder: Path, change: Any, group_rows: int = GROUP) -> Path:
     table = pq.read_table(path)
     rows = table.to_pylist()
     change(rows)
-    table = pa.Table.from_pylist(rows, schema=table.schema)
+    nullable = [field.with_nullable(True) for field in table.schema]
+    table = pa.Table.from_pylist(rows, schema=pa.schema(nullable, table.schema.metadata))
     pq.write_table(table, path, row_group_size=group_rows, use_dictionary=["source"])
     groups = [table.slice(at, group_rows) for at in range(0, len(rows), group_rows)]
     info["files"][0] |= {

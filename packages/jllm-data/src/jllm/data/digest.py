@@ -1,30 +1,35 @@
 """Digests of a row group's values and of a file's bytes.
 
-A row group's is the same for every compression, Arrow chunking and list type:
-blake2b with 16 bytes, hexadecimal, over each column in turn (in the order of `schema.FIELDS`):
-the row lengths as little-endian int32, then the values as little-endian int32. About 1 GB/s, no
-copy where the values already lie contiguous (and no `to_numpy`, which would import pandas).
+BLAKE3 with 16 bytes, written as "blake3:" and 32 hexadecimal digits (about 6 GB/s of a core with
+AVX-512). A row group's is over each column in turn (in the order of `schema.FIELDS`): the row
+lengths as little-endian int32, then the values as little-endian int32; the same for every
+compression, Arrow chunking and list type.
+
+Older files state blake2b (16 bytes, 32 digits and nothing before them): what is compared with a
+stated digest is made as that was.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 
 from jllm.data.schema import FIELDS
 
 DIGEST_BYTES = 16
+BLAKE3 = "blake3:"
+_PIECE = 1 << 20
 ListColumn = pa.ListArray | pa.LargeListArray | pa.ChunkedArray
 
 
-def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
-    """The digest of the columns of one row group (32 hexadecimal digits).
+def row_group_digest(columns: Mapping[str, ListColumn], like: str | None = None) -> str:
+    """The digest of the columns of one row group, made as `like` (one that is stated) was.
 
     `columns` maps names of `schema.FIELDS` to list arrays of integers, all rows of the group;
     columns of other names are refused, as are nulls (ValueError).
@@ -32,7 +37,7 @@ def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
     unknown = sorted(set(columns) - set(FIELDS))
     if unknown:
         raise ValueError(f"no digest is defined for column {unknown[0]!r}; known: {FIELDS}")
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    digest = _new(like)
     for name in FIELDS:
         if name not in columns:
             continue
@@ -44,22 +49,38 @@ def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
             digest.update(_int32_bytes(pc.list_value_length(chunk)))
         for chunk in chunks:
             digest.update(_int32_bytes(chunk.flatten()))
-    return digest.hexdigest()
+    return _text(digest)
 
 
-def file_digest(path: Path) -> str:
-    """blake2b of all bytes of a file (32 hexadecimal digits), about 1 GB/s."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=DIGEST_BYTES))
-    return digest.hexdigest()
+def file_digest(path: Path, like: str | None = None) -> str:
+    """The digest of all bytes of a file, made as `like` (one that is stated) was."""
+    digest = _new(like)
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return _text(digest)
 
 
 def bytes_digest(content: bytes | memoryview | pa.Buffer) -> str:
     """The `file_digest` of a file of these bytes."""
-    return hashlib.blake2b(memoryview(content), digest_size=DIGEST_BYTES).hexdigest()
+    digest = _new(None)
+    digest.update(memoryview(content).cast("B"))
+    return _text(digest)
+
+
+def _new(like: str | None) -> blake3 | hashlib.blake2b:
+    old = like is not None and not like.startswith(BLAKE3)
+    return hashlib.blake2b(digest_size=DIGEST_BYTES) if old else blake3()
+
+
+def _text(digest: blake3 | hashlib.blake2b) -> str:
+    if isinstance(digest, blake3):
+        return BLAKE3 + digest.hexdigest(length=DIGEST_BYTES)
+    return digest.hexdigest()
 
 
 def _int32_bytes(values: pa.Array) -> memoryview:
     if values.null_count:
         raise ValueError("a row holds null ids: convert again")
-    return np.ascontiguousarray(np.from_dlpack(values), dtype="<i4").data
+    numbers = np.ascontiguousarray(np.from_dlpack(values), dtype="<i4")  # to_numpy imports pandas
+    return numbers.view(np.uint8).data

@@ -53,8 +53,9 @@ def same_files(data: Dataset, folder: Path) -> bool:
         return False
     for name in TOKENIZER_FILES:
         file = folder / name
-        found = file_digest(file) if file.is_file() else None
-        if name not in (CONFIG, DIGESTS) and found != digests.get(name):
+        stated = digests.get(name)
+        found = file_digest(file, stated) if file.is_file() else None
+        if name not in (CONFIG, DIGESTS) and found != stated:
             return False
     config = folder / CONFIG
     return _chosen(_read(kept / CONFIG)) == _chosen(_read(config))

@@ -1,18 +1,18 @@
 """A digest of a bag of rows: equal for the same rows in any order, and for no others.
 
-Each row is hashed with blake2b (16 bytes) over all of its columns; the sum of the hashes modulo
+Each row is hashed with BLAKE3 (16 bytes) over all of its columns; the sum of the hashes modulo
 2^128, beside the number of rows, names the bag. A row that is lost, doubled or changed shows; the
 order, the files, the compression and the way Arrow cuts its arrays do not.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from blake3 import blake3
 
 _NULL, _PLAIN = -1, -2
 """Lengths of cells that are no list of bare numbers."""
@@ -34,22 +34,20 @@ def row_bag(batch: pa.RecordBatch) -> RowBag:
     """The bag of a record batch's rows; columns of any type, in the batch's order."""
     cells = [_cells(column) for column in batch.columns]
     lengths = np.stack([lengths for lengths, _ in cells], axis=1)
-    heads = lengths.astype("<i8").tobytes()
+    tails = lengths.astype("<i8").tobytes()
     width, total = 8 * len(cells), 0
     for row, values in enumerate(zip(*(values for _, values in cells), strict=True)):
-        digest = hashlib.blake2b(heads[row * width : (row + 1) * width], digest_size=16)
-        for value in values:
-            digest.update(value)
-        total += int.from_bytes(digest.digest(), "little")
+        content = b"".join((*values, tails[row * width : (row + 1) * width]))
+        total += int.from_bytes(blake3(content).digest(length=16), "little")
     return RowBag(rows=batch.num_rows, total=total % (1 << 128))
 
 
-def _cells(column: pa.Array) -> tuple[np.ndarray, Sequence[bytes | memoryview]]:
+def _cells(column: pa.Array) -> tuple[np.ndarray, Iterable[bytes | memoryview]]:
     """Lengths int64 [rows] (bytes of a list of numbers, else a mark), and the bytes of each row.
 
     A cell's bytes depend on its value alone, not on its neighbours (so not on nulls elsewhere).
     """
-    if not _is_number_list(column.type):
+    if not is_number_list(column.type):
         return _plain_cells(column.to_pylist())
     width = column.type.value_type.bit_width // 8
     values = column.values
@@ -57,9 +55,9 @@ def _cells(column: pa.Array) -> tuple[np.ndarray, Sequence[bytes | memoryview]]:
         cells = [_list_cell(cell, width) for cell in column]
         return np.array([length for length, _ in cells], dtype=np.int64), [c for _, c in cells]
     offsets = column.offsets.to_numpy().astype(np.int64) * width
-    view = _bytes_of(values, width)
+    view = value_bytes(values)
     ends = offsets.tolist()
-    return np.diff(offsets), [view[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    return np.diff(offsets), map(view.__getitem__, map(slice, ends[:-1], ends[1:]))
 
 
 def _list_cell(cell: pa.Scalar, width: int) -> tuple[int, bytes | memoryview]:
@@ -67,7 +65,7 @@ def _list_cell(cell: pa.Scalar, width: int) -> tuple[int, bytes | memoryview]:
         return _NULL, b""
     if cell.values.null_count:
         return _PLAIN, repr(cell.as_py()).encode()
-    view = _bytes_of(cell.values, width)
+    view = value_bytes(cell.values)
     return len(view), view
 
 
@@ -77,12 +75,16 @@ def _plain_cells(values: Sequence[object]) -> tuple[np.ndarray, list[bytes]]:
     return np.array(marks, dtype=np.int64), texts
 
 
-def _bytes_of(values: pa.Array, width: int) -> memoryview:
+def value_bytes(values: pa.Array) -> memoryview:
+    """The bytes of an array of numbers."""
+    width = values.type.bit_width // 8
     data = values.buffers()[1]
     start = values.offset * width
-    return memoryview(data if data is not None else b"")[start : start + len(values) * width]
+    view = memoryview(data if data is not None else b"").cast("B")
+    return view[start : start + len(values) * width]
 
 
-def _is_number_list(kind: pa.DataType) -> bool:
+def is_number_list(kind: pa.DataType) -> bool:
+    """Whether cells are lists of integers or floats."""
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return lists and (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))

@@ -7,7 +7,6 @@ reading anything else.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,11 +105,12 @@ class Scatter:
         edges = [*np.searchsorted(keys[order], self.bounds).tolist(), len(keys)]
         pool = RowPool(batches)
         path = self.folder / f"run-{unit:06d}-{number:04d}.arrow"
-        offsets = [0]
-        with path.open("wb") as file:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, batches[0].schema) as run:
+            run.write_batch(batches[0].slice(0, 0))  # the schema goes before the first one
+            offsets = [file.tell()]
             for start, stop in zip(edges, edges[1:], strict=False):
                 if start < stop:
-                    file.write(pool.take(order[start:stop]).serialize())
+                    run.write_batch(pool.take(order[start:stop]))
                 offsets.append(file.tell())
         return Run(path=path, offsets=np.array(offsets, dtype=np.int64))
 
@@ -136,6 +136,7 @@ def read_bucket(run: Run, bucket: int, schema: pa.Schema) -> pa.RecordBatch | No
     start, stop = int(run.offsets[bucket]), int(run.offsets[bucket + 1])
     if start == stop:
         return None
-    with run.path.open("rb") as file:
-        data = os.pread(file.fileno(), stop - start, start)
-    return pa.ipc.read_record_batch(pa.py_buffer(data), schema.append(pa.field(KEY, pa.uint64())))
+    with pa.OSFile(str(run.path)) as file:
+        file.seek(start)
+        data = file.read_buffer(stop - start)
+    return pa.ipc.read_record_batch(data, schema.append(pa.field(KEY, pa.uint64())))

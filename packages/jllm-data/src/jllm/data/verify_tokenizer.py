@@ -83,6 +83,7 @@ def _changed_files(folder: Path, *, needed: bool) -> Iterator[str]:
             if name not in (*digests, DIGESTS) and (folder / name).exists():
                 yield f"{folder / name}: {DIGESTS} does not state it; it was put there later"
     for name, stated in digests.items():
-        found = file_digest(folder / name) if (folder / name).is_file() else "missing"
+        file = folder / name
+        found = file_digest(file, stated) if file.is_file() else "missing"
         if found != stated:
-            yield f"{folder / name}: its digest is {found}, {DIGESTS} states {stated}"
+            yield f"{file}: its digest is {found}, {DIGESTS} states {stated}"

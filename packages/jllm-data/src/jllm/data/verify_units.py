@@ -110,7 +110,10 @@ def check_bytes(path: Path, listed: ListedFile) -> Iterator[str]:
         size = path.stat().st_size
         if listed.bytes is not None and size != listed.bytes:
             yield f"{path}: has {size} bytes, the info file states {listed.bytes}"
-        elif listed.digest is not None and (found := file_digest(path)) != listed.digest:
+        elif (
+            listed.digest is not None
+            and (found := file_digest(path, listed.digest)) != listed.digest
+        ):
             yield f"{path}: its digest is {found}, the info file states {listed.digest}"
     except OSError as error:
         yield f"{path}: cannot be read ({error.strerror})"
@@ -122,7 +125,8 @@ def _check_digest(
     if digest is None:
         return
     try:
-        found = row_group_digest({name: columns[name] for name in FIELDS if name in columns})
+        fields = {name: columns[name] for name in FIELDS if name in columns}
+        found = row_group_digest(fields, digest)
     except ValueError:
         return  # nulls: what is wrong with rows is said of rows
     if found != digest:

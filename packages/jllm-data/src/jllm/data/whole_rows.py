@@ -44,16 +44,17 @@ def read_whole_files(datasets: Sequence[Dataset]) -> WholeFiles:
     with ThreadPoolExecutor(_THREADS) as pool:
         footers = list(pool.map(pq.read_metadata, paths))
     schemas = [_plain_schema(footer.schema.to_arrow_schema()) for footer in footers]
-    first = schemas[0]
+    loose = [_nullable_schema(schema) for schema in schemas]
     shared = dict(footers[0].metadata or {})
-    for path, schema, footer in zip(paths, schemas, footers, strict=True):
-        if not schema.equals(first):
+    for path, schema, footer in zip(paths, loose, footers, strict=True):
+        if not schema.equals(loose[0]):
             raise ValueError(
                 f"{path} and {paths[0]} differ in columns: {_columns(schema)} and "
-                f"{_columns(first)}; shuffle data of one form together"
+                f"{_columns(loose[0])}; shuffle data of one form together"
             )
         pairs = footer.metadata or {}
         shared = {key: value for key, value in shared.items() if pairs.get(key) == value}
+    first = schemas[0] if all(schema.equals(schemas[0]) for schema in schemas) else loose[0]
     shared.pop(b"ARROW:schema", None)
     sizes = {
         (path, index): _memory_bytes(footer.row_group(index), schema)
@@ -87,7 +88,7 @@ def read_whole_group(
                 columns = {
                     name: batch.column(name) for name in FIELDS if name in batch.schema.names
                 }
-                found = row_group_digest(columns)
+                found = row_group_digest(columns, group.digest)
                 if found != group.digest or batch.num_rows != group.rows:
                     raise ValueError(
                         f"digest is {found}, the info file states {group.digest}: it is damaged or "
@@ -114,20 +115,32 @@ def dictionary_columns(schema: pa.Schema) -> list[str]:
 
 
 def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    if batch.schema.equals(schema):
+        return batch
     columns = [batch.column(field.name).cast(field.type) for field in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _plain_schema(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([pa.field(field.name, _plain_type(field.type)) for field in schema])
+    """Without metadata and dictionaries; lists are lists."""
+    return pa.schema([_plain_field(field) for field in schema])
 
 
-def _plain_type(kind: pa.DataType) -> pa.DataType:
+def _plain_field(field: pa.Field) -> pa.Field:
+    kind = field.type
     if pa.types.is_dictionary(kind):
-        return kind.value_type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(_plain_type(kind.value_type))
-    return kind
+        kind = kind.value_type
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = pa.list_(_plain_field(kind.value_field))
+    return pa.field(field.name, kind, nullable=field.nullable)
+
+
+def _nullable_schema(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([pa.field(field.name, _nullable_type(field.type)) for field in schema])
+
+
+def _nullable_type(kind: pa.DataType) -> pa.DataType:
+    return pa.list_(_nullable_type(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -8,6 +8,7 @@ input. With one process everything happens in this one.
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -81,6 +82,7 @@ def _until_failure(items: Iterable[Item], failure: list[Exception]) -> Iterator[
 def _start(work: Callable[[Any], Any], parent: int) -> None:
     global _work
     _work = work
+    gc.freeze()  # what was there before the fork is not walked again, nor its pages copied
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -23,6 +23,8 @@ from jllm.data.row_block import RowBlock, join_rows
 from jllm.data.schema import (
     CU_SEQLENS,
     INPUT_IDS,
+    INT32_LIST,
+    INT64_LIST,
     LABELS,
     NO_RECORD,
     RECORDS,
@@ -189,13 +191,14 @@ def row_columns(rows: RowBlock, source: str) -> dict[str, pa.Array]:
     if rows.labels is not None:
         columns[LABELS] = _lists(rows.labels, rows.row_lengths)
     columns[SOURCE] = _repeated(source, len(rows))
-    columns[RECORDS] = _lists(rows.records, rows.bound_counts - 1, np.int64)
+    columns[RECORDS] = _lists(rows.records, rows.bound_counts - 1, INT64_LIST)
     return columns
 
 
-def _lists(values: np.ndarray, lengths: np.ndarray, dtype: type[np.generic] = np.int32) -> pa.Array:
+def _lists(values: np.ndarray, lengths: np.ndarray, kind: pa.ListType = INT32_LIST) -> pa.Array:
     offsets = np.concatenate(([0], np.cumsum(lengths)))
-    return pa.ListArray.from_arrays(_array(offsets, np.int32), _array(values, dtype))
+    numbers = _array(values, kind.value_type.to_pandas_dtype())
+    return pa.ListArray.from_arrays(_array(offsets, np.int32), numbers, type=kind)
 
 
 def _array(values: np.ndarray, dtype: type[np.generic]) -> pa.Array:
