@@ -8,7 +8,6 @@ pattern, or SentencePiece's with bytes for what is rare (InternLM2, Baichuan2).
 """
 
 import copy
-import dataclasses
 import importlib.util
 import json
 from functools import cache
@@ -170,4 +169,4 @@ def with_template(tokenizer: TextTokenizer, template: str) -> TextTokenizer:
     """The same tokenizer with another chat template."""
     hf = copy.copy(tokenizer.hf)
     hf.chat_template = template
-    return dataclasses.replace(tokenizer, hf=hf)
+    return TextTokenizer(tokenizer.name, tokenizer.facts, lambda: hf)
