@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import Any, Literal
 
 import convert
@@ -68,9 +69,11 @@ def main(options: Options) -> None:
         text = convert.write_standard_library(folder / "text.jsonl", options.megabytes)
         text.write_bytes(text.read_bytes() * options.copies)
         if "convert" in options.what:
-            report(
-                console, "conversion", converting(options, text, folder), "converting", "seconds"
-            )
+            runs = converting(options, text, folder)
+            commands = {way: runs.pop(way) for way in ("jllm_command", "jllm_command_first")}
+            report(console, "conversion", runs, "converting")
+            del runs["jllm_convert"]
+            report(console, "conversion, all of a process", commands | runs, "process_seconds")
         rows = folder / "rows"
         run("jllm_convert", **conversion(options, text, rows))
         if "shuffle" in options.what:
@@ -81,14 +84,20 @@ def main(options: Options) -> None:
             growth(console, options, text, folder)
 
 
-def run(way: str, **arguments: Any) -> dict[str, Any]:
-    """Run one way in its own process; return its figures."""
+def run(way: str, cache: Path | None = None, **arguments: Any) -> dict[str, Any]:
+    """Run one way in its own process; return its figures, and the seconds of all of the process.
+
+    `cache`: the user's cache folder for it.
+    """
     command = [sys.executable, str(WAYS), way, json.dumps(arguments)]
     quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    if cache is not None:
+        quiet["XDG_CACHE_HOME"] = str(cache)
+    began = perf_counter()
     done = subprocess.run(command, env=os.environ | quiet, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{way} failed:\n{done.stdout}\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1]) | {"process_seconds": perf_counter() - began}
 
 
 def in_turn(ways: dict[str, Callable[[], dict[str, Any]]], rounds: int) -> Runs:
@@ -112,7 +121,10 @@ def conversion(options: Options, text: Path, output: Path) -> dict[str, Any]:
 
 
 def converting(options: Options, text: Path, folder: Path) -> Runs:
-    """Convert by three ways; their ids are compared each time."""
+    """Convert by three ways, and by our command with the user's cache and without what is there.
+
+    Their ids are compared each time.
+    """
     lines = text.read_bytes().splitlines(keepends=True)
     parts = folder / f"{text.name}.parts"
     parts.mkdir()
@@ -125,19 +137,24 @@ def converting(options: Options, text: Path, folder: Path) -> Runs:
     run("datasets_convert", **conversion(options, text, kept))
 
     def once(way: str) -> dict[str, Any]:
-        output = folder / way
-        figures = run(way, **conversion(options, text, output))
+        output, cache = folder / way, folder / "cache"
+        if way == "jllm_command_first":
+            shutil.rmtree(cache)
+        arguments = conversion(options, text, output)
+        figures = run(way.removesuffix("_first"), cache=cache, **arguments)
         if way == "datatrove_convert":
             theirs = np.concatenate(
                 [np.fromfile(f, np.uint16) for f in sorted(output.glob("*.ds"))]
             )
             figures["differing"] = differing(theirs, kept, end)
-        if way == "jllm_convert":
+        if way.startswith("jllm"):
             convert.compare(kept, output, end)
         shutil.rmtree(output)
         return figures
 
-    names = ("jllm_convert", "datasets_convert", "datatrove_convert")
+    run("jllm_convert", cache=folder / "cache", **conversion(options, text, folder / "warm"))
+    names = ("jllm_convert", "jllm_command", "jllm_command_first")
+    names += ("datasets_convert", "datatrove_convert")
     return in_turn({way: lambda way=way: once(way) for way in names}, options.rounds)
 
 
@@ -167,7 +184,7 @@ def reading(options: Options, rows: Path, folder: Path) -> Runs:
     """Read a shuffled epoch by three ways."""
     mosaic = folder / "mosaic"
     run("mosaic_write", data=str(rows), mosaic=str(mosaic))
-    arguments = {"data": str(rows), "mosaic": str(mosaic)}
+    arguments: dict[str, Any] = {"data": str(rows), "mosaic": str(mosaic)}
     arguments |= {"batch": options.batch, "max_len": options.max_len}
     names = ("jllm_read", "mosaic_read", "datasets_read")
     return in_turn({way: lambda way=way: run(way, **arguments) for way in names}, options.rounds)

@@ -28,6 +28,17 @@ def jllm_convert(text: str, output: str, tokenizer: str, processes: int) -> dict
     return {"converting": run_jllm(options, Path(text), Path(output))[0]}
 
 
+def jllm_command(text: str, output: str, tokenizer: str, processes: int) -> dict[str, Any]:
+    """The same by the command itself."""
+    from jllm.raw2ids import main
+
+    flags = ["--type", "pretrain", "--stack", "--max_len", "2049", "--cores", str(processes)]
+    sys.argv = ["raw2ids", "--tokenizer", tokenizer, "-i", text, "-o", output, *flags]
+    if main():
+        raise RuntimeError("the command failed")
+    return {}
+
+
 def datasets_convert(text: str, output: str, tokenizer: str, processes: int) -> dict[str, Any]:
     """Tokenise by `datasets.map` with the fast tokenizer; a document a row of parquet."""
     from datasets import load_dataset
@@ -157,8 +168,8 @@ def stacked(rows: Any, batch: int, max_len: int, began: float) -> dict[str, Any]
 WAYS: dict[str, Callable[..., dict[str, Any]]] = {
     way.__name__: way
     for way in (
-        jllm_convert, datasets_convert, datatrove_convert, jllm_shuffle, datasets_shuffle,
-        jllm_read, mosaic_write, mosaic_read, datasets_read,
+        jllm_convert, jllm_command, datasets_convert, datatrove_convert, jllm_shuffle,
+        datasets_shuffle, jllm_read, mosaic_write, mosaic_read, datasets_read,
     )
 }  # fmt: skip
 IMPORTS = {"datasets": "datasets", "datatrove": "datatrove", "mosaic": "streaming"}

@@ -66,10 +66,8 @@ class GigatokenEncoder:
             self._verdicts[entry["unsafe"]] = UNSAFE
         self._remembered = self._known()
         self._learn(np.arange(128))
-        self._unsafe_ascii = bytes(np.flatnonzero(self._verdicts[:128] == UNSAFE).tolist())
-        ordinary = [
-            chr(c) for c in self._unsafe_ascii if chr(c).isprintable() or chr(c) in "\t\n\r"
-        ]
+        self._unsafe_ascii = [chr(c) for c in np.flatnonzero(self._verdicts[:128] == UNSAFE)]
+        ordinary = [c for c in self._unsafe_ascii if c.isprintable() or c in "\t\n\r"]
         if ordinary:
             raise ValueError(f"gigatoken differs on ordinary text ({ordinary[0]!r})")
 
@@ -105,8 +103,7 @@ class GigatokenEncoder:
             if self._words.found_in(text):
                 suited[number] = False
             elif text.isascii():
-                raw = text.encode()
-                suited[number] = len(raw.translate(None, self._unsafe_ascii)) == len(raw)
+                suited[number] = not any(c in text for c in self._unsafe_ascii)
             else:
                 suited[number] = (not self._nfc or unicodedata.is_normalized("NFC", text)) and not (
                     self._verdicts[_code_points(text)] == UNSAFE

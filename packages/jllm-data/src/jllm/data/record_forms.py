@@ -61,7 +61,7 @@ def text_of(value: object) -> str:
         hint = "; chats are converted with --type ft" if "messages" in value else ""
         raise Unusable("missing key", f'no key "text"; found {_keys(value)}{hint}')
     text = _string(value["text"], '"text"')
-    if not text.strip():
+    if not text or text.isspace():
         raise Unusable("empty text", '"text" holds nothing but white space', fatal=False)
     return text
 

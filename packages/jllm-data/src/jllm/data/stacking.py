@@ -27,19 +27,17 @@ class Stacker:
         self._max_len = max_len
         self._document_end_id = document_end_id
         self._ids = np.zeros(0, np.int32)
-        self._starts = np.zeros(0, bool)
-        """Whether a document starts at this id (its first id may be the overlap of two rows)."""
+        self._starts = np.zeros(0, np.int64)
+        """Where documents start, rising; the first may have started before the ids (below 0)."""
         self._records = np.zeros(0, np.int64)
-        """The record of the document that the id is of."""
+        """Their records."""
 
     def add(self, documents: DocumentBatch) -> Iterator[RowBlock]:
         """Take documents; yields the rows that are complete, if any."""
-        starts = np.zeros(len(documents.ids), bool)
-        starts[np.cumsum(documents.lengths) - documents.lengths] = True
+        starts = len(self._ids) + np.cumsum(documents.lengths) - documents.lengths
         self._ids = np.concatenate((self._ids, documents.ids))
         self._starts = np.concatenate((self._starts, starts))
-        records = np.repeat(documents.records, documents.lengths)
-        self._records = np.concatenate((self._records, records))
+        self._records = np.concatenate((self._records, documents.records))
         yield from self._cut(len(self._ids))
 
     def finish(self) -> Iterator[RowBlock]:
@@ -51,9 +49,8 @@ class Stacker:
         assert left >= 2 and missing > 0
         end = np.full(missing, self._document_end_id, np.int32)
         self._ids = np.concatenate((self._ids, end))
-        self._starts = np.concatenate((self._starts, np.zeros(missing, bool)))
-        self._starts[left] = True
-        self._records = np.concatenate((self._records, np.full(missing, NO_RECORD)))
+        self._starts = np.append(self._starts, left)
+        self._records = np.append(self._records, NO_RECORD)
         yield from self._cut(left)
 
     def state(self) -> dict[str, Any]:
@@ -71,19 +68,20 @@ class Stacker:
         Whether it does is known from the next id alone, so a row waits for it, unless the ids end
         with a document end (they always do between two calls of `add`).
         """
-        row_starts, at, total = [], 0, len(self._ids)
+        row_starts, at, total, starts = [], 0, len(self._ids), set(self._starts.tolist())
         while at + self._max_len <= total:
             row_starts.append(at)
             next_at = at + self._max_len
-            at = next_at if next_at >= available or self._starts[next_at] else next_at - 1
+            at = next_at if next_at >= available or next_at in starts else next_at - 1
         if row_starts:
             yield self._rows(np.array(row_starts))
-        self._ids, self._starts = self._ids[at:], self._starts[at:]
-        self._records = self._records[at:]
+        first = max(0, int(np.searchsorted(self._starts, at, "right")) - 1)
+        self._ids, self._starts = self._ids[at:], self._starts[first:] - at
+        self._records = self._records[first:]
 
     def _rows(self, row_starts: np.ndarray) -> RowBlock:
         positions = self._max_len - 1
-        document_starts = np.flatnonzero(self._starts)
+        document_starts = self._starts
         first = np.searchsorted(document_starts, row_starts, "right")
         stop = np.searchsorted(document_starts, row_starts + positions, "left")
         interior = stop - first
@@ -106,5 +104,5 @@ class Stacker:
             row_lengths=np.full(len(row_starts), self._max_len, np.int64),
             bounds=bounds.astype(np.int32),
             bound_counts=counts,
-            records=self._records[segment_starts],
+            records=self._records[np.searchsorted(document_starts, segment_starts, "right") - 1],
         )
