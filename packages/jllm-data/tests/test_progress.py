@@ -10,13 +10,14 @@ import pytest
 from rich.console import Console
 
 from jllm.data.account import Account
+from jllm.data.conversion_report import ConversionReport
 from jllm.data.convert import Converted
-from jllm.data.progress import ConsoleReporter
 from jllm.data.records import Problem
 from jllm.data.row_block import DocumentBatch
 from jllm.data.sources import STDIN, Source
 from jllm.data.unit_work import UnitResult
 from jllm.data.units import Unit
+from jllm.data.work_progress import WorkProgress
 from jllm.repartition import main
 
 SOURCE = Source(
@@ -40,7 +41,8 @@ def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out") -> s
     out, source = StringIO(), replace(SOURCE, relative=name)
     account = Account()
     account.add(source, RESULT, stop=False)
-    with ConsoleReporter(Console(file=out, force_terminal=terminal, width=80)) as reporter:
+    with WorkProgress(Console(file=out, force_terminal=terminal, width=80)) as progress:
+        reporter = ConversionReport(progress)
         reporter.begin([SOURCE])
         reporter.advance(UNIT, RESULT)
         converted = Converted(
@@ -57,7 +59,7 @@ def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out") -> s
 
 
 def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jllm.data.progress.PLAIN_SECONDS", 0)
+    monkeypatch.setattr("jllm.data.work_progress.PLAIN_SECONDS", 0)
     first, *rest = shown(terminal=False).splitlines()
     assert first.startswith("converting  50%  1,234 records, ") and first.endswith(" tokens/s")
     text = "\n".join(rest)
@@ -85,12 +87,13 @@ def test_a_terminal_shows_a_bar() -> None:
 def test_of_standard_input_the_bytes_are_shown_for_nobody_knows_the_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("jllm.data.progress.PLAIN_SECONDS", 0)
+    monkeypatch.setattr("jllm.data.work_progress.PLAIN_SECONDS", 0)
     source = replace(SOURCE, path=STDIN, size=None, codec="gzip")
     for terminal, said in ((False, "converting 7 MB  1,234 records, "), (True, "7 MB")):
         out = StringIO()
         console = Console(file=out, force_terminal=terminal, width=120)
-        with ConsoleReporter(console) as reporter:
+        with WorkProgress(console) as progress:
+            reporter = ConversionReport(progress)
             reporter.begin([source])
             reporter.advance(replace(UNIT, stop=90_000_000, taken=7_000_000), RESULT)
         assert said in out.getvalue()

@@ -12,11 +12,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
-from jllm.data.command_line import run_guarded
+from jllm.data.command_line import run_command
 from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
-from jllm.data.stop_signals import StopSignals
+from jllm.data.work_progress import WorkProgress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0, 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    return run_guarded(
+    return run_command(
         Raw2IdsConfig,
         run,
         name="jllm.raw2ids",
@@ -34,20 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
-def run(config: Raw2IdsConfig, stop: StopSignals) -> int:
+def run(config: Raw2IdsConfig, progress: WorkProgress) -> int:
     """Check the settings and convert."""
     check_config(config)
+    from jllm.data.conversion_report import ConversionReport
     from jllm.data.convert import convert
     from jllm.data.dataset import open_dataset
-    from jllm.data.progress import ConsoleReporter
     from jllm.data.prompt_numbers import repeated_prompts
 
-    with ConsoleReporter(Console(), stop.check) as reporter:
-        converted = convert(config, reporter)
-        reporter.close(converted, str(config.output_folder))
-        data = open_dataset(config.output_folder, lazy=True)
-        if data.kind == "rl" and (repeated := repeated_prompts(data)):
-            reporter.note(f"these prompts cannot be read: {repeated}")
+    report = ConversionReport(progress)
+    converted = convert(config, report)
+    report.close(converted, str(config.output_folder))
+    data = open_dataset(config.output_folder, lazy=True)
+    if data.kind == "rl" and (repeated := repeated_prompts(data)):
+        report.note(f"these prompts cannot be read: {repeated}")
     return 0
 
 

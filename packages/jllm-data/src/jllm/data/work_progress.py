@@ -1,4 +1,4 @@
-"""What a person sees of a command that moves rows: a bar, or plain lines without a terminal."""
+"""What a person sees of a command at work: a bar, or plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -25,37 +25,45 @@ class WorkProgress:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.percentage:3.0f} %  {task.fields[done]}"),
+            TextColumn("{task.fields[shown]}"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
         )
         self._task: TaskID | None = None
-        self._name, self._unit, self._done, self._total = "", "", 0, 0
+        self._name, self._unit, self._done = "", "", 0
+        self._total: int | None = 0
         self._began = self._printed = time.monotonic()
 
-    def begin(self, name: str, total: int, unit: str) -> None:
-        """A phase begins: `total` of `unit` will be done."""
+    @property
+    def seconds(self) -> float:
+        """Since the phase began; never 0."""
+        return max(1e-6, time.monotonic() - self._began)
+
+    def begin(self, name: str, total: int | None, unit: str, *, done: int = 0) -> None:
+        """A phase begins: `total` of `unit` are to be done, `done` of them were before.
+
+        `total`: None for bytes of which nobody knows how many there are.
+        """
         self._check()
-        self._name, self._unit, self._done, self._total = name, unit, 0, total
+        self._name, self._unit, self._done, self._total = name, unit, done, total
         self._began = self._printed = time.monotonic()
         if self.console.is_terminal:
             if self._task is None:
                 self._progress.start()
             else:
                 self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(name, total=total, done="")
+            self._task = self._progress.add_task(name, total=total, shown="")
 
-    def advance(self, amount: int) -> None:
-        """So much more is done."""
+    def advance(self, amount: int, state: str | None = None) -> None:
+        """So much more is done; `state` is shown behind the share, else the number of units."""
         self._check()
         self._done += amount
         if self._task is not None:
-            self._progress.update(self._task, completed=self._done, done=self._state())
+            self._progress.update(self._task, completed=self._done, shown=self._shown(state))
         elif time.monotonic() - self._printed >= PLAIN_SECONDS:
             self._printed = time.monotonic()
-            share = self._done / max(1, self._total)
-            self.console.print(f"{self._name} {share:4.0%}  {self._state()}", highlight=False)
+            self.console.print(f"{self._name} {self._shown(state)}", highlight=False)
 
     def note(self, text: str) -> None:
         """Print a line."""
@@ -80,6 +88,9 @@ class WorkProgress:
         """Take the bar away."""
         self.end()
 
-    def _state(self) -> str:
-        seconds = max(1e-6, time.monotonic() - self._began)
-        return f"{self._done:,} {self._unit}, {self._done / seconds:,.0f} {self._unit}/s"
+    def _shown(self, state: str | None) -> str:
+        share = f"{self._done / 1e6:,.0f} MB"
+        if self._total is not None:
+            share = f"{self._done / max(1, self._total):4.0%}"
+        rate = f"{self._done / self.seconds:,.0f} {self._unit}/s"
+        return f"{share}  {state or f'{self._done:,} {self._unit}, {rate}'}"
