@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -91,14 +92,29 @@ def findings(folder: Path) -> list[str]:
     return verify(config, Quiet()).findings
 
 
+def compressed(content: bytes, codec: str) -> bytes:
+    """One gzip member or zstd frame."""
+    target = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(target, codec) as stream:
+        stream.write(content)
+    return target.getvalue().to_pybytes()
+
+
 def write_texts(folder: Path) -> Path:
-    """JSON lines with blank lines among them, and text in a folder whose name needs quoting."""
+    """JSON lines with blank lines among them, text in a folder whose name needs quoting, and both
+    compressed, in several members. What is no input lies there too."""
     inner = folder / "in" / "b c%"
     inner.mkdir(parents=True)
     lines = [json.dumps({"text": text}) + "\n" * (1 + n % 3) for n, text in enumerate(TEXTS)]
     (folder / "in" / "a.jsonl").write_text("".join(lines))
     text = "\n\n\n".join(TEXTS) + "\r\n\r\n  \nlast\r\nof all"
     (inner / "d.txt").write_bytes(text.encode())
+    for name, codec in (("e.jsonl.gz", "gzip"), ("f.jsonl.zst", "zstd")):
+        halves = "".join(lines[:9]), "".join(lines[9:])
+        (inner / name).write_bytes(b"".join(compressed(half.encode(), codec) for half in halves))
+    (inner / "g.txt.zst").write_bytes(compressed(text.encode(), "zstd"))
+    (inner / "h.json").write_text("[]")
+    (inner / "_i.txt").write_text("hidden")
     return folder / "in"
 
 
@@ -191,6 +207,16 @@ def test_a_bad_record_stops_the_job_with_its_line(spark, tokenizer, tmp_path):
     with pytest.raises(ValueError, match=r"data\.jsonl:30: malformed JSON"):
         run_spark(spark, tokenizer, tmp_path / "data.jsonl", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_compressed_input_that_is_cut_short_stops_the_job(spark, tokenizer, tmp_path, codec):
+    content = "".join(json.dumps({"text": f"{n**9}"}) + "\n" for n in range(3000)).encode()
+    name = {"gzip": "data.jsonl.gz", "zstd": "data.jsonl.zst"}[codec]
+    (tmp_path / name).write_bytes(compressed(content, codec)[:-100])
+    with pytest.raises(OSError, match=rf"^Spark: .*reading file file://{tmp_path}/{name}"):
+        run_spark(spark, tokenizer, tmp_path / name, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_an_output_is_replaced_only_if_asked_and_only_if_it_is_ours(spark, tokenizer, tmp_path):

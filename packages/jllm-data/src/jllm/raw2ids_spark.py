@@ -44,9 +44,11 @@ def run(config: SparkConfig, _: StopSignals) -> int:
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise ValueError(f"{error}: pip install 'jllm-data[spark]', and Java 17") from error
+    from jllm.data.spark.errors import explained
     from jllm.data.spark.job import convert
 
-    spark = SparkSession.builder.appName("jllm.raw2ids_spark").getOrCreate()
+    with explained():
+        spark = SparkSession.builder.appName("jllm.raw2ids_spark").getOrCreate()
     try:
         converted = convert(spark, config)
     finally:

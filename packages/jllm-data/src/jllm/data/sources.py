@@ -105,6 +105,12 @@ def layout_of(name: str, *, chats: bool) -> Layout:
     return form[0]
 
 
+def name_pattern(*, chats: bool) -> str:
+    """What the names of input files match, as Hadoop writes patterns."""
+    suffixes = ",".join(suffix[1:] for suffix in _suffixes(chats))
+    return f"*.{{{suffixes}}}{{,{','.join(CODECS)}}}"
+
+
 def _walk(folder: Path, leave_out: Path | None, *, chats: bool) -> tuple[list[Path], list[Path]]:
     """The input files below a folder and what is passed over, both by name."""
     found, passed_over = [], []

@@ -18,7 +18,7 @@ class SparkConfig:
     """Folder on the driver with tokenizer.json and tokenizer_config.json; Spark sends it along."""
     input_path: Annotated[str, tyro.conf.arg(aliases=["-i", "--input"])]
     """A file, or a folder with all in it, wherever Spark reads: a path, hdfs://…, s3a://….
-    The files are those of jllm.raw2ids (.jsonl, .txt, also .gz)."""
+    The files are those of jllm.raw2ids (.jsonl, .txt, also .gz and .zst)."""
     output_path: Annotated[str, tyro.conf.arg(aliases=["-o", "--output"])]
     """Folder to write to, wherever Spark writes."""
     type: Annotated[str, tyro.conf.arg(aliases=["-t"])] = "pretrain"

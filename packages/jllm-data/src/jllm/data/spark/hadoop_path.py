@@ -20,6 +20,11 @@ class HadoopPath:
         self._path = self._system.makeQualified(plain)
 
     @property
+    def name(self) -> str:
+        """What follows the last slash."""
+        return self._path.getName()
+
+    @property
     def qualified(self) -> str:
         """With its scheme, as Spark names files."""
         return self._path.toUri().toString()

@@ -22,7 +22,6 @@ from urllib.parse import unquote
 import pyarrow as pa
 from py4j.protocol import Py4JError
 from pyspark import SparkFiles
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -31,18 +30,17 @@ from jllm.data.conversion_setup import prepare_work
 from jllm.data.info import info_text
 from jllm.data.raw2ids_config import Raw2IdsConfig
 from jllm.data.schema import FileMetadata, fields_of
-from jllm.data.sources import layout_of
+from jllm.data.sources import layout_of, name_pattern
 from jllm.data.spark.accounts import add_up
 from jllm.data.spark.blocks import Before, Summary, follow, number_lines, summarise
 from jllm.data.spark.config import SparkConfig, conversion
+from jllm.data.spark.errors import explained
 from jllm.data.spark.hadoop_path import HadoopPath
 from jllm.data.spark.rows import ACCOUNT, Line, converter_of
 from jllm.data.spark.written import read_back, write_rows
 from jllm.data.tokenizer import load_tokenizer
 from jllm.data.tokenizer_files import TOKENIZER_FOLDER, keep_tokenizer
 
-INPUTS = "*.{jsonl,json,txt,jsonl.gz,json.gz,txt.gz}"
-"""What of a folder is read. (Spark reads .zst only with Hadoop's own library.)"""
 BATCH_BYTES = 4 << 20
 OURS = re.compile(r"\.?(part-.*\.parquet|_SUCCESS|data_info\.json)(\.crc)?|tokenizer")
 """What the output folder holds."""
@@ -58,10 +56,11 @@ class Converted:
     account: Account
 
 
+@explained()
 def convert(spark: SparkSession, config: SparkConfig) -> Converted:
     """Convert `config.input_path`; the output folder appears, or is replaced, when all is written.
 
-    Raises ValueError for what a person can mend.
+    Raises ValueError for what a person can mend, OSError for what failed in Spark.
     """
     settings = conversion(config)
     tokenizer = load_tokenizer(settings.tokenizer)
@@ -86,8 +85,6 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
             data = rows.where(F.col(ACCOUNT).isNull()).drop(ACCOUNT)
             write_rows(data, writing, metadata, config.compress)
             written = read_back(spark, writing, metadata)
-        except PySparkException as error:
-            raise _explained(error) from error
         finally:
             rows.unpersist()
         if written.bag != made.bag:
@@ -143,8 +140,11 @@ def _lines(spark: SparkSession, config: SparkConfig, *, chats: bool) -> tuple[Da
     if not root.exists():
         raise ValueError(f"--input_path {config.input_path}: no such file or folder")
     reader = spark.read.option("lineSep", "\n").option("recursiveFileLookup", "true")
+    wanted = name_pattern(chats=chats)
     if root.is_folder():
-        reader = reader.option("pathGlobFilter", INPUTS)
+        reader = reader.option("pathGlobFilter", wanted)
+    else:
+        layout_of(root.name, chats=chats)
     read = reader.text(root.literal).select(
         F.col("value").cast("binary").alias("text"),
         F.col("_metadata.file_path").alias("file"),
@@ -171,7 +171,7 @@ def _lines(spark: SparkSession, config: SparkConfig, *, chats: bool) -> tuple[Da
 
     found = read.mapInArrow(summaries, "source string, start long, summary string").collect()
     if not found:
-        raise ValueError(f"--input_path {config.input_path}: holds no text in a file {INPUTS}")
+        raise ValueError(f"--input_path {config.input_path}: holds no text in a file {wanted}")
     before: dict[Block, Before] = {}
     partitions = 0
     ordered = sorted((row["source"], row["start"], row["summary"]) for row in found)
@@ -238,13 +238,3 @@ def _relative(file: str, root: str) -> str:
     """A file's name below the input; of a single file its own name."""
     path, folder = PurePosixPath(unquote(file)), PurePosixPath(unquote(root))
     return path.name if path == folder else path.relative_to(folder).as_posix()
-
-
-def _explained(error: PySparkException) -> Exception:
-    """What a task said was wrong with a record, or the error itself."""
-    told = re.search(r"jllm\.data\.account\.BadRecord: (.*)", str(error))
-    if told:
-        return ValueError(told[1])
-    if "EncodersDiffer" in str(error):
-        return ValueError("gigatoken and tokenizers differ on this text: give --fast off")
-    return error
