@@ -85,15 +85,18 @@ def test_every_document_is_in_one_row_once(case: tuple[int, list[int]], cut: int
 def test_windows_do_not_depend_on_how_documents_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jllm.data.packing.WINDOW_IDS", 1)
     lengths = np.random.default_rng(0).integers(2, 60, 3000).tolist()
-    documents, packer = documents_of(lengths, masked=False), Packer(64)
-    blocks = [
-        block for at in range(0, 3000, 100) for block in packer.add(documents.slice(at, at + 100))
-    ]
-    assert len(blocks) > 3
-    block = join_rows([*blocks, *packer.finish()])
-    assert sorted(block.ids.tolist()) == documents.ids.tolist()
-    first = [ids[0] for ids, _ in rows_of(blocks[0])]
-    assert first == sorted(first)
+    documents, found = documents_of(lengths), []
+    for count in (1, 100, 777, 3000):
+        packer, blocks = Packer(64), []
+        for at in range(0, 3000, count):
+            blocks += packer.add(documents.slice(at, min(at + count, 3000)))
+        assert len(blocks) > 3
+        block = join_rows([*blocks, *packer.finish()])
+        assert sorted(block.ids.tolist()) == documents.ids.tolist()
+        first = [ids[0] for ids, _ in rows_of(blocks[0])]
+        assert first == sorted(first)
+        found.append({name: None if v is None else v.tolist() for name, v in vars(block).items()})
+    assert found == [found[0]] * 4
 
 
 @settings(max_examples=300, deadline=None)

@@ -3,8 +3,9 @@
 Best fit decreasing packs almost every set of documents without loss; where it does not, packing by
 exact partners is tried too, and the fewer rows are taken. A document is never cut.
 
-Deterministic: rows depend on the documents and on the capacity alone. Documents keep their input
-order inside a row, and rows are ordered by their first document. Memory is one window of ids.
+Deterministic: rows depend on the documents and on the capacity alone, not on the batches that
+documents come in. Documents keep their input order inside a row, and rows are ordered by their
+first document. Memory is one window of ids, and one batch.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from jllm.data.exact_packing import pack_exactly
 from jllm.data.row_block import DocumentBatch, RowBlock, join_documents, labels_of
 
 WINDOW_IDS, WINDOW_ROWS = 4 << 20, 256
-"""Ids gathered before a window is packed, or what fills so many rows where these are long."""
+"""A window ends with the document that brings it to so many ids, or to what fills so many rows
+where these are long."""
 FULL_ENOUGH = 0.9995
 """Rows this full are written; documents of emptier rows wait for the next window."""
 CARRY_AT_MOST = 0.25
@@ -54,7 +56,7 @@ class Packer:
         if len(documents):
             self._waiting.append(documents)
             self._waiting_ids += len(documents.ids)
-        if self._waiting_ids >= self._window:
+        while self._waiting_ids >= self._window:
             yield self._pack(last=False)
 
     def finish(self) -> Iterator[RowBlock]:
@@ -72,12 +74,18 @@ class Packer:
         self._waiting_ids = sum(len(documents.ids) for documents in self._waiting)
 
     def _pack(self, *, last: bool) -> RowBlock:
-        documents = join_documents(self._waiting)
+        """The rows of the first window of what waits, or of all of it if it is the `last`."""
+        waiting = join_documents(self._waiting)
+        count = len(waiting)
+        if not last:
+            count = int(np.searchsorted(np.cumsum(waiting.lengths), self._window)) + 1
+        documents, later = waiting.slice(0, count), waiting.slice(count, len(waiting))
         row = assign_rows(documents.lengths, self._capacity)
-        keep = np.zeros(len(documents), bool) if last else self._badly_packed(documents, row)
+        keep = np.zeros(count, bool) if last else self._badly_packed(documents, row)
         rest = np.flatnonzero(keep)
         self._waiting = [documents.take(rest)] if len(rest) else []
-        self._waiting_ids = int(documents.lengths[rest].sum())
+        self._waiting += [later] if len(later) else []
+        self._waiting_ids = sum(len(documents.ids) for documents in self._waiting)
         return pack_rows(documents, row, np.flatnonzero(~keep))
 
     def _badly_packed(self, documents: DocumentBatch, row: np.ndarray) -> np.ndarray:
@@ -85,7 +93,7 @@ class Packer:
         filled = np.bincount(row, documents.lengths).astype(np.int64)
         emptiest = np.argsort(filled, kind="stable")
         waits = filled[emptiest] < FULL_ENOUGH * self._capacity
-        waits &= np.cumsum(filled[emptiest]) <= CARRY_AT_MOST * self._waiting_ids
+        waits &= np.cumsum(filled[emptiest]) <= CARRY_AT_MOST * len(documents.ids)
         carried = np.zeros(len(filled), bool)
         carried[emptiest[waits]] = True
         return carried[row]

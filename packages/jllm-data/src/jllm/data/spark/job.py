@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 from py4j.protocol import Py4JError
-from pyspark import SparkFiles
+from pyspark import SparkFiles, StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -76,7 +76,7 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
         spark.sparkContext.addFile(str(kept), recursive=True)
         lines, partitions = _lines(spark, config, chats=settings.kind != "pretrain")
         tasks = config.num_partitions or min(partitions, _tasks(spark))
-        rows = _converted(lines, settings, metadata, tasks).persist()
+        rows = _converted(lines, settings, metadata, tasks).persist(StorageLevel.DISK_ONLY)
         try:
             texts = rows.where(F.col(ACCOUNT).isNotNull()).select(ACCOUNT).collect()
             made = add_up(row[0] for row in texts)

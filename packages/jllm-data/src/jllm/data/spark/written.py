@@ -2,8 +2,8 @@
 
 Spark alone reaches the file system that it writes to, so every file is brought back to a task as
 one binary value: digests of its bytes and row groups for the info file, and the bag of its rows,
-which must be that of the rows that were converted. Memory of such a task: three times a file, of
-at most `FILE_IDS` ids, and one decoded row group.
+which must be that of the rows that were converted. Memory of such a task, beside one decoded row
+group: about six times the bytes of a file, four of them on Java's heap, so files are small.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jllm.data.schema import FileMetadata, arrow_schema, fields_of
 from jllm.data.spark.hadoop_path import HadoopPath
 from jllm.data.writer import rows_a_group
 
-FILE_ROWS, FILE_IDS = 1 << 16, 1 << 25
+FILE_ROWS, FILE_IDS = 1 << 16, 1 << 24
 ROW_GROUP_BYTES = 64 << 20
 """More than a row group's rows take: their number ends it."""
 
