@@ -147,6 +147,11 @@ def test_chats_give_the_rows_and_the_account_of_raw2ids(spark, tokenizer, tmp_pa
     assert list(ours) == list(theirs)
     assert all(ours[key] == theirs[key] for key in ours.keys() - {"info_digest", "files"})
     assert ours["records"]["dropped"]
+    columns = [
+        [field.remove_metadata() for field in pq.read_schema(next(folder.glob("*.parquet")))]
+        for folder in (tmp_path / "out", tmp_path / "ref")
+    ]
+    assert columns[0] == columns[1]
 
 
 def test_what_spark_wrote_is_read_like_what_raw2ids_wrote(spark, tokenizer, tmp_path):

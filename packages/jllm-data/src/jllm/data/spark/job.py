@@ -24,12 +24,13 @@ from py4j.protocol import Py4JError
 from pyspark import SparkFiles, StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, IntegerType, LongType, StringType, StructType
 
 from jllm.data.account import Account, nothing_left
 from jllm.data.conversion_setup import prepare_work
 from jllm.data.info import info_text
 from jllm.data.raw2ids_config import Raw2IdsConfig
-from jllm.data.schema import FileMetadata, fields_of
+from jllm.data.schema import RECORDS, SOURCE, FileMetadata, fields_of
 from jllm.data.sources import layout_of, name_pattern
 from jllm.data.spark.accounts import add_up
 from jllm.data.spark.blocks import Before, Summary, follow, number_lines, summarise
@@ -221,9 +222,12 @@ def _converted(
             for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
         )
 
-    lists = ", ".join(f"{name} array<int>" for name in fields_of(metadata.kind))
-    schema = f"{lists}, source string, records array<long>, {ACCOUNT} string"
-    return sorted_lines.mapInArrow(convert_lines, schema)
+    schema = StructType()
+    for name in fields_of(metadata.kind):
+        schema.add(name, ArrayType(IntegerType(), containsNull=False), nullable=False)
+    schema.add(SOURCE, StringType(), nullable=False)
+    schema.add(RECORDS, ArrayType(LongType(), containsNull=False), nullable=False)
+    return sorted_lines.mapInArrow(convert_lines, schema.add(ACCOUNT, StringType()))
 
 
 def _line_batch(lines: list[Line]) -> pa.RecordBatch:

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -21,7 +21,7 @@ from jllm.data.file_output import row_maker
 from jllm.data.raw2ids_config import Raw2IdsConfig
 from jllm.data.row_block import DocumentBatch, RowBlock
 from jllm.data.row_digest import RowBag, row_bag
-from jllm.data.schema import FileMetadata, arrow_schema
+from jllm.data.schema import SOURCE, FileMetadata, arrow_schema
 from jllm.data.sources import Source, layout_of
 from jllm.data.spark.accounts import account_text
 from jllm.data.tokenizer import load_tokenizer
@@ -30,7 +30,8 @@ from jllm.data.units import UNIT_BYTES, Unit
 from jllm.data.writer import pad_rows, row_columns
 
 ACCOUNT = "account"
-"""The column of what became of a partition's records: JSON in a row of its own, else null."""
+"""The column of what became of a partition's records: JSON in a row of its own, which is empty
+otherwise; null in the other rows."""
 
 
 class Line(NamedTuple):
@@ -67,6 +68,7 @@ class Converter:
         source = _source(name, chats=self.metadata.kind != "pretrain")
         account, bag, most_blocks = Account(), RowBag(), 0
         maker = row_maker(self.metadata, stack=self.config.stack)
+        schema = row_schema(self.metadata)
 
         def batches(blocks: Iterator[RowBlock]) -> Iterator[pa.RecordBatch]:
             nonlocal bag, most_blocks
@@ -76,8 +78,10 @@ class Converter:
                     block = pad_rows(block, self.metadata.max_len, filler)
                 most_blocks = max(most_blocks, int(block.bound_counts.max(initial=0)))
                 columns = row_columns(block, name)
-                bag += row_bag(pa.RecordBatch.from_pydict(columns))
-                yield self._batch(columns, len(block))
+                rows = pa.RecordBatch.from_pydict(columns, arrow_schema(self.metadata))
+                bag += row_bag(rows)
+                nothing = pa.nulls(len(block), pa.string())
+                yield pa.RecordBatch.from_arrays([*rows.columns, nothing], schema=schema)
 
         for unit in units(lines, source):
             result = self.work(unit)
@@ -88,16 +92,10 @@ class Converter:
                 documents = replace(documents, records=before + 1 + result.record)
             yield from batches(maker.add(documents))
         yield from batches(maker.finish())
+        empty: dict[str, Any] = {field.name: [] for field in schema}
         text = account_text(name, first, account, bag, most_blocks)
-        yield self._batch({ACCOUNT: pa.array([text])}, 1)
-
-    def _batch(self, columns: dict[str, pa.Array], rows: int) -> pa.RecordBatch:
-        schema = row_schema(self.metadata)
-        arrays = [
-            columns[field.name] if field.name in columns else pa.nulls(rows, field.type)
-            for field in schema
-        ]
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+        row = empty | {SOURCE: "", ACCOUNT: text}
+        yield pa.RecordBatch.from_pylist([row], schema=schema)
 
 
 @functools.lru_cache(maxsize=1)
