@@ -1,7 +1,8 @@
 """What a run reads, looked at before anything starts: data sets, the model's config, the
 checkpoint.
 
-A pure value comes out, the same on every process. Costs the footers of the data sets.
+A pure value comes out, the same on every process. Costs the info files of the data sets, and
+the footers of files by others.
 """
 
 import dataclasses
