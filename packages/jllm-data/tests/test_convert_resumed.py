@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from convert_helpers import Notes, snapshot, write_jsonl
@@ -17,7 +18,6 @@ from jllm.data.state_file import load_state
 from jllm.data.unit_work import UnitResult
 from jllm.data.units import Unit
 from jllm.data.work_log import take_up
-from jllm.data.writer import RowWriter
 from resume_helpers import CASES, SMALL_STEPS, convert_it, write_input
 from shuffle_helpers import run_shuffle, write_dataset
 from tokenizer_helpers import save_toy_tokenizer
@@ -102,21 +102,28 @@ def test_rl_prompts_in_compressed_files_go_on_too(tmp_path: Path, tokenizer: Pat
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("at", [0, 7, -1])
 def test_a_full_disk_keeps_what_is_finished(
-    tmp_path: Path, tokenizer: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tokenizer: Path, source: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    convert_it(tokenizer, source, tmp_path / "whole", **CHATS)
-    write, left, out = RowWriter._write, [8], tmp_path / "out"
+    """Row groups are written by a thread: also at the first and the last one it is an error."""
+    write, calls, out = pq.ParquetWriter.write_table, [0], tmp_path / "out"
+    fails_at = -1
 
-    def full(self: RowWriter, rows: Any) -> None:
-        left[0] -= 1
-        if not left[0]:
+    def full(self: pq.ParquetWriter, table: Any, row_group_size: int) -> None:
+        calls[0] += 1
+        if calls[0] - 1 == fails_at:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(self, rows)
+        write(self, table, row_group_size=row_group_size)
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(RowWriter, "_write", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    convert_it(tokenizer, source, tmp_path / "whole", **CHATS)
+    fails_at, calls[0] = range(calls[0])[at], 0
+    with pytest.raises(OSError, match="No space left"):
         convert_it(tokenizer, source, out, **CHATS)
+    if at == 0:
+        assert snapshot(out) == {}
+        return
     listed = {file["name"] for file in take_up_log(out).files}
     assert {path.name for path in (out / STAGING).glob("*.parquet")} == listed != set()
     assert "checked and kept" in convert_it(tokenizer, source, out, **CHATS).notes[0]

@@ -2,7 +2,8 @@
 
 A row group is what a lane of the reader holds in memory, so it is small: at most 256 rows and
 about a million ids. Ids are stored plainly (no dictionary) and compressed: smaller and faster than
-with a dictionary for token ids. About 200 MB/s of ids with zstd.
+with a dictionary for token ids. A thread compresses and writes a row group while the next one is
+gathered: about 300 MB/s of ids with zstd.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +70,18 @@ class RowWriter:
         self._waiting: list[RowBlock] = []
         self._waiting_rows = 0
         self._writer: pq.ParquetWriter | None = None
+        self._thread = ThreadPoolExecutor(1, "jllm-write")
+        self._under_way: Future[None] | None = None
+        """The row group that the thread compresses and writes meanwhile."""
         self._groups: list[RowGroupInfo] = []
         self._head: list[RowBlock] | None = []
         """The rows in the open file, if its beginning is not yet forgotten."""
 
     def add(self, rows: RowBlock) -> None:
-        """Take rows; writes the row groups that are full. Raises OSError (disk full, …)."""
+        """Take rows; writes the row groups that are full.
+
+        Raises OSError (disk full, …), here or in the next call.
+        """
         self._waiting.append(rows)
         self._waiting_rows += len(rows)
         if self._waiting_rows >= self._group_rows:
@@ -110,9 +118,11 @@ class RowWriter:
         if self._waiting_rows:
             self._write(join_rows(self._waiting))
         self._close_file()
+        self._thread.shutdown()
 
     def abandon(self) -> None:
         """Close the open file, whatever it holds, without an error."""
+        self._thread.shutdown()
         if self._writer is not None:
             with contextlib.suppress(OSError):  # The error that led here is the one to report.
                 self._writer.close()
@@ -128,7 +138,10 @@ class RowWriter:
                 use_dictionary=[SOURCE],
                 write_statistics=False,
             )
-        self._writer.write_table(table, row_group_size=len(rows))
+        self._wait()
+        self._under_way = self._thread.submit(
+            self._writer.write_table, table, row_group_size=len(rows)
+        )
         if self._head is not None:
             self._head.append(rows)
         digest = row_group_digest({name: table[name] for name in self._fields})
@@ -137,9 +150,16 @@ class RowWriter:
         if len(self._groups) == self._groups_a_file:
             self._close_file()
 
+    def _wait(self) -> None:
+        """Until the row group before is written. Raises what that raised."""
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
+
     def _close_file(self) -> None:
         if self._writer is None:
             return
+        self._wait()
         writer, self._writer = self._writer, None
         writer.close()
         name = self._name(len(self.files))
