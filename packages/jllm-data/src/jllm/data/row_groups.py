@@ -1,9 +1,10 @@
 """Read single row groups from many parquet files: few footers kept, every group checked.
 
 Files are read, not mapped: a file that is cut short while a run lasts then gives an error, not a
-SIGBUS. A row group is checked against its digest (about 1 GB/s) and, where the writer stored page
-checksums, against these; where no digest is known, the file's size and time of change must be those
-of when the data set was opened.
+SIGBUS. A footer must say what it said, or what the info file said of it, when the data set was
+opened. A row group is checked against its digest and, where the writer stored page checksums,
+against these; where no digest is known, the file's size and time of change must be those of when
+the data set was opened.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class WorkProgress:
                 self._progress.start()
             else:
                 self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(name, total=total, shown="")
+            self._task = self._progress.add_task(name, total=total, completed=done, shown="")
 
     def advance(self, amount: int, state: str | None = None) -> None:
         """So much more is done; `state` is shown behind the share, else the number of units."""
