@@ -11,6 +11,7 @@ from typing import Any
 from jllm.data import packing, units
 from jllm.data.chat_documents import ChatEncoder
 from jllm.data.chat_template import ChatTemplate
+from jllm.data.collection import collection_put_off
 from jllm.data.encoder import make_encoder
 from jllm.data.made_with import code_digest, version_of
 from jllm.data.prompt_documents import PromptEncoder
@@ -40,6 +41,7 @@ SETTINGS = (
 was kept then had no error."""
 
 
+@collection_put_off()
 def prepare_work(
     config: Raw2IdsConfig,
     kind: Kind,

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from jllm.data.collection import collection_put_off
 from jllm.data.digest import file_digest
 from jllm.data.made_with import code_digest, version_of
 from jllm.data.tokenizer import (
@@ -36,6 +37,7 @@ READ_BYTES = 64 << 20
 """Larger files are not a tokenizer's either."""
 
 
+@collection_put_off()
 def cached_tokenizer(name: str) -> TextTokenizer:
     """`load_tokenizer`, from the cache where the same folder was loaded before. Raises ValueError.
 
