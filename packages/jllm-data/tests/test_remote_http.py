@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from faulty_server_helpers import FAULTS, files_of, served
 from jllm.data.dataset import Dataset, open_dataset
@@ -99,6 +103,34 @@ def test_memory_and_file_urls(folder: Path) -> None:
     assert open_dataset(f"file://{folder}") == here
     assert location("file:///a%20b/c") == Path("/a b/c")
     assert open_mixture(f"memory://rows:2,{folder}:1").num_rows == 2 * 27
+
+
+def test_a_request_has_a_time_limit_whatever_the_client(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client of memory:// is not asynchronous; every third of its answers takes long."""
+    asked, answer = itertools.count(1), MemoryFileSystem.cat_file
+
+    def stall(*args: Any, **options: Any) -> bytes:
+        time.sleep(0.5 * (next(asked) % 3 == 0))
+        return answer(*args, **options)
+
+    for path in folder.iterdir():
+        fsspec.filesystem("memory").pipe_file(f"/stalls/{path.name}", path.read_bytes())
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", stall)
+    patience = Patience(request=0.1, total=20, first_wait=0.01, longest_wait=0.05)
+    assert numbers(open_dataset("memory://stalls", patience=patience)) == numbers(
+        open_dataset(folder)
+    )
+    assert next(asked) > 9
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda *args, **options: time.sleep(0.5))
+    with pytest.raises(RemoteError, match=r"[2-9] tries in 0\..* s, at last: TimeoutError"):
+        RemotePath("memory://stalls/0.parquet", Patience(request=0.02, total=0.3)).read(0, 9)
+
+
+def test_hdfs_without_a_client_is_an_error_with_its_mend() -> None:
+    with pytest.raises(ValueError, match=r"^hdfs:// needs .* pip install 'jllm-data\[hdfs\]'"):
+        open_dataset("hdfs://127.0.0.1:1/rows", patience=QUICK)
 
 
 def test_paths_of_urls() -> None:

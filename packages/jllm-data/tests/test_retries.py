@@ -57,6 +57,13 @@ class Refused(Exception):
         self.status = status
 
 
+def test_who_waits_long_is_told_once(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    keep_trying(Flaky(2, OSError("reset")), "s3://b/x", Patience(first_wait=1))
+    assert not caplog.messages
+    keep_trying(Flaky(9, OSError("reset\n\tat Java")), "s3://b/x", Patience(first_wait=1))
+    assert caplog.messages == ["s3://b/x: OSError reset; it is tried again for up to 300 s"]
+
+
 @pytest.mark.parametrize(
     ("error", "calls"),
     [

@@ -9,7 +9,9 @@ library: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_KEY, …
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
@@ -24,7 +26,13 @@ _LONGEST_READ = 16 << 20
 _ONE_TRY = {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
 """Options of s3fs that leave trying again to `keep_trying`."""
 
-_CHANGES_WITH_CONTENT = ("ETag", "etag", "mtime", "LastModified", "Last-Modified", "created")
+_EXTRAS = {"s3": "s3", "s3a": "s3", "hdfs": "hdfs", "viewfs": "hdfs"}
+"""The extra that a protocol needs; the others `remote`."""
+
+_CHANGES_WITH_CONTENT = (
+    *("ETag", "etag", "mtime", "modification_time", "modificationTime"),
+    *("LastModified", "Last-Modified", "last_modified", "updated", "created"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,17 +150,26 @@ def _open(url: str) -> tuple[Any, str]:
 @cache
 def _system(process: int, protocol: str, host: str) -> Any:
     del process  # a file system's threads do not survive a fork
-    options = _ONE_TRY if protocol in ("s3", "s3a") else {}
+    extra = _EXTRAS.get(protocol, "remote")
+    options: dict[str, Any] = {"skip_instance_cache": True}
+    if extra != "hdfs":  # of Hadoop all options are settings
+        options["use_listings_cache"] = False
+    if extra == "s3":
+        options |= _ONE_TRY
     try:
         import fsspec
 
-        system, _ = fsspec.core.url_to_fs(
-            f"{protocol}://{host}/", skip_instance_cache=True, use_listings_cache=False, **options
-        )
+        system, _ = fsspec.core.url_to_fs(f"{protocol}://{host}/", **options)
     except ImportError as error:
-        extra = "s3" if protocol in ("s3", "s3a") else "remote"
         raise ValueError(
             f"{protocol}:// needs more packages ({error}): pip install 'jllm-data[{extra}]'"
+        ) from error
+    except OSError as error:
+        if "libhdfs" not in str(error) and "libjvm" not in str(error):
+            raise
+        raise ValueError(
+            f"{protocol}:// needs a client of Hadoop's: pip install 'jllm-data[hdfs]' (Arrow's own "
+            "needs libhdfs and Java)"
         ) from error
     except ValueError as error:
         raise ValueError(f"{protocol}://{host}: {error}") from error
@@ -162,9 +179,23 @@ def _system(process: int, protocol: str, host: str) -> Any:
 
 
 def _call(system: Any, name: str, *arguments: Any, timeout: float, **options: Any) -> Any:
-    """Call a method of a file system, within `timeout` seconds where it is asynchronous."""
-    if not system.async_impl:
-        return getattr(system, name)(*arguments, **options)
-    from fsspec.asyn import sync
+    """Call a method of a file system; TimeoutError after `timeout` seconds.
 
-    return sync(system.loop, getattr(system, f"_{name}"), *arguments, timeout=timeout, **options)
+    A client that is not asynchronous cannot be stopped: its call goes on in a thread of its own,
+    and what it gives is dropped.
+    """
+    if system.async_impl:
+        from fsspec.asyn import sync
+
+        work = getattr(system, f"_{name}")
+        return sync(system.loop, work, *arguments, timeout=timeout, **options)
+    answer: Future[Any] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(getattr(system, name)(*arguments, **options))
+        except BaseException as error:  # raised where the answer is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer.result(timeout)

@@ -6,6 +6,7 @@ together do not come back together.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 Result = TypeVar("Result")
+
+_SILENCE = 5
+"""Seconds of trying after which people are told, once."""
 
 
 class RemoteError(OSError):
@@ -53,9 +57,9 @@ def keep_trying(work: Callable[[], Result], what: str, patience: Patience) -> Re
     """What `work` gives, once it does.
 
     RemoteError begins with `what` (the URL) and says how often it was tried, how long and what went
-    wrong last.
+    wrong last. Whoever waits longer than a few seconds is told by the log (standard error).
     """
-    start, tries = time.monotonic(), 0
+    start, tries, told = time.monotonic(), 0, False
     while True:
         tries += 1
         try:
@@ -64,8 +68,13 @@ def keep_trying(work: Callable[[], Result], what: str, patience: Patience) -> Re
             wait = min(patience.longest_wait, patience.first_wait * 2 ** (tries - 1))
             wait *= random.uniform(0.5, 1)
             taken = time.monotonic() - start
+            said = f"{type(error).__name__} {error}".strip().partition("\n")[0]
             if lasts(error) or taken + wait > patience.total:
-                said = f"{type(error).__name__} {error}".strip()
                 count = "1 try" if tries == 1 else f"{tries} tries"
                 raise RemoteError(f"{what}: {count} in {taken:.1f} s, at last: {said}") from error
+            if not told and taken + wait > _SILENCE:
+                logging.getLogger(__name__).warning(
+                    "%s: %s; it is tried again for up to %.0f s", what, said, patience.total
+                )
+                told = True
             time.sleep(wait)
