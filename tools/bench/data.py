@@ -168,7 +168,7 @@ def differing(stream: np.ndarray, kept: Path, end: int) -> int:
 
 
 def shuffling(options: Options, rows: Path, folder: Path) -> Runs:
-    """Shuffle by two ways to parquet: jllm's is zstd, that of datasets snappy."""
+    """Shuffle by two ways to parquet, both with Snappy."""
 
     def once(way: str) -> dict[str, Any]:
         output = folder / way

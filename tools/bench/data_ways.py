@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -88,12 +89,13 @@ def jllm_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
     """Shuffle a data set on disk by the command itself."""
     from jllm.shuffle_datasets import main
 
-    main(["-d", data, "-o", output, "-n", "8", "--cores", str(processes), "--mem_gb", "0.5"])
+    command = ["-d", data, "-o", output, "-n", "8", "-c", "snappy", "--mem_gb", "0.5"]
+    main([*command, "--cores", str(processes)])
     return {}
 
 
 def datasets_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
-    """Shuffle by `datasets`: an index, then `flatten_indices`, then parquet."""
+    """Shuffle by `datasets`: an index, then `flatten_indices`, then parquet (always Snappy)."""
     from datasets import load_dataset
 
     files = sorted(str(path) for path in Path(data).glob("*.parquet"))
@@ -172,13 +174,18 @@ WAYS: dict[str, Callable[..., dict[str, Any]]] = {
         datasets_shuffle, jllm_read, mosaic_write, mosaic_read, datasets_read,
     )
 }  # fmt: skip
-IMPORTS = {"datasets": "datasets", "datatrove": "datatrove", "mosaic": "streaming"}
+IMPORTS = {
+    "jllm": "jllm.data.shuffle jllm.data.reader jllm.raw2ids tyro rich.console",
+    "datasets": "datasets",
+    "datatrove": "datatrove",
+    "mosaic": "streaming",
+}
 
 
 def measure(way: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Run a way; return its figures."""
-    peer = way.partition("_")[0]
-    __import__(IMPORTS.get(peer, "jllm.data"))
+    for module in IMPORTS[way.partition("_")[0]].split():
+        import_module(module)
     start = perf_counter()
     figures = WAYS[way](**arguments)
     seconds = perf_counter() - start

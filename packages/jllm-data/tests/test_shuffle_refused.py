@@ -5,9 +5,12 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from jllm import shuffle_partition
+from jllm.data import group_writer
+from jllm.data.digest import file_digest
 from jllm.data.group_writer import GroupWriter
 from jllm.data.memory import plan_memory
 from jllm.data.shuffle_config import ShuffleConfig, check_shuffle_config
@@ -89,6 +92,40 @@ def test_a_row_lost_doubled_or_changed_on_the_way_is_an_error(
 
     monkeypatch.setattr(GroupWriter, "write", wrong)
     with pytest.raises(ValueError, match="600 rows were read and .* nothing was published"):
+        run_shuffle(monkeypatch, folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bytes_that_the_disk_gives_back_otherwise_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_dataset(tmp_path / "ids", 600)
+
+    def spoiled(path: Path) -> str:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        return file_digest(path)
+
+    monkeypatch.setattr(group_writer, "file_digest", spoiled)
+    with pytest.raises(OSError, match="not on the disk as it was written"):
+        run_shuffle(monkeypatch, folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("change", ["ids", "rows"])
+def test_an_encoder_that_writes_other_rows_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    folder, write = write_dataset(tmp_path / "ids", 600), pq.ParquetWriter.write_batch
+
+    def wrong(self, rows, row_group_size):
+        order = list(range(rows.num_rows))[::-1] if change == "ids" else [0]
+        write(self, rows.take(order), row_group_size=row_group_size)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_batch", wrong)
+    message = "row group 0: digest is" if change == "ids" else "rows were written for"
+    with pytest.raises(ValueError, match=message):
         run_shuffle(monkeypatch, folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -28,6 +28,24 @@ _PIECE = 1 << 20
 ListColumn = pa.ListArray | pa.LargeListArray | pa.ChunkedArray
 
 
+class ByteDigest:
+    """Bytes, piece by piece → their digest, made as `like` (one that is stated) was."""
+
+    def __init__(self, like: str | None = None) -> None:
+        old = like is not None and not like.startswith(BLAKE3)
+        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES) if old else blake3()
+
+    def update(self, piece: memoryview) -> None:
+        """Take the next bytes (format "B")."""
+        self._hash.update(piece)
+
+    def text(self) -> str:
+        """The digest of all bytes until now."""
+        if isinstance(self._hash, blake3):
+            return BLAKE3 + self._hash.hexdigest(length=DIGEST_BYTES)
+        return self._hash.hexdigest()
+
+
 def row_group_digest(columns: Mapping[str, ListColumn], like: str | None = None) -> str:
     """The digest of the columns of one row group, made as `like` (one that is stated) was.
 
@@ -37,7 +55,7 @@ def row_group_digest(columns: Mapping[str, ListColumn], like: str | None = None)
     unknown = sorted(set(columns) - set(FIELDS))
     if unknown:
         raise ValueError(f"no digest is defined for column {unknown[0]!r}; known: {FIELDS}")
-    digest = _new(like)
+    digest = ByteDigest(like)
     for name in FIELDS:
         if name not in columns:
             continue
@@ -49,34 +67,23 @@ def row_group_digest(columns: Mapping[str, ListColumn], like: str | None = None)
             digest.update(_int32_bytes(pc.list_value_length(chunk)))
         for chunk in chunks:
             digest.update(_int32_bytes(chunk.flatten()))
-    return _text(digest)
+    return digest.text()
 
 
 def file_digest(path: Path, like: str | None = None) -> str:
     """The digest of all bytes of a file, made as `like` (one that is stated) was."""
-    digest = _new(like)
+    digest = ByteDigest(like)
     with path.open("rb", buffering=0) as file:
         while piece := file.read(_PIECE):
-            digest.update(piece)
-    return _text(digest)
+            digest.update(memoryview(piece))
+    return digest.text()
 
 
 def bytes_digest(content: bytes | memoryview | pa.Buffer) -> str:
     """The `file_digest` of a file of these bytes."""
-    digest = _new(None)
+    digest = ByteDigest()
     digest.update(memoryview(content).cast("B"))
-    return _text(digest)
-
-
-def _new(like: str | None) -> blake3 | hashlib.blake2b:
-    old = like is not None and not like.startswith(BLAKE3)
-    return hashlib.blake2b(digest_size=DIGEST_BYTES) if old else blake3()
-
-
-def _text(digest: blake3 | hashlib.blake2b) -> str:
-    if isinstance(digest, blake3):
-        return BLAKE3 + digest.hexdigest(length=DIGEST_BYTES)
-    return digest.hexdigest()
+    return digest.text()
 
 
 def _int32_bytes(values: pa.Array) -> memoryview:

@@ -2,7 +2,9 @@
 
 A block's rows in the order of their keys do not depend on how runs and buckets were cut, and row
 groups are cut by number of rows alone. So the file's bytes are the same for every memory limit and
-number of processes. When it is closed it is read again: what counts is what is on the disk.
+number of processes. The rows that count are those given to the encoder. That its bytes are on the
+disk is checked for the whole file, that they are these rows for the first row group: to decode all
+again would be a fifth of the work (`jllm.verify_data` does it for who wants it).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import pyarrow as pa
 from jllm.data.dataset import RowGroup
 from jllm.data.group_writer import GroupWriter
 from jllm.data.info import FileInfo
-from jllm.data.row_digest import RowBag, row_bag
+from jllm.data.row_digest import RowBag
 from jllm.data.row_pool import RowPool
 from jllm.data.shuffle_runs import KEY, Run, read_bucket
 from jllm.data.whole_rows import open_whole_file, read_whole_group
@@ -31,7 +33,7 @@ class Block:
     file: FileInfo
     max_num_blocks: int
     bag: RowBag
-    """The rows that the file holds, read again."""
+    """The rows that were encoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class BlockMaker:
     held: int
 
     def __call__(self, block: int) -> Block:
-        """Gather, write and read again block number `block`. Raises OSError (disk full, …)."""
+        """Gather, write and check block number `block`. Raises OSError (disk full, …)."""
         path = self.folder / self.name(block)
         first = block * self.buckets_a_block
         with GroupWriter(path, self.schema, compression=self.compression) as writer:
@@ -61,8 +63,8 @@ class BlockMaker:
             for batch in rest:
                 writer.write(batch.drop_columns([KEY]))
             written = writer.close()
-        bag = self._read_again(path, written)
-        return Block(file=written, max_num_blocks=writer.max_num_blocks, bag=bag)
+        self._check(path, written)
+        return Block(file=written, max_num_blocks=writer.max_num_blocks, bag=writer.bag)
 
     def _write_groups(
         self, writer: GroupWriter, batches: Sequence[pa.RecordBatch]
@@ -106,14 +108,16 @@ class BlockMaker:
         kept = batch.slice(first, end - first).serialize()  # a copy: the rest can be let go of
         return pa.ipc.read_record_batch(kept, batch.schema)
 
-    def _read_again(self, path: Path, written: FileInfo) -> RowBag:
-        """The rows that the file holds (their digests as row groups would tell no more)."""
-        bag = RowBag()
+    def _check(self, path: Path, written: FileInfo) -> None:
+        """That the footer tells of the rows that were written, and the first row group is right."""
+        stated = written.row_groups
         with open_whole_file(path) as file:
-            for index, info in enumerate(written.row_groups):
-                group = RowGroup(file=path, index=index, rows=info.num_samples, digest=None)
-                for batch in read_whole_group(
-                    file, group, self.schema, batch_bytes=self.held, group_bytes=0
-                ):
-                    bag += row_bag(batch)
-        return bag
+            footer = file.metadata
+            rows = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
+            if rows != [group.num_samples for group in stated]:
+                raise ValueError(f"{path}: {rows} rows were written for {stated}; report it")
+            first = RowGroup(file=path, index=0, rows=rows[0], digest=stated[0].digest)
+            for _ in read_whole_group(
+                file, first, self.schema, batch_bytes=self.held, group_bytes=0
+            ):
+                pass
