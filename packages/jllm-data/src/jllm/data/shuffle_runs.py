@@ -136,7 +136,7 @@ def read_bucket(run: Run, bucket: int, schema: pa.Schema) -> pa.RecordBatch | No
     start, stop = int(run.offsets[bucket]), int(run.offsets[bucket + 1])
     if start == stop:
         return None
-    with pa.OSFile(str(run.path)) as file:
+    with pa.memory_map(str(run.path)) as file:
         file.seek(start)
         data = file.read_buffer(stop - start)
     return pa.ipc.read_record_batch(data, schema.append(pa.field(KEY, pa.uint64())))
