@@ -26,6 +26,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 import convert
+import data_ways
 import numpy as np
 import tyro
 from growth_plot import draw_growth
@@ -34,7 +35,7 @@ from rich.table import Table
 
 What = Literal["convert", "shuffle", "read", "growth"]
 Runs = dict[str, list[dict[str, Any]]]
-WAYS = Path(__file__).with_name("data_ways.py")
+WAYS = Path(data_ways.__file__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,15 +85,10 @@ def main(options: Options) -> None:
             growth(console, options, text, folder)
 
 
-def run(way: str, cache: Path | None = None, **arguments: Any) -> dict[str, Any]:
-    """Run one way in its own process; return its figures, and the seconds of all of the process.
-
-    `cache`: the user's cache folder for it.
-    """
+def run(way: str, **arguments: Any) -> dict[str, Any]:
+    """Run one way in its own process; return its figures, and the seconds of all of the process."""
     command = [sys.executable, str(WAYS), way, json.dumps(arguments)]
     quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-    if cache is not None:
-        quiet["XDG_CACHE_HOME"] = str(cache)
     began = perf_counter()
     done = subprocess.run(command, env=os.environ | quiet, capture_output=True, text=True)
     if done.returncode:
@@ -137,11 +133,10 @@ def converting(options: Options, text: Path, folder: Path) -> Runs:
     run("datasets_convert", **conversion(options, text, kept))
 
     def once(way: str) -> dict[str, Any]:
-        output, cache = folder / way, folder / "cache"
+        output = folder / way
         if way == "jllm_command_first":
-            shutil.rmtree(cache)
-        arguments = conversion(options, text, output)
-        figures = run(way.removesuffix("_first"), cache=cache, **arguments)
+            shutil.rmtree(data_ways.cache_of(text))
+        figures = run(way.removesuffix("_first"), **conversion(options, text, output))
         if way == "datatrove_convert":
             theirs = np.concatenate(
                 [np.fromfile(f, np.uint16) for f in sorted(output.glob("*.ds"))]
@@ -152,7 +147,7 @@ def converting(options: Options, text: Path, folder: Path) -> Runs:
         shutil.rmtree(output)
         return figures
 
-    run("jllm_convert", cache=folder / "cache", **conversion(options, text, folder / "warm"))
+    run("jllm_convert", **conversion(options, text, folder / "warm"))
     names = ("jllm_convert", "jllm_command", "jllm_command_first")
     names += ("datasets_convert", "datatrove_convert")
     return in_turn({way: lambda way=way: once(way) for way in names}, options.rounds)

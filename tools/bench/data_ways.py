@@ -8,6 +8,7 @@ inside their functions: each needs only what it measures.
 """
 
 import json
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -21,10 +22,16 @@ import numpy as np
 EPOCH_SEED = 1
 
 
+def cache_of(text: object) -> str:
+    """The user's cache folder for conversions of `text`: beside it."""
+    return f"{text}.cache"
+
+
 def jllm_convert(text: str, output: str, tokenizer: str, processes: int) -> dict[str, Any]:
     """Pack JSON lines into stacked rows of parquet."""
     from convert import Options, run_jllm
 
+    os.environ["XDG_CACHE_HOME"] = cache_of(text)
     options = Options(tokenizer=Path(tokenizer), processes=processes)
     return {"converting": run_jllm(options, Path(text), Path(output))[0]}
 
@@ -34,6 +41,7 @@ def jllm_command(text: str, output: str, tokenizer: str, processes: int) -> dict
     from jllm.raw2ids import main
 
     flags = ["--type", "pretrain", "--stack", "--max_len", "2049", "--cores", str(processes)]
+    os.environ["XDG_CACHE_HOME"] = cache_of(text)
     sys.argv = ["raw2ids", "--tokenizer", tokenizer, "-i", text, "-o", output, *flags]
     if main():
         raise RuntimeError("the command failed")
