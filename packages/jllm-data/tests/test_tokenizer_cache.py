@@ -1,5 +1,6 @@
 """A tokenizer is loaded once; where anything is wrong with the cache, again."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -167,6 +168,18 @@ def test_an_entry_holds_the_names_that_are_asked_for() -> None:
     assert recall("numbers", key, ("a",)) is None and recall("others", key, ("a", "b")) is None
     user_cache.forget("numbers", key)
     assert recall("numbers", key, ("a", "b")) is None
+
+
+def test_nothing_is_left_of_an_entry_that_did_not_fit_on_the_disk(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, value: Any) -> None:
+        path.with_name(path.name + ".new").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(user_cache, "save_state", full)
+    remember("numbers", "1", {"n": 1})
+    assert not [*(cache / "jllm" / "numbers").iterdir()]
 
 
 def test_the_newest_entries_are_kept(cache: Path) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import platform
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
@@ -177,7 +178,9 @@ def _cache_key(tokenizer: TextTokenizer) -> str:
     """Of all that a verdict depends on."""
     versions = [version_of(one) for one in ("gigatoken", "tokenizers")]
     rules = hashlib.blake2b(tokenizer.facts.rules.encode()).hexdigest()
-    return cache_key(code_digest(), versions, unicodedata.unidata_version, rules)
+    return cache_key(
+        code_digest(), versions, platform.machine(), unicodedata.unidata_version, rules
+    )
 
 
 def _normalises(rules: dict[str, Any]) -> bool:

@@ -49,7 +49,8 @@ def remember(kind: str, key: str, entry: dict[str, Any]) -> None:
             save_state(new, entry)
             new.replace(path)
         finally:
-            new.unlink(missing_ok=True)
+            for left in path.parent.glob(f"{new.name}*"):
+                left.unlink()
         for old in sorted(path.parent.iterdir(), key=_age)[ENTRIES:]:
             old.unlink(missing_ok=True)
 
