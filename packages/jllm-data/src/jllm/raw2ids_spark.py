@@ -8,6 +8,7 @@ The rows are those of `jllm.raw2ids -n`, however many machines make them (docs/s
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
-def run(config: SparkConfig, _: StopSignals) -> int:
+def run(config: SparkConfig, stop: StopSignals) -> int:
     """Check the settings, convert, and say what became of the records."""
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not by spark-submit: here alone
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -47,10 +48,15 @@ def run(config: SparkConfig, _: StopSignals) -> int:
     from jllm.data.spark.errors import explained
     from jllm.data.spark.job import convert
 
-    with explained():
+    logging.getLogger().addFilter(_tells_no_stop)
+    with explained(), stop.held():  # pyspark leaves Java behind where its start is interrupted
         spark = SparkSession.builder.appName("jllm.raw2ids_spark").getOrCreate()
     try:
+        stop.check()
         converted = convert(spark, config)
+    except OSError:
+        stop.check()  # what an interrupt broke is no error of its own
+        raise
     finally:
         spark.stop()
     account, console = converted.account, Console()
@@ -66,6 +72,11 @@ def run(config: SparkConfig, _: StopSignals) -> int:
         for reason, count in sorted(counts.items()):
             console.print(plain(f"note: {count:,} {what}: {reason}"))
     return 0
+
+
+def _tells_no_stop(record: logging.LogRecord) -> bool:
+    """Not so with what py4j logs when it is interrupted: a traceback of what is said in a line."""
+    return not str(record.msg).startswith("KeyboardInterrupt")
 
 
 if __name__ == "__main__":

@@ -73,12 +73,18 @@ def run_guarded(
     try:
         return work(config, stop)
     except (ValueError, OSError) as error:
-        what = error.strerror if isinstance(error, OSError) and not error.filename else error
-        sys.stderr.write(f"error: {visible(str(what or error))}\n")
+        sys.stderr.write(f"error: {visible(_said(error))}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"error: stopped; {stopped}\n")
         return 128 + (stop.received or signal.SIGINT)
+
+
+def _said(error: ValueError | OSError) -> str:
+    """What went wrong, and with which file."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def quiet_libraries() -> None:

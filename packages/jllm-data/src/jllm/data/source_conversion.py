@@ -94,7 +94,10 @@ def convert_source(
                 log.save()
             advance(unit, result)
         if not account.read and config.on_error == "stop":
-            raise ValueError(f"{source.path}: the file is empty; expected at least one record")
+            raise ValueError(
+                f"{source.path}: the file is empty, expected at least one record (blank lines are "
+                "none); remove it, or pass over such files with --on_error skip"
+            )
         output.finish()
     finally:
         output.abandon()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from types import FrameType
 
 
@@ -15,14 +17,32 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._receive)
+        self._held = False
+        self._take_over()
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal has come."""
         if self.received is not None:
             raise KeyboardInterrupt
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """What is done within is not interrupted, and may set handlers of its own.
+
+        `check` afterwards raises what came meanwhile.
+        """
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self._take_over()
+
+    def _take_over(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        raise KeyboardInterrupt
+        if not self._held:
+            raise KeyboardInterrupt

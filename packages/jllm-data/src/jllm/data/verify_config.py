@@ -13,7 +13,7 @@ import tyro
 class VerifyConfig:
     """Check every byte and every row of a data set."""
 
-    folder: Annotated[str, tyro.conf.Positional]
+    folder: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
     """Folder of parquet files with their info files, at any depth."""
     stacked: bool = False
     """Every row must have exactly max_len ids, as raw2ids --stack writes them."""

@@ -13,7 +13,7 @@ import tyro
 class InspectConfig:
     """Show what a data set holds, what a training step sees, and where a text is."""
 
-    data: tyro.conf.Positional[str]
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """Folder of parquet files that jllm.raw2ids or Spark wrote, a URL, or a mixture a:0.7,b:0.3."""
     tokenizer: str = ""
     """Folder of the tokenizer that decodes; empty: the one that the data set keeps."""
