@@ -66,7 +66,7 @@ def test_what_http_cannot_do_is_refused(folder: Path) -> None:
     with served(files_of(folder)) as (address, _):
         with pytest.raises(ValueError, match=r"http cannot list a folder; name the info file"):
             open_dataset(address, patience=QUICK)
-        with pytest.raises(RemoteError, match="other_info.json: 1 try in .* FileNotFoundError"):
+        with pytest.raises(RemoteError, match="other_info.json: 1 try in .* 404"):
             open_dataset(f"{address}/other_info.json", patience=QUICK)
         write_info(folder, num_samples=27, max_len=9)
         with pytest.raises(ValueError, match="data_info.json: lists no files"):
@@ -147,6 +147,19 @@ def test_names_that_lead_out_of_the_folder_are_refused(folder: Path, name: objec
     (folder / "data_info.json").write_text(json.dumps(info))
     with pytest.raises(ValueError, match="data_info.json: lists the file .*, expected a name in"):
         open_dataset(folder)
+
+
+@pytest.mark.parametrize("text", ["", "s3://", "hdfs:///", "https://"])
+def test_what_names_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="an empty name|names no host"):
+        open_dataset(text)
+
+
+def test_a_server_that_is_not_there_is_said_so() -> None:
+    with pytest.raises(RemoteError, match="[0-9] tries in .* ClientConnectorError Cannot connect"):
+        open_dataset(
+            "http://127.0.0.1:1/data_info.json", patience=Patience(first_wait=0.01, total=0.1)
+        )
 
 
 def test_an_unknown_protocol_is_an_error_that_names_the_url() -> None:

@@ -18,10 +18,14 @@ _TAIL = 64 << 10
 
 
 def location(text: str | Location, patience: Patience | None = None) -> Location:
-    """What `text` names: a URL, or a local path (also as file://…)."""
+    """What `text` names: a URL, or a local path (also as file://…); ValueError if nothing."""
     if isinstance(text, RemotePath):
         return text
+    if not str(text):
+        raise ValueError("an empty name: expected a folder or a URL")
     if is_remote(text):
+        if not str(text).partition("://")[2].strip("/"):
+            raise ValueError(f"{text}: names no host, bucket or folder")
         return RemotePath(str(text).rstrip("/"), patience or Patience())
     if str(text).startswith("file://"):
         return Path(unquote(urlsplit(str(text)).path))

@@ -44,13 +44,18 @@ _LASTING = (
 
 def lasts(error: Exception) -> bool:
     """Whether trying again cannot help: no such file, no right to it, a request that is wrong."""
-    cause = error.__cause__
-    if type(cause).__module__.startswith("aiohttp") and isinstance(cause, Exception):
-        return lasts(cause)  # fsspec says FileNotFoundError for whatever a HEAD over http gave
+    error = _cause(error)
     status = getattr(error, "status", None)  # of aiohttp's errors
     if isinstance(status, int):
         return 400 <= status < 500 and status not in (408, 429)
     return isinstance(error, _LASTING) or "Credential" in type(error).__name__
+
+
+def _cause(error: Exception) -> Exception:
+    """What was wrong: fsspec says FileNotFoundError for whatever a HEAD over http gave."""
+    cause = error.__cause__
+    from_http = type(cause).__module__.startswith("aiohttp") and isinstance(cause, Exception)
+    return cause if from_http else error
 
 
 def keep_trying(work: Callable[[], Result], what: str, patience: Patience) -> Result:
@@ -68,7 +73,8 @@ def keep_trying(work: Callable[[], Result], what: str, patience: Patience) -> Re
             wait = min(patience.longest_wait, patience.first_wait * 2 ** (tries - 1))
             wait *= random.uniform(0.5, 1)
             taken = time.monotonic() - start
-            said = f"{type(error).__name__} {error}".strip().partition("\n")[0]
+            cause = _cause(error)
+            said = f"{type(cause).__name__} {cause}".strip().partition("\n")[0]
             if lasts(error) or taken + wait > patience.total:
                 count = "1 try" if tries == 1 else f"{tries} tries"
                 raise RemoteError(f"{what}: {count} in {taken:.1f} s, at last: {said}") from error
