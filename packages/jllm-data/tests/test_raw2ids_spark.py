@@ -155,12 +155,12 @@ def test_chats_give_the_rows_and_the_account_of_raw2ids(spark, tokenizer, tmp_pa
 
 
 def test_what_spark_wrote_is_read_like_what_raw2ids_wrote(spark, tokenizer, tmp_path):
-    source = write_texts(tmp_path)
-    run_spark(spark, tokenizer, source, tmp_path / "out", stack=True)
-    dataset = open_dataset(tmp_path / "out")
+    source, output = write_texts(tmp_path), tmp_path / "ids ü [1] %20"
+    run_spark(spark, tokenizer, source, output, stack=True)
+    dataset = open_dataset(output)
     assert dataset.kind == "pretrain" and dataset.document_end_id is not None
-    assert (tmp_path / "out" / "tokenizer" / "tokenizer.json").is_file()
-    rows = [json.loads(row)["input_ids"] for row in sorted_rows(tmp_path / "out")]
+    assert (output / "tokenizer" / "tokenizer.json").is_file()
+    rows = [json.loads(row)["input_ids"] for row in sorted_rows(output)]
     with LaneReader(dataset, seed=0, global_batch_size=1, lanes=range(1)) as reader:
         batches = [reader.read(step) for step in range(reader.steps_per_epoch)]
     read = sorted(batch.tokens[0].tolist() for batch in batches)

@@ -10,7 +10,7 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 
 _PYTHON = re.compile(r"^(?:\w+\.)*(?P<kind>\w+): (?P<said>.+)$", re.MULTILINE)
-_JAVA = re.compile(r"^(?:: |Caused by: )(?:[\w.$]+: )?(?P<said>.+)$", re.MULTILINE)
+_JAVA = re.compile(r"^(?:: |Caused by: )(?:(?:[a-z][\w$]*\.)+\w+: )*(?P<said>.+)$", re.MULTILINE)
 _NO_NEWS = re.compile(r"\s*SQLSTATE: \w+|^Job aborted due to stage failure: |^\[[A-Z_.]+\] ")
 
 

@@ -26,13 +26,18 @@ class HadoopPath:
 
     @property
     def qualified(self) -> str:
-        """With its scheme, as Spark names files."""
+        """With its scheme, quoted, as Spark names files."""
         return self._path.toUri().toString()
 
     @property
+    def plain(self) -> str:
+        """With its scheme and not quoted: what gives this path again, and Spark's writers take."""
+        return self._path.toString()
+
+    @property
     def literal(self) -> str:
-        """The same for Spark's readers, who take some characters for patterns."""
-        return re.sub(r"([\[\]{}*?\\])", r"\\\1", self._path.toString())
+        """`plain` for Spark's readers, who take some characters for patterns."""
+        return re.sub(r"([\[\]{}*?\\])", r"\\\1", self.plain)
 
     def lies_in(self, other: HadoopPath) -> bool:
         """Whether it is the other path or below it."""

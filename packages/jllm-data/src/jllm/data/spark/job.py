@@ -70,7 +70,7 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
     _refuse_to_replace(target, config)
     if target.lies_in(HadoopPath(spark, config.input_path)):
         raise ValueError(f"--output_path {config.output_path}: lies in --input_path")
-    writing = HadoopPath(spark, f"{target.qualified}.jllm-writing")
+    writing = HadoopPath(spark, f"{target.plain}.jllm-writing")
     with tempfile.TemporaryDirectory() as folder, _removed_on_error(spark, writing):
         keep_tokenizer(tokenizer, Path(folder))
         kept = Path(folder, TOKENIZER_FOLDER)

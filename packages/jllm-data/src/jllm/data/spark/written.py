@@ -52,7 +52,7 @@ def write_rows(
         "parquet.block.size": ROW_GROUP_BYTES,
         "parquet.enable.dictionary": "false",
     }
-    rows.write.mode("overwrite").options(**options).parquet(folder.qualified)
+    rows.write.mode("overwrite").options(**options).parquet(folder.plain)
 
 
 def read_back(spark: SparkSession, folder: HadoopPath, metadata: FileMetadata) -> Written:
