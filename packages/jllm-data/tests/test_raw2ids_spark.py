@@ -252,3 +252,37 @@ def test_settings_that_cannot_be_meant_are_refused_before_spark_starts(capsys, f
     given = ["--tokenizer", "t", "--input_path", "i", "--output_path", "o", *flags]
     assert main(given) == 2
     assert said in capsys.readouterr().err
+
+
+JAVA = """An error occurred while calling o47.exists.
+: {0}
+\tat org.apache.hadoop.fs.FileSystem.get(FileSystem.java:558)
+Caused by: java.io.IOException: Truncated source
+\tat java.base/java.lang.Thread.run(Thread.java:840)
+"""
+PYTHON = """An exception was thrown from the Python worker:
+Traceback (most recent call last):
+  File "x.py", line 9, in bad
+{0}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        (JAVA.format('org.apache.hadoop.fs.UnsupportedException: No FileSystem for scheme "x"'),
+         OSError, 'Spark: No FileSystem for scheme "x" (Truncated source)'),
+        (JAVA.format("org.apache.spark.SparkException: [FAILED.X] a.zst, Truncated source"),
+         OSError, "Spark: a.zst, Truncated source"),
+        (PYTHON.format("jllm.data.account.BadRecord: a:3: malformed JSON"),
+         ValueError, "a:3: malformed JSON"),
+        (PYTHON.format("MemoryError: of 3 GB"), ValueError, "MemoryError: of 3 GB"),
+        ("[JAVA_GATEWAY_EXITED] Java gateway process exited",
+         ValueError, "Spark does not start; it needs Java 17, on PATH or at JAVA_HOME"),
+    ],
+)  # fmt: skip
+def test_what_failed_in_spark_is_said_in_a_line(text, kind, said):
+    from jllm.data.spark.errors import explanation
+
+    error = explanation(text)
+    assert isinstance(error, kind) and str(error) == said

@@ -2,8 +2,8 @@
 
 Spark alone reaches the file system that it writes to, so every file is brought back to a task as
 one binary value: digests of its bytes and row groups for the info file, and the bag of its rows,
-which must be that of the rows that were converted. Memory of such a task, beside one decoded row
-group: about six times the bytes of a file, four of them on Java's heap, so files are small.
+which must be that of the rows that were converted. Such a task holds several copies of a file's
+bytes (Spark's row, which grows by doubling, Arrow's batch, Python's), so files are small.
 """
 
 from __future__ import annotations
