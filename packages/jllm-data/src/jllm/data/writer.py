@@ -71,6 +71,8 @@ class RowWriter:
         self._waiting_rows = 0
         self._writer: pq.ParquetWriter | None = None
         self._thread = ThreadPoolExecutor(1, "jllm-write")
+        # The thread begins here: a signal in between would leave one that `abandon` does not await.
+        self._thread.submit(int).result()
         self._under_way: Future[None] | None = None
         """The row group that the thread compresses and writes meanwhile."""
         self._groups: list[RowGroupInfo] = []
