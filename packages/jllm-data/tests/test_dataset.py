@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -88,6 +89,22 @@ def test_a_damaged_footer_names_the_file(tmp_path: Path) -> None:
     path = write_folder(tmp_path, TWO_FILES) / "b.parquet"
     path.write_bytes(path.read_bytes()[:-10])
     assert refusal(tmp_path).startswith(f"{path}: no readable parquet footer")
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a stand-in for the system's answer, for who runs the tests may be allowed everything."""
+    folder, real = write_folder(tmp_path, TWO_FILES), Path.open
+
+    def denied(self: Path, *more: Any, **named: Any) -> Any:
+        if self.name == "b.parquet":
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, *more, **named)
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(PermissionError, match="b.parquet"):
+        open_dataset(folder)
 
 
 @pytest.mark.parametrize(

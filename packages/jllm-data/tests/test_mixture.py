@@ -127,6 +127,7 @@ def test_a_weight_is_read_behind_the_last_colon(tmp_path: Path) -> None:
     ]
     assert parse_mixture("s3://bucket/a") == [("s3://bucket/a", Fraction(1))]
     assert parse_mixture("https://host:8080/a") == [("https://host:8080/a", Fraction(1))]
+    assert parse_mixture("a:2, b c:1/3 ") == [("a", Fraction(2)), ("b c", Fraction(1, 3))]
     odd = tmp_path / "x,y:1"
     odd.mkdir()
     assert parse_mixture(str(odd)) == [(str(odd), Fraction(1))]
@@ -135,12 +136,12 @@ def test_a_weight_is_read_behind_the_last_colon(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b:0.3", "'a' of 'a,b:0.3' has no weight: write folder:weight"),
+        ("a,b:0.3", "'a' of 'a,b:0.3' ends in no weight: write folder:weight"),
         ("a:0,b:1", "'a:0': the weight is not above 0; leave a out"),
         ("a:-1", "'a:-1': the weight is not above 0"),
-        ("a:nan,b:1", "'a:nan' of 'a:nan,b:1' has no weight"),
+        ("a:nan,b:1", "'a:nan' of 'a:nan,b:1' ends in no weight"),
         ("a:1,:2", "':2' of 'a:1,:2' names no folder"),
-        ("a:1,", "'' of 'a:1,' has no weight"),
+        ("a:1,", "'' of 'a:1,' ends in no weight"),
         ("a:1,a:2", "a is there twice in 'a:1,a:2': add its weights up"),
         ("a:1,b:1,./a/:2", "./a/ is there twice"),
         ("https://h/a/:1,https://h/a:2", "https://h/a is there twice"),

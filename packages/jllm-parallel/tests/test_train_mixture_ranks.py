@@ -47,7 +47,7 @@ def test_two_replicas_continue_what_one_began(config: TrainConfig) -> None:
         ({"train_data": "LARGE:0.6,SMALL:0.4"}, "--train_data (its contents): the checkpoint's"),
         ({"eval_data": "LARGE:0.6,SMALL:0.4"}, "name one folder"),
         ({"train_data": "LARGE:1,SMALL:9", "global_batch_size": 16}, "small: has 9 rows, by its"),
-        ({"train_data": "LARGE,SMALL:9"}, "has no weight: write folder:weight"),
+        ({"train_data": "LARGE,SMALL:9"}, "ends in no weight: write folder:weight"),
     ],
 )
 def test_other_weights_and_what_cannot_be_meant_are_refused(

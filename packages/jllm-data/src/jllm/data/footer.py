@@ -49,7 +49,7 @@ def read_footer(path: Location) -> Footer:
     try:
         found = listed_stamp(path)
         return footer_of(path, found, _read(path, found))
-    except RemoteError:
+    except (RemoteError, PermissionError):
         raise
     except (OSError, pa.ArrowException, MemoryError, TooLarge) as error:
         raise ValueError(

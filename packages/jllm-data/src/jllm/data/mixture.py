@@ -99,13 +99,13 @@ def parse_mixture(text: str) -> list[tuple[str, Fraction]]:
     if Path(text).is_dir():
         return [(text, Fraction(1))]
     found: dict[str, Fraction] = {}
-    items = text.split(",")
+    items = [item.strip() for item in text.split(",")]
     for item in items:
         path, weight = _split(item)
         if weight is None and len(items) > 1:
             raise ValueError(
-                f"{item!r} of {text!r} has no weight: write folder:weight for each data set, as in "
-                "a:0.7,b:0.3"
+                f"{item!r} of {text!r} ends in no weight: write folder:weight for each data set, "
+                "the weight a number, as in a:0.7,b:0.3 or a:2/3,b:1/3"
             )
         if not path:
             raise ValueError(f"{item!r} of {text!r} names no folder: write folder:weight")
