@@ -163,7 +163,7 @@ def differing(stream: np.ndarray, kept: Path, end: int) -> int:
 
 
 def shuffling(options: Options, rows: Path, folder: Path) -> Runs:
-    """Shuffle by two ways to parquet, both with Snappy."""
+    """Shuffle by two ways to parquet with Snappy; and only read and write the same rows."""
 
     def once(way: str) -> dict[str, Any]:
         output = folder / way
@@ -171,7 +171,7 @@ def shuffling(options: Options, rows: Path, folder: Path) -> Runs:
         shutil.rmtree(output)
         return figures
 
-    names = ("jllm_shuffle", "datasets_shuffle")
+    names = ("jllm_shuffle", "datasets_shuffle", "arrow_copy")
     return in_turn({way: lambda way=way: once(way) for way in names}, options.rounds)
 
 
