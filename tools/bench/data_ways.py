@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from jllm.data.memory import resident_bytes
+
 EPOCH_SEED = 1
 
 
@@ -207,7 +209,9 @@ WAYS: dict[str, Callable[..., dict[str, Any]]] = {
     )
 }  # fmt: skip
 IMPORTS = {
-    "jllm": "jllm.data.shuffle jllm.data.reader jllm.raw2ids tyro rich.console",
+    "jllm": "jllm.data",
+    "jllm_shuffle": "jllm.data.shuffle tyro rich.console",
+    "jllm_read": "jllm.data.reader",
     "arrow": "pyarrow.parquet",
     "datasets": "datasets",
     "datatrove": "datatrove",
@@ -217,7 +221,7 @@ IMPORTS = {
 
 def measure(way: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Run a way; return its figures."""
-    for module in IMPORTS[way.partition("_")[0]].split():
+    for module in (IMPORTS.get(way) or IMPORTS[way.partition("_")[0]]).split():
         import_module(module)
     start = perf_counter()
     figures = WAYS[way](**arguments)
@@ -226,7 +230,8 @@ def measure(way: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "cpu_seconds": sum(one.ru_utime + one.ru_stime for one in used),
-        "peak_bytes": max(one.ru_maxrss for one in used) * 1024,
+        # not our own ru_maxrss, which begins with that of the process that started this one
+        "peak_bytes": max(resident_bytes(), used[1].ru_maxrss * 1024),
         **figures,
     }
 
