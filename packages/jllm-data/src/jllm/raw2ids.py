@@ -37,15 +37,9 @@ def run(config: Raw2IdsConfig, progress: WorkProgress) -> int:
     check_config(config)
     from jllm.data.conversion_report import ConversionReport
     from jllm.data.convert import convert
-    from jllm.data.dataset import open_dataset
-    from jllm.data.prompt_numbers import repeated_prompts
 
     report = ConversionReport(progress)
-    converted = convert(config, report)
-    report.close(converted, str(config.output_folder))
-    data = open_dataset(config.output_folder, lazy=True)
-    if data.kind == "rl" and (repeated := repeated_prompts(data)):
-        report.note(f"these prompts cannot be read: {repeated}")
+    report.close(convert(config, report), str(config.output_folder))
     return 0
 
 

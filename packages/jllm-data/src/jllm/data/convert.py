@@ -18,11 +18,13 @@ from typing import Protocol
 from jllm.data.account import bad_record, nothing_left
 from jllm.data.chunk_names import rename_widely
 from jllm.data.conversion_setup import conversion_key, prepare_work
+from jllm.data.dataset import open_dataset
 from jllm.data.disk import naming_a_full_disk
 from jllm.data.encoder import EncodersDiffer
 from jllm.data.info import info_text
 from jllm.data.input_kind import chats_or_prompts
 from jllm.data.locations import stamp
+from jllm.data.prompt_numbers import repeated_prompts
 from jllm.data.raw2ids_config import Raw2IdsConfig, check_prompts
 from jllm.data.records import too_long
 from jllm.data.remote_path import Stamp
@@ -103,6 +105,8 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
             done = published_log(staged, key)
             if done is not None:
                 reporter.note(f"{output}: the conversion was complete but for renaming its files")
+                if kind == "rl":
+                    _note_repeated(output, reporter)
                 return [converted_of(source, done.finished[source.relative]) for source in sources]
             empty_folder(staged)
             refuse_to_mix(output, clean=config.clean)
@@ -115,7 +119,15 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
                 text = info_text(metadata, one.files, one.account, one.max_num_blocks)
                 (staged / f"{one.source.name}_info.json").write_text(text, encoding="utf-8")
             publish(staged, output, clean=config.clean)
+    if kind == "rl":
+        _note_repeated(output, reporter)
     return converted
+
+
+def _note_repeated(output: Path, reporter: Reporter) -> None:
+    """Say so where prompts have one number: they are written, but no reader takes them."""
+    if repeated := repeated_prompts(open_dataset(output, lazy=True)):
+        reporter.note(f"these prompts cannot be read: {repeated}")
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Rows of several record batches in any order, without a copy of all of them.
 
-Long lists of numbers are cut out and joined as bytes (the speed of memcpy, 0.2 µs each); other
+Long lists of numbers are cut out and joined as bytes (the speed of memcpy); other
 columns are joined once and gathered by Arrow. At the worst those are there twice.
 """
 

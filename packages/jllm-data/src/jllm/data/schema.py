@@ -101,6 +101,11 @@ def arrow_schema(metadata: FileMetadata, *, provenance: bool = True) -> pa.Schem
     return pa.schema(fields, metadata=pairs)
 
 
+def nullable_type(kind: pa.DataType) -> pa.DataType:
+    """The type with list elements that may be null: for comparing files by their values' types."""
+    return pa.list_(nullable_type(kind.value_type)) if pa.types.is_list(kind) else kind
+
+
 def read_metadata(pairs: Mapping[bytes, bytes] | None) -> FileMetadata | None:
     """The metadata in a parquet footer (`FileMetaData.metadata` or `Schema.metadata`).
 

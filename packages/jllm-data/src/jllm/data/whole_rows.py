@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from jllm.data.dataset import Dataset, RowGroup
 from jllm.data.digest import row_group_digest
 from jllm.data.locations import Location, local_path
-from jllm.data.schema import FIELDS
+from jllm.data.schema import FIELDS, nullable_type
 
 _THREADS = 16
 _BUFFER = 1 << 20
@@ -136,11 +136,7 @@ def _plain_field(field: pa.Field) -> pa.Field:
 
 
 def _nullable_schema(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([pa.field(field.name, _nullable_type(field.type)) for field in schema])
-
-
-def _nullable_type(kind: pa.DataType) -> pa.DataType:
-    return pa.list_(_nullable_type(kind.value_type)) if pa.types.is_list(kind) else kind
+    return pa.schema([pa.field(field.name, nullable_type(field.type)) for field in schema])
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -14,7 +14,7 @@ from jllm.data.remote_path import RemotePath
 from jllm.data.remote_row_groups import RemoteRowGroups
 from jllm.data.row_groups import KEPT_FOOTERS
 from jllm.data.rows import Ragged
-from jllm.data.schema import PROVENANCE, RECORDS, SOURCE
+from jllm.data.schema import PROVENANCE, RECORDS, SOURCE, nullable_type
 
 TYPES = {SOURCE: pa.string(), RECORDS: pa.list_(pa.int64())}
 
@@ -60,7 +60,7 @@ class Origins:
             table = self._table(group)
         except pa.ArrowException as error:
             raise ValueError(f"{where}: {SOURCE}, {RECORDS}: cannot be read ({error})") from error
-        if {one.name: _nullable(one.type) for one in table.schema} != TYPES:
+        if {one.name: nullable_type(one.type) for one in table.schema} != TYPES:
             return None
         if table[SOURCE].null_count or table[RECORDS].null_count:
             raise ValueError(f"{where}: {SOURCE} or {RECORDS} is null in a row: convert again")
@@ -81,7 +81,3 @@ class Origins:
             return self._remote.read(group.file, group.stamp.size, group.index, PROVENANCE)
         with pq.ParquetFile(group.file) as file:
             return file.read_row_group(group.index, columns=list(PROVENANCE), use_threads=False)
-
-
-def _nullable(kind: pa.DataType) -> pa.DataType:
-    return pa.list_(kind.value_type) if pa.types.is_list(kind) else kind

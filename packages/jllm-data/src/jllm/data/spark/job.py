@@ -24,20 +24,20 @@ from py4j.protocol import Py4JError
 from pyspark import SparkFiles, StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, IntegerType, LongType, StringType, StructType
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from jllm.data.account import Account, nothing_left
 from jllm.data.conversion_setup import prepare_work
 from jllm.data.info import info_text
 from jllm.data.raw2ids_config import Raw2IdsConfig
-from jllm.data.schema import RECORDS, SOURCE, FileMetadata, fields_of
+from jllm.data.schema import FileMetadata
 from jllm.data.sources import layout_of, name_pattern
 from jllm.data.spark.accounts import add_up
 from jllm.data.spark.blocks import Before, Summary, follow, number_lines, summarise
 from jllm.data.spark.config import SparkConfig, conversion
 from jllm.data.spark.errors import explained
 from jllm.data.spark.hadoop_path import HadoopPath
-from jllm.data.spark.rows import ACCOUNT, Line, converter_of
+from jllm.data.spark.rows import ACCOUNT, Line, converter_of, row_schema
 from jllm.data.spark.written import read_back, write_rows
 from jllm.data.tokenizer import load_tokenizer
 from jllm.data.tokenizer_files import TOKENIZER_FOLDER, keep_tokenizer
@@ -222,12 +222,7 @@ def _converted(
             for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
         )
 
-    schema = StructType()
-    for name in fields_of(metadata.kind):
-        schema.add(name, ArrayType(IntegerType(), containsNull=False), nullable=False)
-    schema.add(SOURCE, StringType(), nullable=False)
-    schema.add(RECORDS, ArrayType(LongType(), containsNull=False), nullable=False)
-    return sorted_lines.mapInArrow(convert_lines, schema.add(ACCOUNT, StringType()))
+    return sorted_lines.mapInArrow(convert_lines, from_arrow_schema(row_schema(metadata)))
 
 
 def _line_batch(lines: list[Line]) -> pa.RecordBatch:
