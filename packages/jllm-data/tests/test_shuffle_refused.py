@@ -1,6 +1,7 @@
 """What cannot be shuffled, or was not shuffled right, is an error, and nothing appears."""
 
 import dataclasses
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from jllm import shuffle_partition
 from jllm.data import group_writer
+from jllm.data import shuffle as shuffle_module
 from jllm.data.digest import file_digest
 from jllm.data.group_writer import GroupWriter
 from jllm.data.memory import plan_memory
@@ -114,6 +116,23 @@ def test_bytes_that_the_disk_gives_back_otherwise_are_an_error(
 
 
 @pytest.mark.parametrize("change", ["ids", "rows"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_block_that_does_not_get_to_the_disk_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    """The system tells of it once: here the second block, not when all is published."""
+
+    def failing(path: Path) -> None:
+        if "00001.zstd" in path.name:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(shuffle_module, "sync", failing)
+    dataset = write_dataset(tmp_path / "ids", 40)
+    with pytest.raises(OSError, match=r"Input/output error.*00001\.zstd"):
+        run_shuffle(monkeypatch, dataset, tmp_path / "out", processes=processes)
+    assert not list((tmp_path / "out").glob("*.*"))
+
+
 def test_an_encoder_that_writes_other_rows_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:

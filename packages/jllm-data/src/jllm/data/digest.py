@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
+from jllm.data.arrow_arrays import to_numpy
 from jllm.data.schema import FIELDS
 
 DIGEST_BYTES = 16
@@ -89,5 +90,5 @@ def bytes_digest(content: bytes | memoryview | pa.Buffer) -> str:
 def _int32_bytes(values: pa.Array) -> memoryview:
     if values.null_count:
         raise ValueError("a row holds null ids: convert again")
-    numbers = np.ascontiguousarray(np.from_dlpack(values), dtype="<i4")  # to_numpy imports pandas
+    numbers = np.ascontiguousarray(to_numpy(values), dtype="<i4")
     return numbers.view(np.uint8).data

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 from xxhash import xxh3_128_intdigest
 
+from jllm.data.arrow_arrays import to_numpy
+
 _NULL, _PLAIN = -1, -2
 """Lengths of cells that are no list of bare numbers."""
 
@@ -55,7 +57,7 @@ def _cells(column: pa.Array) -> tuple[np.ndarray, Iterable[bytes | memoryview]]:
     if column.null_count or values.null_count:
         cells = [_list_cell(cell, width) for cell in column]
         return np.array([length for length, _ in cells], dtype=np.int64), [c for _, c in cells]
-    offsets = column.offsets.to_numpy().astype(np.int64) * width
+    offsets = to_numpy(column.offsets).astype(np.int64) * width
     view = value_bytes(values)
     return np.diff(offsets), _cut(view, offsets.tolist())
 

@@ -1,7 +1,8 @@
-"""Rows of several record batches in any order, without a copy of all of them.
+"""Rows of several record batches in another order, without a copy of all of them.
 
-Long lists of numbers are cut out and joined as bytes (the speed of memcpy); other
-columns are joined once and gathered by Arrow. At the worst those are there twice.
+Long lists of numbers are cut out and joined as bytes (the speed of memcpy), as many rows at a time
+as are asked for; other columns are brought into the order once by Arrow. At the worst those are
+there three times.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from jllm.data.arrow_arrays import to_arrow, to_numpy
 from jllm.data.row_digest import is_number_list, value_bytes
 
 LONG = 512
@@ -18,52 +20,61 @@ LONG = 512
 
 
 class RowPool:
-    """The rows of `batches` (one schema), numbered through them."""
+    """The rows of `batches` (one schema), numbered through them, in `order`, int64 [rows]."""
 
-    def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
+    def __init__(self, batches: Sequence[pa.RecordBatch], order: np.ndarray) -> None:
         self._schema = batches[0].schema
-        self._starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
+        starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
+        chunk = np.searchsorted(starts, order, side="right") - 1
         self._columns: list[pa.Array | _LongLists] = []
         for index in range(len(self._schema)):
             chunks = [batch.column(index) for batch in batches]
-            long = sum(chunk.nbytes for chunk in chunks) > LONG * int(self._starts[-1])
-            cut = long and all(map(_is_plain, chunks))
-            self._columns.append(_LongLists(chunks) if cut else pa.concat_arrays(chunks))
+            long = sum(chunk.nbytes for chunk in chunks) > LONG * int(starts[-1])
+            if long and all(map(_is_plain, chunks)):
+                self._columns.append(_LongLists(chunks, chunk, order - starts[chunk]))
+            else:
+                self._columns.append(pa.concat_arrays(chunks).take(to_arrow(order)))
 
-    def take(self, rows: np.ndarray) -> pa.RecordBatch:
-        """The rows of these numbers, int64 [≥ 1], in this order, copied."""
-        chunk = np.searchsorted(self._starts, rows, side="right") - 1
+    def rows(self, start: int, stop: int) -> pa.RecordBatch:
+        """Rows [start, stop) of the order, not empty."""
         columns = [
-            column.take(chunk, rows - self._starts[chunk])
+            column.cut(start, stop)
             if isinstance(column, _LongLists)
-            else column.take(pa.array(rows))
+            else column.slice(start, stop - start)
             for column in self._columns
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self._schema)
 
 
 class _LongLists:
-    """A column of lists of numbers without nulls, in chunks."""
+    """A column of lists of numbers without nulls: `place` in `chunk`, int64 [rows]."""
 
-    def __init__(self, chunks: Sequence[pa.ListArray]) -> None:
+    def __init__(
+        self, chunks: Sequence[pa.ListArray], chunk: np.ndarray, place: np.ndarray
+    ) -> None:
         self._type = chunks[0].type
-        self._width = self._type.value_type.bit_width // 8
-        self._bytes = [value_bytes(chunk.values) for chunk in chunks]
-        offsets = [chunk.offsets.to_numpy() for chunk in chunks]
-        self._first = np.cumsum([0, *map(len, offsets)])
-        self._offsets = np.concatenate(offsets).astype(np.int64)
+        values = [value_bytes(chunk.values) for chunk in chunks]
+        offsets = [to_numpy(chunk.offsets) for chunk in chunks]
+        at = np.cumsum([0, *map(len, offsets)])[chunk] + place
+        joined = np.concatenate(offsets).astype(np.int64) * self._width
+        starts, ends = joined[at], joined[at + 1]
+        self._offsets = np.concatenate(([0], np.cumsum(ends - starts)))
+        self._cells = [
+            values[which][start:end]
+            for which, start, end in zip(
+                chunk.tolist(), starts.tolist(), ends.tolist(), strict=True
+            )
+        ]
 
-    def take(self, chunk: np.ndarray, place: np.ndarray) -> pa.ListArray:
-        at = self._first[chunk] + place
-        starts, ends = self._offsets[at], self._offsets[at + 1]
-        cuts = ((starts * self._width).tolist(), (ends * self._width).tolist())
-        offsets = np.concatenate(([0], np.cumsum(ends - starts)))
-        values = pa.allocate_buffer(int(offsets[-1]) * self._width)
-        room, place = memoryview(values).cast("B"), (offsets * self._width).tolist()
-        for which, start, end, to in zip(chunk.tolist(), *cuts, place[:-1], strict=True):
-            room[to : to + end - start] = self._bytes[which][start:end]
+    @property
+    def _width(self) -> int:
+        return self._type.value_type.bit_width // 8
+
+    def cut(self, start: int, stop: int) -> pa.ListArray:
+        offsets = (self._offsets[start : stop + 1] - self._offsets[start]) // self._width
+        values = pa.py_buffer(b"".join(self._cells[start:stop]))
         return pa.ListArray.from_arrays(
-            pa.array(offsets, pa.int32()),
+            to_arrow(offsets.astype(np.int32)),
             pa.Array.from_buffers(self._type.value_type, int(offsets[-1]), [None, values]),
             type=self._type,
         )

@@ -9,8 +9,7 @@ Four shapes of row are read (ids ≤ max_len; positions = ids − 1, the last id
 
 In text whose metadata names a document-end id nothing is predicted from that id. What is left of
 L = max_len − 1 positions is one closing document without targets. The columns stay as Arrow
-decoded them (4 bytes an id and column, not copied: `to_numpy` would import pandas, which takes
-0.15 s); a row costs about ten numpy calls.
+decoded them (4 bytes an id and column, not copied); a row costs about ten numpy calls.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from jllm.data.arrow_arrays import to_numpy
 from jllm.data.schema import CU_SEQLENS, IGNORE_INDEX, INPUT_IDS, LABELS
 
 
@@ -125,13 +125,13 @@ def ragged(column: pa.ChunkedArray, where: str) -> Ragged:
     if lists.null_count:
         row = int(np.flatnonzero(lists.is_null().to_numpy(zero_copy_only=False))[0])
         raise ValueError(f"{where}: row {row} is null, expected a list of int32")
-    offsets = np.from_dlpack(lists.offsets).astype(np.int64)
+    offsets = to_numpy(lists.offsets).astype(np.int64)
     values = lists.values[int(offsets[0]) : int(offsets[-1])]
     if values.null_count:
         null = int(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))[0])
         row = int(np.searchsorted(offsets - offsets[0], null, side="right")) - 1
         raise ValueError(f"{where}: row {row} holds a null, expected int32")
-    return Ragged(values=np.from_dlpack(values), offsets=offsets - offsets[0])
+    return Ragged(values=to_numpy(values), offsets=offsets - offsets[0])
 
 
 def check_ids(ids: Ragged, least: int, max_len: int, where: str) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import math
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from jllm.data.shuffle_blocks import Block, BlockMaker
 from jllm.data.shuffle_config import ShuffleConfig
 from jllm.data.shuffle_order import block_starts, split_blocks
 from jllm.data.shuffle_runs import Run, Scatter, cut_spans
-from jllm.data.staging import publish, refuse_another_tokenizer, refuse_to_mix, stage
+from jllm.data.staging import publish, refuse_another_tokenizer, refuse_to_mix, stage, sync
 from jllm.data.tokenizer_files import TOKENIZER_FOLDER
 from jllm.data.whole_rows import WholeFiles, read_whole_files
 from jllm.data.worker_pool import map_in_order
@@ -158,11 +159,15 @@ class _Work:
         blocks, bag = list[Block](), RowBag()
         self.progress.begin("writing", self.rows, "rows")
         results = map_in_order(make, range(count), min(count, self.plan.processes))
-        with contextlib.closing(results):
+        with contextlib.closing(results), ThreadPoolExecutor(1, "jllm-sync") as disk:
+            synced = list[Future[None]]()
             for _, block in results:
                 blocks.append(block)
+                synced.append(disk.submit(sync, self.staged / block.file.name))
                 bag += block.bag
                 self.progress.advance(block.bag.rows)
+            for one in synced:
+                one.result()
         return blocks, bag
 
 

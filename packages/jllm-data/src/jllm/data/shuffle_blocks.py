@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from jllm.data.arrow_arrays import to_numpy
 from jllm.data.dataset import RowGroup
 from jllm.data.group_writer import GroupWriter
 from jllm.data.info import FileInfo
@@ -70,12 +71,12 @@ class BlockMaker:
         self, writer: GroupWriter, batches: Sequence[pa.RecordBatch]
     ) -> list[pa.RecordBatch]:
         """Write the whole row groups of `batches`; return the rows that are left, in order."""
-        order = np.argsort(np.concatenate([batch.column(KEY).to_numpy() for batch in batches]))
-        pool, step = RowPool(batches), self.group_rows
+        order = np.argsort(np.concatenate([to_numpy(batch.column(KEY)) for batch in batches]))
+        pool, step = RowPool(batches, order), self.group_rows
         whole = len(order) - len(order) % step
         for start in range(0, whole, step):
-            writer.write(pool.take(order[start : start + step]).drop_columns([KEY]))
-        return [pool.take(order[whole:])] if whole < len(order) else []
+            writer.write(pool.rows(start, start + step).drop_columns([KEY]))
+        return [pool.rows(whole, len(order))] if whole < len(order) else []
 
     def _pieces(self, bucket: int) -> Iterator[list[pa.RecordBatch]]:
         """The bucket's rows of all runs, cut by key where together they are too large."""
@@ -100,7 +101,7 @@ class BlockMaker:
         batch = read_bucket(run, bucket, self.schema)
         if batch is None:
             return None
-        keys = batch.column(KEY).to_numpy()
+        keys = to_numpy(batch.column(KEY))
         first = int(np.searchsorted(keys, np.uint64(start)))
         end = len(keys) if stop is None else int(np.searchsorted(keys, np.uint64(stop)))
         if first == end:

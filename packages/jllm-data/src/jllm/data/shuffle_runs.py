@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from jllm.data.arrow_arrays import to_arrow, to_numpy
 from jllm.data.dataset import RowGroup
 from jllm.data.row_digest import RowBag, row_bag
 from jllm.data.row_pool import RowPool
@@ -73,7 +74,7 @@ class Scatter:
                 runs.append(self._write(batches, unit.number, len(runs)))
                 batches, size = [], 0
             bag += row_bag(batch)
-            keys = pa.array(row_keys(self.seed, row, row + batch.num_rows))
+            keys = to_arrow(row_keys(self.seed, row, row + batch.num_rows))
             batches.append(batch.append_column(KEY, keys))
             row += batch.num_rows
             size += batch.nbytes
@@ -100,17 +101,17 @@ class Scatter:
             file.close()
 
     def _write(self, batches: Sequence[pa.RecordBatch], unit: int, number: int) -> Run:
-        keys = np.concatenate([batch.column(KEY).to_numpy() for batch in batches])
+        keys = np.concatenate([to_numpy(batch.column(KEY)) for batch in batches])
         order = np.argsort(keys)
         edges = [*np.searchsorted(keys[order], self.bounds).tolist(), len(keys)]
-        pool = RowPool(batches)
+        pool = RowPool(batches, order)
         path = self.folder / f"run-{unit:06d}-{number:04d}.arrow"
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, batches[0].schema) as run:
             run.write_batch(batches[0].slice(0, 0))  # the schema goes before the first one
             offsets = [file.tell()]
             for start, stop in zip(edges, edges[1:], strict=False):
                 if start < stop:
-                    run.write_batch(pool.take(order[start:stop]))
+                    run.write_batch(pool.rows(start, stop))
                 offsets.append(file.tell())
         return Run(path=path, offsets=np.array(offsets, dtype=np.int64))
 

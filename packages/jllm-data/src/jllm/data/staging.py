@@ -193,14 +193,14 @@ def publish(staged: Path, output: Path, *, clean: bool) -> None:
     kept = sorted((staged / TOKENIZER_FOLDER).glob("*"))
     made = sorted(path for path in staged.iterdir() if path.suffix in (".json", ".parquet"))
     for path in (*kept, *made, *{path.parent for path in kept}):
-        _sync(path)
+        sync(path)
     new = [path.relative_to(staged) for path in (*kept, *made)]
     refuse_to_mix(output, new, clean=clean)
     refuse_another_tokenizer(output, staged, clean=clean)
     old = [path.relative_to(output) for path in written_by_jllm(output)]
     plan = {"old": [str(name) for name in old], "new": [str(name) for name in new]}
     save_state(staged / PLAN, plan, durable=True)
-    _sync(staged)
+    sync(staged)
     _carry_out(staged, output)
 
 
@@ -233,7 +233,7 @@ def _carry_out(staged: Path, output: Path) -> None:
             (output / name).parent.mkdir(exist_ok=True)
             (staged / name).rename(output / name)
     for folder in {(output / name).parent for name in map(Path, plan["new"])}:
-        _sync(folder)
+        sync(folder)
 
 
 def _is_inside(name: Path) -> bool:
@@ -246,7 +246,8 @@ def _is_info(name: Path) -> bool:
     return len(name.parts) == 1 and name.suffix == ".json"
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

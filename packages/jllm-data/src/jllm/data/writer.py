@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jllm.data.arrow_arrays import to_arrow
 from jllm.data.digest import file_digest, row_group_digest
 from jllm.data.info import FileInfo, RowGroupInfo, file_info
 from jllm.data.row_block import RowBlock, join_rows
@@ -218,16 +219,9 @@ def row_columns(rows: RowBlock, source: str) -> dict[str, pa.Array]:
 
 
 def _lists(values: np.ndarray, lengths: np.ndarray, kind: pa.ListType = INT32_LIST) -> pa.Array:
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    numbers = _array(values, kind.value_type.to_pandas_dtype())
-    return pa.ListArray.from_arrays(_array(offsets, np.int32), numbers, type=kind)
-
-
-def _array(values: np.ndarray, dtype: type[np.generic]) -> pa.Array:
-    """The values as they lie; `pa.array` would import pandas (0.4 s) where that is installed."""
-    plain = np.ascontiguousarray(values, dtype)
-    type_ = pa.from_numpy_dtype(plain.dtype)
-    return pa.Array.from_buffers(type_, len(plain), [None, pa.py_buffer(plain)])
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    numbers = np.asarray(values, kind.value_type.to_pandas_dtype())
+    return pa.ListArray.from_arrays(to_arrow(offsets), to_arrow(numbers), type=kind)
 
 
 def _repeated(text: str, count: int) -> pa.StringArray:

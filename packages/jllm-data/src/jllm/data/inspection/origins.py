@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jllm.data.dataset import Dataset, RowGroup
 from jllm.data.remote_path import RemotePath
 from jllm.data.remote_row_groups import RemoteRowGroups
 from jllm.data.row_groups import KEPT_FOOTERS
-from jllm.data.rows import Ragged
+from jllm.data.rows import Ragged, ragged
 from jllm.data.schema import PROVENANCE, RECORDS, SOURCE, nullable_type
 
 TYPES = {SOURCE: pa.string(), RECORDS: pa.list_(pa.int64())}
@@ -64,15 +62,10 @@ class Origins:
             return None
         if table[SOURCE].null_count or table[RECORDS].null_count:
             raise ValueError(f"{where}: {SOURCE} or {RECORDS} is null in a row: convert again")
-        records = table[RECORDS].combine_chunks()
-        lengths = pc.list_value_length(records).to_numpy(zero_copy_only=False)
         return Provenance(
             where=where,
             source=table[SOURCE].to_pylist(),
-            records=Ragged(
-                values=records.flatten().to_numpy(zero_copy_only=False),
-                offsets=np.concatenate(([0], np.cumsum(lengths))),
-            ),
+            records=ragged(table[RECORDS], where),
         )
 
     def _table(self, group: RowGroup) -> pa.Table:
