@@ -115,7 +115,6 @@ def test_bytes_that_the_disk_gives_back_otherwise_are_an_error(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("change", ["ids", "rows"])
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_block_that_does_not_get_to_the_disk_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
@@ -133,6 +132,7 @@ def test_a_block_that_does_not_get_to_the_disk_is_an_error(
     assert not list((tmp_path / "out").glob("*.*"))
 
 
+@pytest.mark.parametrize("change", ["ids", "rows"])
 def test_an_encoder_that_writes_other_rows_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
