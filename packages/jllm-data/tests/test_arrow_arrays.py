@@ -1,4 +1,4 @@
-"""Numbers between numpy and Arrow: the same, and no command waits for pandas meanwhile."""
+"""Numbers between numpy and Arrow: the same, and no import of pandas meanwhile."""
 
 import os
 import subprocess
@@ -32,7 +32,8 @@ PROGRAM = """
 import runpy, sys
 pandas = []
 for command in ("shuffle_datasets -d IDS -o OUT -n 2 --cores 1", "verify_data OUT",
-                "inspect_data OUT", "inspect_data OUT --step 0 --seed 1 --global_batch_size 2"):
+                "inspect_data OUT --html OUT.html", "inspect_data OUT --find x",
+                "inspect_data OUT --step 0 --seed 1 --global_batch_size 2"):
     sys.argv = [part.replace("IDS", IDS).replace("OUT", OUT) for part in command.split()]
     try:
         runpy.run_module(f"jllm.{sys.argv[0]}", run_name="__main__")
@@ -43,7 +44,7 @@ sys.stderr.write(f"pandas {any(pandas)} {pandas}")
 """
 
 
-def test_no_command_waits_for_pandas(tmp_path: Path) -> None:
+def test_shuffle_verify_and_inspect_import_no_pandas(tmp_path: Path) -> None:
     """Some of Arrow's ways to numpy import it where it is installed: 0.2 s of every process."""
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "pandas.py").write_text("")

@@ -53,8 +53,9 @@ class _LongLists:
         self, chunks: Sequence[pa.ListArray], chunk: np.ndarray, place: np.ndarray
     ) -> None:
         self._type = chunks[0].type
-        values = [value_bytes(chunk.values) for chunk in chunks]
-        offsets = [to_numpy(chunk.offsets) for chunk in chunks]
+        self._width = self._type.value_type.bit_width // 8
+        values = [value_bytes(one.values) for one in chunks]
+        offsets = [to_numpy(one.offsets) for one in chunks]
         at = np.cumsum([0, *map(len, offsets)])[chunk] + place
         joined = np.concatenate(offsets).astype(np.int64) * self._width
         starts, ends = joined[at], joined[at + 1]
@@ -65,10 +66,6 @@ class _LongLists:
                 chunk.tolist(), starts.tolist(), ends.tolist(), strict=True
             )
         ]
-
-    @property
-    def _width(self) -> int:
-        return self._type.value_type.bit_width // 8
 
     def cut(self, start: int, stop: int) -> pa.ListArray:
         offsets = (self._offsets[start : stop + 1] - self._offsets[start]) // self._width

@@ -160,14 +160,16 @@ class _Work:
         self.progress.begin("writing", self.rows, "rows")
         results = map_in_order(make, range(count), min(count, self.plan.processes))
         with contextlib.closing(results), ThreadPoolExecutor(1, "jllm-sync") as disk:
-            synced = list[Future[None]]()
+            synced: Future[None] | None = None
             for _, block in results:
+                if synced is not None:
+                    synced.result()
+                synced = disk.submit(sync, self.staged / block.file.name)
                 blocks.append(block)
-                synced.append(disk.submit(sync, self.staged / block.file.name))
                 bag += block.bag
                 self.progress.advance(block.bag.rows)
-            for one in synced:
-                one.result()
+            if synced is not None:
+                synced.result()
         return blocks, bag
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jllm.data.arrow_arrays import to_numpy
 from jllm.data.rows import Ragged, check_bounds, check_ids, check_labels, check_numbers, ragged
 from jllm.data.schema import (
     CU_SEQLENS,
@@ -139,8 +138,8 @@ def _document_starts(offsets: np.ndarray, bounds: Ragged) -> np.ndarray:
 def _check_provenance(
     columns: Mapping[str, pa.ChunkedArray], lists: Mapping[str, Ragged], where: str
 ) -> Iterator[str]:
-    if SOURCE in columns:
-        missing = to_numpy(columns[SOURCE].is_null().cast(pa.uint8()).combine_chunks()).astype(bool)
+    if SOURCE in columns and columns[SOURCE].null_count:
+        missing = columns[SOURCE].is_null().to_numpy()
         yield from _first(
             missing, lambda row: f"{where}, row {row}: source is null, expected a file's name"
         )
