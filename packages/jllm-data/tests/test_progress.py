@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from jllm.data.account import count_result
 from jllm.data.account import Account
 from jllm.data.conversion_report import ConversionReport
 from jllm.data.convert import Converted
@@ -40,7 +41,7 @@ RESULT = UnitResult(
 def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out") -> str:
     out, source = StringIO(), replace(SOURCE, relative=name)
     account = Account()
-    account.add(source, RESULT, stop=False)
+    count_result(account, source, RESULT, stop=False)
     with WorkProgress(Console(file=out, force_terminal=terminal, width=80)) as progress:
         reporter = ConversionReport(progress)
         reporter.begin([SOURCE])

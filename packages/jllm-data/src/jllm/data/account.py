@@ -64,18 +64,19 @@ class Account:
         listed = [(name, vars(problem)) for name, problem in self.listed]
         return vars(self) | {"listed": listed}
 
-    def add(self, source: Source, result: UnitResult, *, stop: bool) -> None:
-        """Count the records of a unit. Raises BadRecord for the first fatal problem, if `stop`."""
-        self.read += result.read
-        self.truncated += result.truncated
-        self.tokens += result.tokens
-        self.trained_tokens += result.trained
-        for problem in result.problems:
-            if stop and problem.fatal:
-                raise bad_record(source.path, problem)
-            self.dropped[problem.reason] += 1
-            if len(self.listed) < LISTED:
-                self.listed.append((source.relative, problem))
+
+def count_result(account: Account, source: Source, result: UnitResult, *, stop: bool) -> None:
+    """Add the records of a split to `account`. Raises BadRecord for the first fatal one, if `stop`."""
+    account.read += result.read
+    account.truncated += result.truncated
+    account.tokens += result.tokens
+    account.trained_tokens += result.trained
+    for problem in result.problems:
+        if stop and problem.fatal:
+            raise bad_record(source.path, problem)
+        account.dropped[problem.reason] += 1
+        if len(account.listed) < LISTED:
+            account.listed.append((source.relative, problem))
 
 
 def account_of(tree: dict[str, Any]) -> Account:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from jllm.data.remote_path import RemotePath, Stamp, has_listing, is_remote
 from jllm.data.retries import Patience
-from jllm.data.row_group_limits import MAX_INFO_BYTES, check_footer_length
+from jllm.data.row_group_limits import check_footer_length
 
 Location = Path | RemotePath
 
@@ -52,7 +52,7 @@ def listed_stamp(path: Location) -> Stamp:
     return (isinstance(path, RemotePath) and path.listed) or stamp(path)
 
 
-def read_bytes(path: Location, most: int = MAX_INFO_BYTES) -> bytes:
+def read_bytes(path: Location, most: int) -> bytes:
     """All of a small file; ValueError where it has more than `most` bytes."""
     size = listed_stamp(path).size
     if size > most:

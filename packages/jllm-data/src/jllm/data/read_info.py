@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from jllm.data.row_group_limits import MAX_INFO_BYTES
 from jllm.data.locations import Location, read_bytes
 from jllm.data.row_group_limits import MAX_LENGTH
 
@@ -70,7 +71,7 @@ HOW_TO_WRITE = (
 def read_info(path: Location) -> Info:
     """Read one info file; ValueError names it and the key that is missing or wrong."""
     try:
-        content = json.loads(read_bytes(path).decode("utf-8"))
+        content = json.loads(read_bytes(path, MAX_INFO_BYTES).decode("utf-8"))
     except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path}: not a JSON file ({error}); {HOW_TO_WRITE}") from error
     if not isinstance(content, dict):

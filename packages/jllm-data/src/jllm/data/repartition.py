@@ -22,7 +22,7 @@ from jllm.data.merge_info import merge_infos, read_contents
 from jllm.data.repartition_config import RepartitionConfig
 from jllm.data.repartition_plan import (
     KEPT,
-    PLAN,
+    REPARTITION_PLAN,
     Repartition,
     from_content,
     plan_repartition,
@@ -43,7 +43,7 @@ def repartition(config: RepartitionConfig) -> str:
         plan = _read_plan(config.target)
         if config.undo:
             if plan is None:
-                raise ValueError(f"{config.target}: holds no {PLAN}; there is nothing to undo")
+                raise ValueError(f"{config.target}: holds no {REPARTITION_PLAN}; there is nothing to undo")
             _undo(config.target, plan)
             return f"{config.target}: the files are where they were"
         if plan is None:
@@ -186,7 +186,7 @@ def _undo(target: Path, plan: Repartition) -> None:
                 path.rmdir()
         if (target / folder).is_dir() and not any((target / folder).iterdir()):
             (target / folder).rmdir()
-    (target / PLAN).unlink()
+    (target / REPARTITION_PLAN).unlink()
 
 
 def _refuse_only_copies(target: Path, plan: Repartition) -> None:
@@ -204,7 +204,7 @@ def _unfinished(path: Path) -> Path:
 
 
 def _read_plan(target: Path) -> Repartition | None:
-    path = target / PLAN
+    path = target / REPARTITION_PLAN
     if not path.exists():
         return None
     try:
@@ -219,7 +219,7 @@ def _read_plan(target: Path) -> Repartition | None:
 
 
 def _write_plan(target: Path, plan: Repartition) -> None:
-    _write(target / PLAN, to_text(plan).encode())
+    _write(target / REPARTITION_PLAN, to_text(plan).encode())
 
 
 def _write(path: Path, content: bytes) -> None:

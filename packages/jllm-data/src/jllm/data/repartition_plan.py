@@ -15,7 +15,7 @@ from typing import Any
 
 from jllm.data.sealed_json import sealed
 
-PLAN = "data.info"
+REPARTITION_PLAN = "data.info"
 """The file that keeps the plan."""
 KEPT = ".before-repartition"
 """Hidden folder for the info files that the parts' own replace."""

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from jllm.data.account import count_result
 from jllm.data.account import Account, account_of
 from jllm.data.file_output import FileOutput, OutputSettings
 from jllm.data.info import FileInfo, file_info
@@ -79,7 +80,7 @@ def convert_source(
             units, taken = log.open["units"], log.open["taken"]
         for unit, result in results:
             before = account.read
-            account.add(source, result, stop=config.on_error == "stop")
+            count_result(account, source, result, stop=config.on_error == "stop")
             output.add(_numbered(unit, result, before), result.record, result.read)
             units, taken = units + 1, taken + unit.taken
             state = output.end_unit(wanted=log.due)

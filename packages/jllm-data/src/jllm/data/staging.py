@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from jllm.data.locations import data_files
-from jllm.data.repartition_plan import PLAN as REPARTITIONED
+from jllm.data.repartition_plan import REPARTITION_PLAN
 from jllm.data.state_file import load_state, save_state
 from jllm.data.tokenizer_files import TOKENIZER_FILES, TOKENIZER_FOLDER
 
@@ -139,7 +139,7 @@ def refuse_to_mix(output: Path, new: Iterable[Path] = (), *, clean: bool) -> Non
     `new` are the names of files to be written, where they are known. Data in folders below count,
     for readers read them too.
     """
-    if (output / REPARTITIONED).exists():
+    if (output / REPARTITION_PLAN).exists():
         raise ValueError(
             f"--output {output} holds the parts of a repartition: give another --output, or take "
             f"it back with python -m jllm.repartition -d {output} --undo"

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from jllm.data.digest import DIGEST_BYTES
 
+_DIGEST_BYTES = 16
 _ARRAY = "array"
 _TEXT = "text"
 
@@ -33,7 +33,7 @@ def save_state(path: Path, value: Any, *, durable: bool = False) -> None:
     np.savez(content, allow_pickle=False, **{_TEXT: np.frombuffer(text, np.uint8)}, **named)
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:
-        file.write(hashlib.blake2b(content.getbuffer(), digest_size=DIGEST_BYTES).digest())
+        file.write(hashlib.blake2b(content.getbuffer(), digest_size=_DIGEST_BYTES).digest())
         file.write(content.getbuffer())
         file.flush()
         if durable:
@@ -46,8 +46,8 @@ def load_state(path: Path) -> Any | None:
     if not path.is_file():
         return None
     content = path.read_bytes()
-    digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-    if hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest() != digest:
+    digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() != digest:
         return None
     with np.load(io.BytesIO(content), allow_pickle=False) as held:
         return _with_arrays(json.loads(held[_TEXT].tobytes()), held)

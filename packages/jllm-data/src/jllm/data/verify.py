@@ -23,7 +23,7 @@ from jllm.data.locations import data_files, local_path
 from jllm.data.memory import process_count
 from jllm.data.prompt_numbers import repeated_numbers
 from jllm.data.read_info import Info, ListedFile, read_info
-from jllm.data.repartition_plan import PLAN
+from jllm.data.repartition_plan import REPARTITION_PLAN
 from jllm.data.verify_config import VerifyConfig
 from jllm.data.verify_info import check_content, check_seal, check_sums
 from jllm.data.verify_rows import RowRules
@@ -79,7 +79,7 @@ def verify(config: VerifyConfig, progress: Progress) -> Report:
         report.add(list(check_content(info)))
     listed = {local_path(file.path): file for info in infos for file in info.files or ()}
     report.add(list(_check_listed(listed, infos, paths)))
-    plan = config.path / PLAN
+    plan = config.path / REPARTITION_PLAN
     if plan.exists():
         report.add(list(check_seal(plan)))
     if not report.total:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jllm.data.row_group_limits import MAX_INFO_BYTES
 from jllm.data.locations import Location, data_files, read_bytes
 
 LISTED = 20
@@ -51,7 +52,7 @@ def read_account(folder: Location) -> StatedAccount | None:
     """
     found = []
     for path in data_files(folder)[1]:
-        content = json.loads(read_bytes(path))
+        content = json.loads(read_bytes(path, MAX_INFO_BYTES))
         if "records" not in content:
             return None
         try:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from jllm.data.account import count_result
 from jllm.data.account import Account
 from jllm.data.conversion_setup import prepare_work
 from jllm.data.file_output import row_maker
@@ -86,7 +87,7 @@ class Converter:
         for unit in units(lines, source):
             result = self.work(unit)
             before = first + account.read
-            account.add(source, result, stop=self.config.on_error == "stop")
+            count_result(account, source, result, stop=self.config.on_error == "stop")
             documents: DocumentBatch = result.documents
             if source.layout == "paragraphs":
                 documents = replace(documents, records=before + 1 + result.record)
