@@ -32,11 +32,11 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
 
-from jllm.data.convert import convert
-from jllm.data.raw2ids_config import Raw2IdsConfig
-from jllm.data.sources import Source
-from jllm.data.unit_work import UnitResult
-from jllm.data.units import Unit
+from jllm.data.convert.config import Raw2IdsConfig
+from jllm.data.convert.convert import convert
+from jllm.data.convert.encode_split import UnitResult
+from jllm.data.records.input_files import Source
+from jllm.data.records.splits import Unit
 
 SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32()))])
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from jllm.data.memory import resident_bytes
+from jllm.data.runtime.memory import resident_bytes
 
 EPOCH_SEED = 1
 
@@ -141,8 +141,8 @@ def _copy(data: str, output: str, number: int, processes: int) -> None:
 
 def jllm_read(data: str, batch: int, **_: Any) -> dict[str, Any]:
     """Read one shuffled epoch by the lane reader, opened as training opens it."""
-    from jllm.data.dataset import open_dataset
-    from jllm.data.reader import LaneReader
+    from jllm.data.reading.dataset import open_dataset
+    from jllm.data.reading.reader import LaneReader
 
     began, tokens, first = perf_counter(), 0, 0.0
     dataset = open_dataset(Path(data), lazy=True)
@@ -210,8 +210,8 @@ WAYS: dict[str, Callable[..., dict[str, Any]]] = {
 }  # fmt: skip
 IMPORTS = {
     "jllm": "jllm.data",
-    "jllm_shuffle": "jllm.data.shuffle tyro rich.console",
-    "jllm_read": "jllm.data.reader",
+    "jllm_shuffle": "jllm.data.tools.shuffle.shuffle tyro rich.console",
+    "jllm_read": "jllm.data.reading.reader",
     "arrow": "pyarrow.parquet",
     "datasets": "datasets",
     "datatrove": "datatrove",

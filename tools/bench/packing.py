@@ -22,9 +22,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jllm.data.dataset import open_dataset
-from jllm.data.packing import Packer, assign_rows
-from jllm.data.row_block import DocumentBatch
+from jllm.data.packing.batches import DocumentBatch
+from jllm.data.packing.packer import Packer, assign_rows
+from jllm.data.reading.dataset import open_dataset
 
 
 @dataclass(frozen=True, kw_only=True)

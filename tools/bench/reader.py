@@ -27,10 +27,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jllm.data.dataset import Dataset, open_dataset
-from jllm.data.digest import row_group_digest
-from jllm.data.reader import LaneReader
-from jllm.data.schema import FileMetadata, arrow_schema
+from jllm.data.format.digests import row_group_digest
+from jllm.data.format.schema import FileMetadata, arrow_schema
+from jllm.data.reading.dataset import Dataset, open_dataset
+from jllm.data.reading.reader import LaneReader
 
 Result = TypeVar("Result")
 

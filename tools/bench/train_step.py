@@ -24,8 +24,8 @@ import tyro
 from rich.console import Console
 from torch import nn
 
-from jllm.data.dataset import open_dataset
-from jllm.data.reader import LaneReader
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
 from jllm.models.documents import Documents
 from jllm.models.stage import Stage
 from jllm.models.units import unit_count

@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from jllm.data.convert import Converted, convert
-from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
-from jllm.data.sources import Source
-from jllm.data.unit_work import UnitResult
-from jllm.data.units import Unit
+from jllm.data.convert.config import Raw2IdsConfig, check_config
+from jllm.data.convert.convert import Converted, convert
+from jllm.data.convert.encode_split import UnitResult
+from jllm.data.records.input_files import Source
+from jllm.data.records.splits import Unit
 
 
 class Notes:

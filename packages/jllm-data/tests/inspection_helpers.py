@@ -12,10 +12,10 @@ import pyarrow as pa
 from rich.console import Console
 
 from convert_helpers import run_convert, write_jsonl
-from jllm.data.inspection.config import InspectConfig, check_config
-from jllm.data.inspection.inspect import inspect_data
-from jllm.data.rows import Rows, decode_rows
-from jllm.data.work_progress import WorkProgress
+from jllm.data.reading.row_decoder import Rows, decode_rows
+from jllm.data.runtime.progress import WorkProgress
+from jllm.data.tools.inspect.config import InspectConfig, check_config
+from jllm.data.tools.inspect.inspect import inspect_data
 from parquet_helpers import INT32_LISTS, Row
 from tokenizer_helpers import save_toy_tokenizer
 

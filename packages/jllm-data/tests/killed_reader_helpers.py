@@ -6,8 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from jllm.data.mixture import open_mixture
-from jllm.data.reader import LaneReader
+from jllm.data.reading.mixture import open_mixture
+from jllm.data.reading.reader import LaneReader
 
 
 def read_on(data: str, log: Path, steps: range, lanes: range, size: int) -> None:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from hypothesis import strategies as st
 
-from jllm.data.shares import whole_weights
+from jllm.data.reading.mixture_shares import whole_weights
 
 MASK = (1 << 64) - 1
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jllm.data.digest import row_group_digest
-from jllm.data.schema import FIELDS, FileMetadata, arrow_schema
+from jllm.data.format.digests import row_group_digest
+from jllm.data.format.schema import FIELDS, FileMetadata, arrow_schema
 
 Row = Mapping[str, Sequence[int]]
 INT32_LISTS = pa.list_(pa.int32())

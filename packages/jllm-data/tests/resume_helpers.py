@@ -16,17 +16,19 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from convert_helpers import Notes, write_jsonl
-from jllm.data import packing, units, work_log
-from jllm.data.convert import convert
-from jllm.data.raw2ids_config import Raw2IdsConfig
-from jllm.data.tokenizer_cache import cached_tokenizer
-from jllm.data.writer import RowWriter
+from jllm.data.convert import resume
+from jllm.data.convert.config import Raw2IdsConfig
+from jllm.data.convert.convert import convert
+from jllm.data.packing import packer
+from jllm.data.records import splits
+from jllm.data.tokenizer.cache import cached_tokenizer
+from jllm.data.writing.row_writer import RowWriter
 
 SMALL_STEPS = (
-    (units, "UNIT_BYTES", 2000),
-    (packing, "WINDOW_IDS", 1),
-    (packing, "WINDOW_ROWS", 25),
-    (work_log, "SHARE", 1e9),
+    (splits, "UNIT_BYTES", 2000),
+    (packer, "WINDOW_IDS", 1),
+    (packer, "WINDOW_ROWS", 25),
+    (resume, "SHARE", 1e9),
 )
 """Many units, windows of 25 rows, and the state is saved whenever it can be."""
 
@@ -64,7 +66,7 @@ def convert_it(
 class Slow(Notes):
     """Takes a moment for every unit, for those that want to interrupt it."""
 
-    def advance(self, unit: units.Unit, result: Any) -> None:
+    def advance(self, unit: splits.Unit, result: Any) -> None:
         time.sleep(0.003)
 
 

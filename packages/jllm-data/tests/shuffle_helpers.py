@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from jllm.data import shuffle as shuffle_module
-from jllm.data.account import Account
-from jllm.data.info import info_text
-from jllm.data.memory import MemoryPlan
-from jllm.data.records import Problem
-from jllm.data.row_block import RowBlock
-from jllm.data.schema import FileMetadata
-from jllm.data.shuffle import Shuffled, shuffle
-from jllm.data.shuffle_config import ShuffleConfig, check_shuffle_config
-from jllm.data.writer import RowWriter
+from jllm.data.format.info import info_text
+from jllm.data.format.record_counts import Account, Problem
+from jllm.data.format.schema import FileMetadata
+from jllm.data.packing.batches import RowBlock
+from jllm.data.runtime.memory import MemoryPlan
+from jllm.data.tools.shuffle import shuffle as shuffle_module
+from jllm.data.tools.shuffle.config import ShuffleConfig, check_shuffle_config
+from jllm.data.tools.shuffle.shuffle import Shuffled, shuffle
+from jllm.data.writing.row_writer import RowWriter
 
 METADATA = FileMetadata(
     kind="ft",

@@ -18,7 +18,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from jllm.data.tokenizer import TextTokenizer, load_tokenizer, wrap_tokenizer
+from jllm.data.tokenizer.load import TextTokenizer, load_tokenizer, wrap_tokenizer
 from tokenizer_helpers import CORPUS, GPT4, LLAMA3, QWEN2, QWEN3, SMOLLM2, tokenizer_with
 
 _QWEN_TOOL = QWEN2[QWEN2.index('    {%- elif message.role == "tool" %}') :].split(

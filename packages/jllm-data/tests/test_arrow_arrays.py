@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jllm.data.arrow_arrays import to_arrow, to_numpy
+from jllm.data.format.arrow_numpy import to_arrow, to_numpy
 from shuffle_helpers import write_dataset
 
 

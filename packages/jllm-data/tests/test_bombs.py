@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jllm.data.dataset import open_dataset
-from jllm.data.reader import LaneReader
-from jllm.data.staging import written_by_jllm
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
+from jllm.data.writing.staging import written_by_jllm
 from memory_limit_helpers import error_under_limit
 from parquet_helpers import INT32_LISTS, numbered_rows, write_folder, write_info
 

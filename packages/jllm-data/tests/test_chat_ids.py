@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import chat_reference_helpers
 from chat_reference_helpers import Messages
-from jllm.data.chat_documents import ChatEncoder
-from jllm.data.chat_template import ChatTemplate
-from jllm.data.encoder import make_encoder
-from jllm.data.records import Chat
+from jllm.data.chat.encode_chats import ChatEncoder
+from jllm.data.chat.template import ChatTemplate
+from jllm.data.records.parse import Chat
+from jllm.data.tokenizer.encoder import make_encoder
 from tokenizer_helpers import TEMPLATES, tokenizer_with, toy_tokenizer
 
 WORDS = st.text(st.sampled_from("ab 12\n\t.,'éß中🙂{}%<|>\\\"&"), max_size=24)

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from jllm.data.chat_documents import ChatEncoder
-from jllm.data.chat_template import SHAPES, ChatRefused, ChatTemplate
-from jllm.data.encoder import make_encoder
-from jllm.data.prompt_documents import PromptEncoder
-from jllm.data.record_forms import messages_of
-from jllm.data.records import Chat, Prompt
+from jllm.data.chat.encode_chats import ChatEncoder
+from jllm.data.chat.encode_prompts import PromptEncoder
+from jllm.data.chat.template import SHAPES, ChatRefused, ChatTemplate
+from jllm.data.records.message_formats import messages_of
+from jllm.data.records.parse import Chat, Prompt
+from jllm.data.tokenizer.encoder import make_encoder
 from tokenizer_helpers import SMOLLM2, tokenizer_with, toy_tokenizer
 
 DIALOGUE = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
@@ -141,7 +141,7 @@ def test_a_tokenizer_that_marks_the_beginning_of_a_text_is_refused() -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from jllm.data.tokenizer import wrap_tokenizer
+    from jllm.data.tokenizer.load import wrap_tokenizer
 
     core = Tokenizer(models.BPE({"▁": 0, **{chr(c): c for c in range(1, 127)}}, []))
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)

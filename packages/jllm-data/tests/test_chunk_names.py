@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convert_helpers import snapshot, write_jsonl
-from jllm.data import work_log
-from jllm.data.chunk_names import chunk_name, wide_names
-from jllm.data.dataset import open_dataset
+from jllm.data.convert import resume
+from jllm.data.format.file_names import chunk_name, wide_names
+from jllm.data.reading.dataset import open_dataset
 from resume_helpers import convert_it
 from tokenizer_helpers import save_toy_tokenizer
 
@@ -46,7 +46,7 @@ def test_a_name_is_that_of_the_seeds_and_other_names_are_left_alone() -> None:
 def test_more_than_a_hundred_files_are_in_order_also_when_stopped_while_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work_log, "SHARE", 1e9)
+    monkeypatch.setattr(resume, "SHARE", 1e9)
     tokenizer = save_toy_tokenizer(tmp_path / "tokenizer")
     settings = {"type": "rl", "max_len": 90, "batch_size": 1, "num_lines_per_partition": 105}
     source = write_jsonl(tmp_path / "many.jsonl", [[n, {"user": "how?"}] for n in range(110)])

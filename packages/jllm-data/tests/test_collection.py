@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jllm.data.collection import collection_put_off
+from jllm.data.runtime.memory import collection_put_off
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from convert_helpers import info_of, rows_of, run_convert
-from jllm.data.account import BadRecord
-from jllm.data.dataset import open_dataset
+from jllm.data.convert.count_records import BadRecord
+from jllm.data.reading.dataset import open_dataset
 from tokenizer_helpers import save_toy_tokenizer, tokenizer_with
 
 GOOD = b'[{"user": "a"}, {"assistant": "b"}]\n'

@@ -7,10 +7,10 @@ import pytest
 from blake3 import blake3
 
 from convert_helpers import info_of, rows_of, run_convert, snapshot, write_jsonl
-from jllm.data.dataset import open_dataset
-from jllm.data.digest import row_group_digest
-from jllm.data.schema import read_metadata
-from jllm.data.tokenizer import chat_template_digest
+from jllm.data.format.digests import row_group_digest
+from jllm.data.format.schema import read_metadata
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.tokenizer.load import chat_template_digest
 from tokenizer_helpers import (
     SMOLLM2,
     TEMPLATES,

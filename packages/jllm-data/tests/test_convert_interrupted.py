@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from convert_helpers import run_convert, snapshot, write_jsonl
-from jllm.data.dataset import open_dataset
-from jllm.data.staging import PLAN, STAGING, publish, stage, written_by_jllm
-from jllm.data.state_file import save_state
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.runtime.state_file import save_state
+from jllm.data.writing.staging import PLAN, STAGING, publish, stage, written_by_jllm
 from tokenizer_helpers import save_toy_tokenizer
 
 

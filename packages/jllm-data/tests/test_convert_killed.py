@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from convert_helpers import snapshot
-from jllm.data.staging import STAGING, STATE
-from jllm.data.state_file import load_state
+from jllm.data.runtime.state_file import load_state
+from jllm.data.writing.staging import STAGING, STATE
 from resume_helpers import CASES, SMALL_STEPS, convert_it, killed
 from tokenizer_helpers import save_toy_tokenizer
 

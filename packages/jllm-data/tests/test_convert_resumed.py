@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from convert_helpers import Notes, snapshot, write_jsonl
-from jllm.data import conversion_setup, work_log
-from jllm.data.repartition import repartition
-from jllm.data.repartition_config import RepartitionConfig
-from jllm.data.staging import STAGING, STATE
-from jllm.data.state_file import load_state
-from jllm.data.unit_work import UnitResult
-from jllm.data.units import Unit
-from jllm.data.work_log import take_up
+from jllm.data.convert import resume, setup
+from jllm.data.convert.encode_split import UnitResult
+from jllm.data.convert.resume import take_up
+from jllm.data.records.splits import Unit
+from jllm.data.runtime.state_file import load_state
+from jllm.data.tools.repartition.config import RepartitionConfig
+from jllm.data.tools.repartition.repartition import repartition
+from jllm.data.writing.staging import STAGING, STATE
 from resume_helpers import CASES, SMALL_STEPS, convert_it, write_input
 from shuffle_helpers import run_shuffle, write_dataset
 from tokenizer_helpers import save_toy_tokenizer
@@ -128,7 +128,7 @@ def test_a_full_disk_keeps_what_is_finished(
     assert snapshot(out) == snapshot(tmp_path / "whole")
 
 
-def take_up_log(out: Path) -> work_log.WorkLog:
+def take_up_log(out: Path) -> resume.WorkLog:
     saved = load_state(out / STAGING / STATE)
     assert saved is not None
     return take_up(out / STAGING, saved["key"], lambda note: None)
@@ -228,7 +228,7 @@ def test_other_code_begins_anew(
     tmp_path: Path, tokenizer: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop_in_the_middle(tokenizer, source, tmp_path / "out")
-    monkeypatch.setattr(conversion_setup, "code_digest", lambda: "of another checkout")
+    monkeypatch.setattr(setup, "code_digest", lambda: "of another checkout")
     notes = convert_it(tokenizer, source, tmp_path / "out", **CHATS).notes
     assert "begun anew: the code of jllm.data is another" in notes[0]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from convert_helpers import documents_in, info_of, rows_of, run_convert, snapshot, write_jsonl
-from jllm.data.dataset import open_dataset
-from jllm.data.reader import LaneReader
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
 from tokenizer_helpers import save_toy_tokenizer, toy_tokenizer
 
 TEXTS = [
@@ -33,7 +33,7 @@ def test_files_are_the_same_bytes_for_every_number_of_processes(
     tmp_path: Path, tokenizer: Path, settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_jsonl(tmp_path / "data.jsonl", [{"text": text} for text in TEXTS])
-    monkeypatch.setattr("jllm.data.units.UNIT_BYTES", 2000)
+    monkeypatch.setattr("jllm.data.records.splits.UNIT_BYTES", 2000)
     kept = []
     for cores in (1, 2, 3):
         out = tmp_path / str(cores)
@@ -102,7 +102,7 @@ def test_blank_lines_divide_documents_wherever_units_are_cut(
     (tmp_path / "data.txt").write_bytes(b"\xef\xbb\xbf" + raw.encode())
     expected = [ids_of(text.strip("\n")) for text in texts]
     for size in (1, 7, 10_000):
-        monkeypatch.setattr("jllm.data.units.UNIT_BYTES", size)
+        monkeypatch.setattr("jllm.data.records.splits.UNIT_BYTES", size)
         out = tmp_path / str(size)
         run_convert(tokenizer, tmp_path / "data.txt", out, type="pretrain", chunk_size=size)
         assert sorted(documents_in(rows_of(out))) == sorted(expected)

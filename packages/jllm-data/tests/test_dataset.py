@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jllm.data.dataset import open_dataset
-from jllm.data.schema import FileMetadata
+from jllm.data.format.schema import FileMetadata
+from jllm.data.reading.dataset import open_dataset
 from parquet_helpers import numbered_rows, write_folder, write_info, write_parquet
 
 PRETRAIN = FileMetadata(kind="pretrain", max_len=9, tokenizer_digest="ab", document_end_id=0)

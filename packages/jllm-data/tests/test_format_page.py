@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from convert_helpers import info_of, run_convert, write_jsonl
-from jllm.data.tokenizer_files import TOKENIZER_FILES
+from jllm.data.format.file_names import TOKENIZER_FILES
 from tokenizer_helpers import save_toy_tokenizer
 
 PAGE = (Path(__file__).parents[3] / "docs" / "data_format.md").read_text(encoding="utf-8")

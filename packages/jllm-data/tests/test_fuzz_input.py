@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from convert_helpers import Notes, info_of, rows_of
-from jllm.data.account import BadRecord
-from jllm.data.convert import convert
-from jllm.data.raw2ids_config import Raw2IdsConfig
-from jllm.data.tokenizer import load_tokenizer
+from jllm.data.convert.config import Raw2IdsConfig
+from jllm.data.convert.convert import convert
+from jllm.data.convert.count_records import BadRecord
+from jllm.data.tokenizer.load import load_tokenizer
 from tokenizer_helpers import save_toy_tokenizer
 
 LIMIT = 300
@@ -88,7 +88,7 @@ def test_every_record_is_written_or_dropped_with_a_reason(
     count: Callable[[bytes], int],
 ) -> None:
     tokenizer = load_tokenizer(str(save_toy_tokenizer(tmp_path / "tokenizer")))
-    monkeypatch.setattr("jllm.data.convert.cached_tokenizer", lambda name: tokenizer)
+    monkeypatch.setattr("jllm.data.convert.convert.cached_tokenizer", lambda name: tokenizer)
     source, out = tmp_path / name, tmp_path / "out"
 
     def run(**more: Any) -> bool:
@@ -109,7 +109,7 @@ def test_every_record_is_written_or_dropped_with_a_reason(
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(data=BYTES, unit=st.integers(1, 400), lines=st.integers(1, 5))
     def check(data: bytes, unit: int, lines: int) -> None:
-        monkeypatch.setattr("jllm.data.units.UNIT_BYTES", unit)
+        monkeypatch.setattr("jllm.data.records.splits.UNIT_BYTES", unit)
         data += b"\n\n" + GOOD[kind]
         source.write_bytes(gzipped(data) if name.endswith(".gz") else data)
         whole = run(on_error="stop", chunk_size=lines)

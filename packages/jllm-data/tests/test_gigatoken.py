@@ -16,11 +16,11 @@ from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
 from convert_helpers import Notes, run_convert, snapshot, write_jsonl
-from jllm.data.convert import convert
-from jllm.data.encoder import Encoder, make_encoder
-from jllm.data.gigatoken_encoder import AddedWords, GigatokenEncoder
-from jllm.data.raw2ids_config import Raw2IdsConfig
-from jllm.data.tokenizer import TextTokenizer, load_tokenizer, wrap_tokenizer
+from jllm.data.convert.config import Raw2IdsConfig
+from jllm.data.convert.convert import convert
+from jllm.data.tokenizer.encoder import Encoder, make_encoder
+from jllm.data.tokenizer.gigatoken import AddedWords, GigatokenEncoder
+from jllm.data.tokenizer.load import TextTokenizer, load_tokenizer, wrap_tokenizer
 from tokenizer_helpers import GPT4, save_toy_tokenizer, tokenizer_with, toy_tokenizer
 
 PIECES = ["'s", "'LL", "'re", "'ſ", " ", "  ", "\t", "\n", "\r\n", "\u00a0", "\u3000", "\u2028"]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from convert_helpers import run_convert, snapshot, write_jsonl
-from jllm.data import gigatoken_encoder
-from jllm.data.code_point_trial import Trial
-from jllm.data.encoder import make_encoder
-from jllm.data.gigatoken_encoder import SAFE, UNSAFE, GigatokenEncoder
-from jllm.data.tokenizer import TextTokenizer
+from jllm.data.tokenizer import gigatoken
+from jllm.data.tokenizer.encoder import make_encoder
+from jllm.data.tokenizer.gigatoken import SAFE, UNSAFE, GigatokenEncoder
+from jllm.data.tokenizer.load import TextTokenizer
+from jllm.data.tokenizer.pretokenizer_parity import Trial
 from tokenizer_helpers import save_toy_tokenizer, toy_tokenizer
 
 TOKENIZER = toy_tokenizer("smollm2", "digits")
@@ -82,7 +82,7 @@ def test_verdicts_are_of_one_tokenizer_and_of_versions(
     if what == "tokenizer":
         other = toy_tokenizer("smollm2", "gpt2")
     else:
-        monkeypatch.setattr(gigatoken_encoder, what, lambda *_: "another")
+        monkeypatch.setattr(gigatoken, what, lambda *_: "another")
     GigatokenEncoder(other, cached=True)
     assert len(tried) == 128
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from convert_helpers import info_of, rows_of, run_convert, write_jsonl
-from jllm.data.sources import find_sources
-from jllm.data.units import cut_units
+from jllm.data.records.input_files import find_sources
+from jllm.data.records.splits import cut_units
 from memory_limit_helpers import error_under_limit
 from tokenizer_helpers import save_toy_tokenizer
 

@@ -8,7 +8,7 @@ import pytest
 
 from convert_helpers import info_of
 from inspection_helpers import CHATS, MAX_LEN, make_chats, make_text, printed
-from jllm.data.inspection.config import InspectConfig, check_config
+from jllm.data.tools.inspect.config import InspectConfig, check_config
 from jllm.inspect_data import main
 from parquet_helpers import write_folder
 
@@ -187,7 +187,7 @@ def test_ctrl_c_ends_it_with_one_line(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jllm.data.inspection.inspect.make_report", lambda *a, **k: stop())
+    monkeypatch.setattr("jllm.data.tools.inspect.inspect.make_report", lambda *a, **k: stop())
     assert main([str(chats)]) == 130
     assert capsys.readouterr().err == "error: stopped; no page was written\n"
 

@@ -5,9 +5,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jllm.data.inspection.excerpt import LEAST, excerpt
-from jllm.data.inspection.shown import Run
-from jllm.data.visible_text import visible
+from jllm.data.runtime.printable import visible
+from jllm.data.tools.inspect.row_view import Run
+from jllm.data.tools.inspect.truncate import LEAST, excerpt
 
 RUNS = st.lists(
     st.builds(Run, text=st.text("ab", max_size=90), trained=st.booleans(), special=st.booleans()),

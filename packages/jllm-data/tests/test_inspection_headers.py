@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from inspection_helpers import decoded
-from jllm.data.inspection.documents import documents_of
-from jllm.data.inspection.headers import find_turns
-from jllm.data.inspection.turns import BEFORE, turn_starts
-from jllm.data.tokenizer import TextTokenizer, wrap_tokenizer
+from jllm.data.tokenizer.load import TextTokenizer, wrap_tokenizer
+from jllm.data.tools.inspect.documents import documents_of
+from jllm.data.tools.inspect.role_headers import find_turns
+from jllm.data.tools.inspect.role_spans import BEFORE, turn_starts
 from tokenizer_helpers import tokenizer_with
 
 MISTRAL = """{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}\

@@ -7,13 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jllm.data.inspection.histogram import (
-    add_counts,
-    doubling_bins,
-    fill_bins,
-    mean,
-    quantile,
-)
+from jllm.data.tools.inspect.histogram import add_counts, doubling_bins, fill_bins, mean, quantile
 
 LENGTHS = st.lists(st.integers(0, 300), max_size=60)
 

@@ -8,8 +8,8 @@ import pytest
 from convert_helpers import info_of, run_convert, write_jsonl
 from faulty_server_helpers import files_of, served
 from inspection_helpers import make_chats, make_text, printed
-from jllm.data.dataset import open_dataset
-from jllm.data.prompt_reader import PromptReader
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.prompt_reader import PromptReader
 from jllm.shuffle_datasets import main as shuffle
 from tokenizer_helpers import save_toy_tokenizer
 

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from inspection_helpers import CHATS, make_chats, printed
-from jllm.data.dataset import open_dataset
-from jllm.data.inspection.origins import Origins
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.tools.inspect.provenance import Origins
 from parquet_helpers import INT32_LISTS, write_info
 
 

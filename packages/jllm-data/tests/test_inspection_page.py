@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from inspection_helpers import make_chats, printed
-from jllm.data.dataset import open_dataset
-from jllm.data.inspection import figures
-from jllm.data.inspection.figures import Bar
-from jllm.data.inspection.html_page import page, write_page
-from jllm.data.inspection.report import Report, make_report
-from jllm.data.inspection.stated import read_account
-from jllm.data.inspection.svg import columns
-from jllm.data.inspection.token_text import TokenText
-from jllm.data.tokenizer import load_tokenizer
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.tokenizer.load import load_tokenizer
+from jllm.data.tools.inspect import summary
+from jllm.data.tools.inspect.html_page import page, write_page
+from jllm.data.tools.inspect.read_counts import read_account
+from jllm.data.tools.inspect.report import Report, make_report
+from jllm.data.tools.inspect.summary import Bar
+from jllm.data.tools.inspect.svg import columns
+from jllm.data.tools.inspect.token_text import TokenText
 
 VOID = {"meta", "br", "line", "rect"}
 FETCHING = {"script", "link", "img", "iframe", "object", "embed", "base", "form", "image", "use"}
@@ -86,14 +86,14 @@ def test_what_is_in_the_data_is_text_and_controls_are_shown(report: Report, pars
 
 
 def test_the_figures_are_those_of_the_report(report: Report, parsed: Page) -> None:
-    for name, value in figures.totals(report):
+    for name, value in summary.totals(report):
         assert f"{name} {value}" in parsed.text("totals")
-    for name, value in figures.account_rows(report):
+    for name, value in summary.account_rows(report):
         assert f"{name} {value}" in parsed.text("account")
-    for cells in figures.role_rows(report):
+    for cells in summary.role_rows(report):
         assert " ".join(cells) in parsed.text("roles")
-    for section, bars in (("lengths", figures.length_bars(report)),
-                          ("fill", figures.fill_bars(report))):  # fmt: skip
+    for section, bars in (("lengths", summary.length_bars(report)),
+                          ("fill", summary.fill_bars(report))):  # fmt: skip
         assert sum(bar.count for bar in bars) > 0
         for bar in bars:
             told = f"{bar.label}: {bar.count:,} ({bar.part:.1%})"

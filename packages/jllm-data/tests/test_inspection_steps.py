@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspection_helpers import make_chats
-from jllm.data import mixture_order
-from jllm.data.inspection.step import show_step
-from jllm.data.inspection.token_text import TokenText
-from jllm.data.inspection.when import SeenSteps
-from jllm.data.mixture import Mixture, open_mixture
-from jllm.data.reader import LaneReader
-from jllm.data.shares import Shares, whole_weights
-from jllm.data.tokenizer import load_tokenizer
+from jllm.data.reading import mixture_order
+from jllm.data.reading.mixture import Mixture, open_mixture
+from jllm.data.reading.mixture_shares import Shares, whole_weights
+from jllm.data.reading.reader import LaneReader
+from jllm.data.tokenizer.load import load_tokenizer
+from jllm.data.tools.inspect.seen_steps import SeenSteps
+from jllm.data.tools.inspect.step import show_step
+from jllm.data.tools.inspect.token_text import TokenText
 from parquet_helpers import numbered_rows, write_folder
 
 

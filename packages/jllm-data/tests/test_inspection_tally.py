@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspection_helpers import decoded
-from jllm.data.inspection.documents import documents_of, trained_ids
-from jllm.data.inspection.histogram import share
-from jllm.data.inspection.tally import Tally, tally_rows
+from jllm.data.tools.inspect.documents import documents_of, trained_ids
+from jllm.data.tools.inspect.histogram import share
+from jllm.data.tools.inspect.statistics import Tally, tally_rows
 
 MAX_LEN, END = 12, 3
 

@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerFast
 
 from convert_helpers import rows_of
 from inspection_helpers import make_text
-from jllm.data.dataset import open_dataset
-from jllm.data.inspection.across import occurrences
-from jllm.data.inspection.find import find_text
-from jllm.data.inspection.token_text import UNKNOWN, TokenText
-from jllm.data.tokenizer import wrap_tokenizer
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.tokenizer.load import wrap_tokenizer
+from jllm.data.tools.inspect.cross_row_matches import occurrences
+from jllm.data.tools.inspect.find import find_text
+from jllm.data.tools.inspect.token_text import UNKNOWN, TokenText
 from parquet_helpers import write_folder
 from tokenizer_helpers import toy_tokenizer
 

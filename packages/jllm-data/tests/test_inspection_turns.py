@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from inspection_helpers import decoded
-from jllm.data.chat_documents import ChatEncoder
-from jllm.data.chat_template import ChatTemplate
-from jllm.data.encoder import make_encoder
-from jllm.data.inspection.documents import documents_of, trained_ids
-from jllm.data.inspection.headers import find_turns
-from jllm.data.inspection.turns import BEFORE, Header, Turns, role_counts, turn_starts
-from jllm.data.records import Chat
+from jllm.data.chat.encode_chats import ChatEncoder
+from jllm.data.chat.template import ChatTemplate
+from jllm.data.records.parse import Chat
+from jllm.data.tokenizer.encoder import make_encoder
+from jllm.data.tools.inspect.documents import documents_of, trained_ids
+from jllm.data.tools.inspect.role_headers import find_turns
+from jllm.data.tools.inspect.role_spans import BEFORE, Header, Turns, role_counts, turn_starts
 from tokenizer_helpers import TEMPLATES, tokenizer_with, toy_tokenizer
 
 DATE = {"date_string": "26 Jul 2024"}

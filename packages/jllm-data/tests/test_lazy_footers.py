@@ -8,11 +8,11 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from jllm.data import dataset, footer, row_groups
-from jllm.data.dataset import Dataset, open_dataset
-from jllm.data.mixture import open_mixture
-from jllm.data.reader import LaneReader
-from jllm.data.schema import FileMetadata
+from jllm.data.format.schema import FileMetadata
+from jllm.data.reading import dataset, footer, row_groups
+from jllm.data.reading.dataset import Dataset, open_dataset
+from jllm.data.reading.mixture import open_mixture
+from jllm.data.reading.reader import LaneReader
 from parquet_helpers import numbered_rows, write_folder, write_parquet
 
 ABOUT = FileMetadata(kind="pretrain", max_len=9, tokenizer_digest="ab", document_end_id=0)

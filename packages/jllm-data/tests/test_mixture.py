@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jllm.data.dataset import open_dataset
-from jllm.data.mixture import Mixture, open_mixture, parse_mixture
-from jllm.data.mixture_order import locate
-from jllm.data.reader import LaneReader
-from jllm.data.rows import Rows
-from jllm.data.schema import FileMetadata
+from jllm.data.format.schema import FileMetadata
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.mixture import Mixture, open_mixture, parse_mixture
+from jllm.data.reading.mixture_order import locate
+from jllm.data.reading.reader import LaneReader
+from jllm.data.reading.row_decoder import Rows
 from parquet_helpers import numbered_rows, write_folder
 
 ROWS = {"a": 65, "b": 21, "c": 9}

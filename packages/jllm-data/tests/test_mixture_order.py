@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jllm.data import mixture_order, order
-from jllm.data.mixture_order import locate, set_seed, standing, taken
-from jllm.data.shares import Shares
+from jllm.data.reading import mixture_order, order
+from jllm.data.reading.mixture_order import locate, set_seed, standing, taken
+from jllm.data.reading.mixture_shares import Shares
 from order_helpers import MASK, WEIGHTS, places_plainly
 
 

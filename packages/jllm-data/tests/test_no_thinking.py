@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from convert_helpers import run_convert, write_jsonl
-from jllm.data.chat_template import ChatTemplate
-from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
-from jllm.data.thinking import thinking_off
+from jllm.data.chat.render_options import thinking_off
+from jllm.data.chat.template import ChatTemplate
+from jllm.data.convert.config import Raw2IdsConfig, check_config
 from tokenizer_helpers import TEMPLATES, save_toy_tokenizer, tokenizer_with, toy_tokenizer
 
 HF = toy_tokenizer("qwen3", "digits").hf

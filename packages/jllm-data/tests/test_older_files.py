@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jllm.data.dataset import open_dataset
-from jllm.data.digest import row_group_digest
-from jllm.data.reader import LaneReader
-from jllm.data.schema import FIELDS
-from jllm.data.sealed_json import sealed
-from jllm.data.verify import verify
-from jllm.data.verify_config import VerifyConfig
+from jllm.data.format.digests import row_group_digest
+from jllm.data.format.schema import FIELDS
+from jllm.data.format.sealed_json import sealed
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
+from jllm.data.tools.verify.config import VerifyConfig
+from jllm.data.tools.verify.verify import verify
 from shuffle_helpers import METADATA, Quiet, all_rows, run_shuffle, the_info, write_dataset
 
 OLD = "0" * 32

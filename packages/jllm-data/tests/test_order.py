@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.order import locate, permutation, row_order, splitmix64, steps_per_epoch
+from jllm.data.reading.order import locate, permutation, row_order, splitmix64, steps_per_epoch
 from order_helpers import MASK, stream_plainly
 
 GROUP_ROWS = st.lists(st.integers(0, 9), min_size=1, max_size=9)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jllm.data import mixture_order
-from jllm.data.order import epoch_order, locate, permutation, splitmix64
-from jllm.data.shares import Shares, one_period, whole_weights
+from jllm.data.reading import mixture_order
+from jllm.data.reading.mixture_shares import Shares, one_period, whole_weights
+from jllm.data.reading.order import epoch_order, locate, permutation, splitmix64
 
 PAGE = Path(__file__).parents[3] / "docs" / "data_order.md"
 

@@ -6,7 +6,7 @@ from time import process_time
 import numpy as np
 import pytest
 
-from jllm.data.order import locate
+from jllm.data.reading.order import locate
 
 ROWS = 10_000_000
 

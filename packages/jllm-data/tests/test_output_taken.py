@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from convert_helpers import run_convert, snapshot, write_jsonl
-from jllm.data import convert as convert_module
-from jllm.data.dataset import open_dataset
-from jllm.data.repartition import repartition
-from jllm.data.repartition_config import RepartitionConfig
+from jllm.data.convert import convert as convert_module
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.tools.repartition.config import RepartitionConfig
+from jllm.data.tools.repartition.repartition import repartition
 from shuffle_helpers import run_shuffle, write_dataset
 from tokenizer_helpers import save_toy_tokenizer
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.best_fit import best_fit_decreasing
-from jllm.data.exact_packing import pack_exactly
-from jllm.data.packing import Packer, assign_rows
-from jllm.data.row_block import DocumentBatch, RowBlock, join_rows
+from jllm.data.packing.batches import DocumentBatch, RowBlock, join_rows
+from jllm.data.packing.best_fit import best_fit_decreasing
+from jllm.data.packing.exact_fit import pack_exactly
+from jllm.data.packing.packer import Packer, assign_rows
 
 LENGTHS = st.integers(2, 40).flatmap(
     lambda capacity: st.tuples(
@@ -83,7 +83,7 @@ def test_every_document_is_in_one_row_once(case: tuple[int, list[int]], cut: int
 
 
 def test_windows_do_not_depend_on_how_documents_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jllm.data.packing.WINDOW_IDS", 1)
+    monkeypatch.setattr("jllm.data.packing.packer.WINDOW_IDS", 1)
     lengths = np.random.default_rng(0).integers(2, 60, 3000).tolist()
     documents, found = documents_of(lengths), []
     for count in (1, 100, 777, 3000):

@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from jllm.data.account import count_result
-from jllm.data.account import Account
-from jllm.data.conversion_report import ConversionReport
-from jllm.data.convert import Converted
-from jllm.data.records import Problem
-from jllm.data.row_block import DocumentBatch
-from jllm.data.sources import STDIN, Source
-from jllm.data.unit_work import UnitResult
-from jllm.data.units import Unit
-from jllm.data.work_progress import WorkProgress
+from jllm.data.convert.convert import Converted
+from jllm.data.convert.count_records import count_result
+from jllm.data.convert.encode_split import UnitResult
+from jllm.data.convert.report import ConversionReport
+from jllm.data.format.record_counts import Account, Problem
+from jllm.data.packing.batches import DocumentBatch
+from jllm.data.records.input_files import STDIN, Source
+from jllm.data.records.splits import Unit
+from jllm.data.runtime.progress import WorkProgress
 from jllm.repartition import main
 
 SOURCE = Source(
@@ -60,7 +59,7 @@ def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out") -> s
 
 
 def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jllm.data.work_progress.PLAIN_SECONDS", 0)
+    monkeypatch.setattr("jllm.data.runtime.progress.PLAIN_SECONDS", 0)
     first, *rest = shown(terminal=False).splitlines()
     assert first.startswith("converting  50%  1,234 records, ") and first.endswith(" tokens/s")
     text = "\n".join(rest)
@@ -88,7 +87,7 @@ def test_a_terminal_shows_a_bar() -> None:
 def test_of_standard_input_the_bytes_are_shown_for_nobody_knows_the_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("jllm.data.work_progress.PLAIN_SECONDS", 0)
+    monkeypatch.setattr("jllm.data.runtime.progress.PLAIN_SECONDS", 0)
     source = replace(SOURCE, path=STDIN, size=None, codec="gzip")
     for terminal, said in ((False, "converting 7 MB  1,234 records, "), (True, "7 MB")):
         out = StringIO()

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convert_helpers import write_jsonl
-from jllm.data.dataset import open_dataset
-from jllm.data.prompt_numbers import repeated_numbers
-from jllm.data.prompt_reader import PromptReader
-from jllm.data.verify import verify
-from jllm.data.verify_config import VerifyConfig
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.prompt_ids import repeated_numbers
+from jllm.data.reading.prompt_reader import PromptReader
+from jllm.data.tools.verify.config import VerifyConfig
+from jllm.data.tools.verify.verify import verify
 from jllm.raw2ids import main
 from shuffle_helpers import Quiet
 from tokenizer_helpers import save_toy_tokenizer

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from jllm.data import order
-from jllm.data.dataset import Dataset, open_dataset
-from jllm.data.prompt_reader import PromptReader
-from jllm.data.reader import LaneReader
-from jllm.data.schema import FileMetadata
+from jllm.data.format.schema import FileMetadata
+from jllm.data.reading import order
+from jllm.data.reading.dataset import Dataset, open_dataset
+from jllm.data.reading.prompt_reader import PromptReader
+from jllm.data.reading.reader import LaneReader
 from parquet_helpers import numbered_rows, write_folder
 
 METADATA = FileMetadata(kind="rl", max_len=9, tokenizer_digest="t")

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from convert_helpers import info_of, rows_of, run_convert, snapshot, write_jsonl
-from jllm.data.account import BadRecord
-from jllm.data.dataset import open_dataset
-from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
+from jllm.data.convert.config import Raw2IdsConfig, check_config
+from jllm.data.convert.count_records import BadRecord
+from jllm.data.reading.dataset import open_dataset
 from tokenizer_helpers import (
     SMOLLM2,
     TEMPLATES,

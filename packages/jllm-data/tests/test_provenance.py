@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from convert_helpers import info_of, rows_of, run_convert, write_jsonl
-from jllm.data.dataset import Dataset, open_dataset
-from jllm.data.reader import LaneReader
-from jllm.data.schema import PROVENANCE
+from jllm.data.format.schema import PROVENANCE
+from jllm.data.reading.dataset import Dataset, open_dataset
+from jllm.data.reading.reader import LaneReader
 from tokenizer_helpers import save_toy_tokenizer, toy_tokenizer
 
 HF = toy_tokenizer("smollm2", "digits").hf
@@ -61,7 +61,7 @@ def test_text_is_found_by_file_and_number_of_the_document(
     """Every piece of a document that is cut says the document's number."""
     texts = [f"{n} " + " ".join(f"x{n}y" for _ in range(n % 25)) for n in range(120)]
     (tmp_path / "data.txt").write_text("\n\n\n".join(texts))
-    monkeypatch.setattr("jllm.data.units.UNIT_BYTES", 500)
+    monkeypatch.setattr("jllm.data.records.splits.UNIT_BYTES", 500)
     settings = {"type": "pretrain", "stack": stack, "max_len": 33, "num_lines_per_partition": 50}
     run_convert(tokenizer, tmp_path / "data.txt", tmp_path / "out", **settings)
     seen = set()

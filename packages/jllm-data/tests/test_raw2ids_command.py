@@ -9,7 +9,7 @@ import pytest
 
 from convert_helpers import info_of, rows_of, write_jsonl
 from jllm import convert_raw_to_ids
-from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
+from jllm.data.convert.config import Raw2IdsConfig, check_config
 from jllm.raw2ids import main
 from tokenizer_helpers import save_toy_tokenizer
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from convert_helpers import info_of, run_convert, write_jsonl
-from jllm.data.dataset import open_dataset
-from jllm.data.reader import LaneReader
-from jllm.data.spark.config import SparkConfig
-from jllm.data.verify import verify
-from jllm.data.verify_config import VerifyConfig
+from jllm.data.convert.spark.config import SparkConfig
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
+from jllm.data.tools.verify.config import VerifyConfig
+from jllm.data.tools.verify.verify import verify
 from jllm.raw2ids_spark import main
 from shuffle_helpers import Quiet
 from tokenizer_helpers import save_toy_tokenizer
@@ -68,7 +68,7 @@ def run_spark(
     spark, tokenizer: Path, source: Path, output: Path, block_bytes: int = 1 << 20, **settings: Any
 ):
     """Run the job in the session of the tests, which reads blocks of `block_bytes`."""
-    from jllm.data.spark.job import convert
+    from jllm.data.convert.spark.job import convert
 
     spark.conf.set("spark.sql.files.maxPartitionBytes", block_bytes)
     config = SparkConfig(
@@ -171,8 +171,8 @@ def test_what_spark_wrote_is_read_like_what_raw2ids_wrote(spark, tokenizer, tmp_
 
 
 def test_what_spark_wrote_is_checked_by_digests(spark, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("jllm.data.writer.GROUP_ROWS", 3)
-    monkeypatch.setattr("jllm.data.spark.written.FILE_ROWS", 7)
+    monkeypatch.setattr("jllm.data.writing.row_writer.GROUP_ROWS", 3)
+    monkeypatch.setattr("jllm.data.convert.spark.parquet_output.FILE_ROWS", 7)
     source = write_texts(tmp_path)
     rows = run_spark(spark, tokenizer, source, tmp_path / "out", num_partitions=1).rows
     listed = json.loads((tmp_path / "out" / "data_info.json").read_text())["files"]
@@ -197,7 +197,7 @@ def test_what_spark_wrote_is_checked_by_digests(spark, tokenizer, tmp_path, monk
 
 
 def test_rows_that_spark_loses_are_missed(spark, tokenizer, tmp_path, monkeypatch):
-    from jllm.data.spark import job
+    from jllm.data.convert.spark import job
 
     write = job.write_rows
     monkeypatch.setattr(job, "write_rows", lambda rows, *rest: write(rows.limit(3), *rest))
@@ -274,7 +274,7 @@ Traceback (most recent call last):
          OSError, 'Spark: No FileSystem for scheme "x" (Truncated source)'),
         (JAVA.format("org.apache.spark.SparkException: [FAILED.X] a.zst, Truncated source"),
          OSError, "Spark: a.zst, Truncated source"),
-        (PYTHON.format("jllm.data.account.BadRecord: a:3: malformed JSON"),
+        (PYTHON.format("jllm.data.convert.count_records.BadRecord: a:3: malformed JSON"),
          ValueError, "a:3: malformed JSON"),
         (PYTHON.format("MemoryError: of 3 GB"), ValueError, "MemoryError: of 3 GB"),
         ("[JAVA_GATEWAY_EXITED] Java gateway process exited",
@@ -282,7 +282,7 @@ Traceback (most recent call last):
     ],
 )  # fmt: skip
 def test_what_failed_in_spark_is_said_in_a_line(text, kind, said):
-    from jllm.data.spark.errors import explanation
+    from jllm.data.convert.spark.errors import explanation
 
     error = explanation(text)
     assert isinstance(error, kind) and str(error) == said

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.dataset import Dataset, open_dataset
-from jllm.data.order import locate, steps_per_epoch
-from jllm.data.reader import LOCAL_READS, Batch, LaneReader
+from jllm.data.reading.dataset import Dataset, open_dataset
+from jllm.data.reading.order import locate, steps_per_epoch
+from jllm.data.reading.reader import LOCAL_READS, Batch, LaneReader
 from parquet_helpers import (
     Row,
     numbered_rows,
@@ -176,8 +176,8 @@ def test_the_first_batch_does_not_wait_for_pandas(dataset: Dataset, tmp_path: Pa
     """Some of Arrow's ways to numpy import it where it is installed, which takes 0.15 s."""
     (tmp_path / "pandas.py").write_text("")
     program = (
-        "import sys; from jllm.data.dataset import open_dataset; "
-        "from jllm.data.reader import LaneReader; "
+        "import sys; from jllm.data.reading.dataset import open_dataset; "
+        "from jllm.data.reading.reader import LaneReader; "
         "lanes = LaneReader(open_dataset(sys.argv[1]), seed=5, global_batch_size=2, "
         "lanes=range(2)); print(lanes.read(0).tokens[:, 0].tolist(), 'pandas' in sys.modules)"
     )

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from jllm.data.dataset import Dataset, open_dataset
-from jllm.data.reader import LaneReader
+from jllm.data.reading.dataset import Dataset, open_dataset
+from jllm.data.reading.reader import LaneReader
 from parquet_helpers import numbered_rows, write_folder, write_parquet
 
 ROWS = [

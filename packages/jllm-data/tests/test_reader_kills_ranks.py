@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jllm.data.mixture import open_mixture
-from jllm.data.reader import LaneReader
+from jllm.data.reading.mixture import open_mixture
+from jllm.data.reading.reader import LaneReader
 from killed_reader_helpers import read_on
 from parquet_helpers import numbered_rows, write_folder
 

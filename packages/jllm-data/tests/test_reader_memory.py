@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jllm.data.dataset import open_dataset
-from jllm.data.digest import row_group_digest
-from jllm.data.row_groups import RowGroupFiles
+from jllm.data.format.digests import row_group_digest
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.row_groups import RowGroupFiles
 from parquet_helpers import INT32_LISTS, write_info
 
 LANES, AHEAD = 2, 4

@@ -17,13 +17,13 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from faulty_server_helpers import FAULTS, files_of, served
-from jllm.data.dataset import Dataset, open_dataset
-from jllm.data.locations import location
-from jllm.data.mixture import open_mixture
-from jllm.data.reader import LaneReader
-from jllm.data.remote_path import RemotePath
-from jllm.data.remote_row_groups import Pieces, RemoteRowGroups, ranges_of
-from jllm.data.retries import Patience, RemoteError
+from jllm.data.reading.dataset import Dataset, open_dataset
+from jllm.data.reading.mixture import open_mixture
+from jllm.data.reading.reader import LaneReader
+from jllm.data.reading.remote_row_groups import Pieces, RemoteRowGroups, ranges_of
+from jllm.data.storage.paths import location
+from jllm.data.storage.remote_path import RemotePath
+from jllm.data.storage.retries import Patience, RemoteError
 from parquet_helpers import INT32_LISTS, numbered_rows, write_folder, write_info
 
 QUICK = Patience(request=1, total=20, first_wait=0.01, longest_wait=0.05)

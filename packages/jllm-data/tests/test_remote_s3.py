@@ -15,12 +15,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from faulty_server_helpers import FAULTS, Requests, forward, served
-from jllm.data.dataset import Dataset, open_dataset
-from jllm.data.mixture import open_mixture
-from jllm.data.reader import LaneReader
-from jllm.data.remote_row_groups import ranges_of
-from jllm.data.retries import Patience, RemoteError
-from jllm.data.row_groups import RowGroupFiles
+from jllm.data.reading.dataset import Dataset, open_dataset
+from jllm.data.reading.mixture import open_mixture
+from jllm.data.reading.reader import LaneReader
+from jllm.data.reading.remote_row_groups import ranges_of
+from jllm.data.reading.row_groups import RowGroupFiles
+from jllm.data.storage.retries import Patience, RemoteError
 from parquet_helpers import numbered_rows, write_folder, write_parquet
 
 SIZE, LENGTH = 6, 257
@@ -105,7 +105,7 @@ def test_opening_reads_info_and_footers_and_a_row_group_is_one_request_for_its_b
     local: Path, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tail = 4096
-    monkeypatch.setattr("jllm.data.locations._TAIL", tail)
+    monkeypatch.setattr("jllm.data.reading.footer._TAIL", tail)
     dataset = open_dataset(URL, patience=CALM)
     assert sorted(path.rpartition("/")[2] for path, _ in requests.content()) == [
         "a.parquet", "b.parquet", "data_info.json",

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from jllm.data import repartition as module
-from jllm.data.dataset import open_dataset
-from jllm.data.repartition import repartition
-from jllm.data.repartition_config import RepartitionConfig, check_repartition_config
-from jllm.data.verify import verify
-from jllm.data.verify_config import VerifyConfig
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.tools.repartition import repartition as module
+from jllm.data.tools.repartition.config import RepartitionConfig, check_repartition_config
+from jllm.data.tools.repartition.repartition import repartition
+from jllm.data.tools.verify.config import VerifyConfig
+from jllm.data.tools.verify.verify import verify
 from jllm.repartition import main, script
 from parquet_helpers import numbered_rows, write_folder
 from shuffle_helpers import Quiet, all_rows, bytes_of, write_dataset

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from jllm.data.retries import Patience, RemoteError, keep_trying
+from jllm.data.storage.retries import Patience, RemoteError, keep_trying
 
 
 @pytest.fixture

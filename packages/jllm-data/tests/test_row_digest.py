@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.row_digest import RowBag, row_bag
+from jllm.data.format.row_multiset import RowBag, row_bag
 
 SCHEMA = pa.schema(
     [

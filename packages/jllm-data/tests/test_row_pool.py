@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.row_pool import LONG, RowPool
+from jllm.data.tools.shuffle.reorder import LONG, RowPool
 
 WIDE, SHORT = pa.list_(pa.field("element", pa.int32(), nullable=False)), pa.list_(pa.int64())
 SCHEMA = pa.schema([("ids", WIDE), ("records", SHORT), ("source", pa.string())])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.rows import Rows, decode_rows
+from jllm.data.reading.row_decoder import Rows, decode_rows
 from parquet_helpers import INT32_LISTS, Row, read_plainly
 
 MAX_LEN = 9

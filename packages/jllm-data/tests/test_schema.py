@@ -11,8 +11,8 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.digest import row_group_digest
-from jllm.data.schema import FileMetadata, arrow_schema, read_metadata
+from jllm.data.format.digests import row_group_digest
+from jllm.data.format.schema import FileMetadata, arrow_schema, read_metadata
 
 FT = FileMetadata(kind="ft", max_len=9, tokenizer_digest="ab", chat_template_digest="cd",
                   special_tokens_digest="ef")  # fmt: skip

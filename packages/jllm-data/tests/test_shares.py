@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.shares import MOST_PLACES, Shares, one_period, whole_weights
+from jllm.data.reading.mixture_shares import MOST_PLACES, Shares, one_period, whole_weights
 from order_helpers import WEIGHTS, period_plainly
 
 

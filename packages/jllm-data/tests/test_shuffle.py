@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jllm.data.dataset import open_dataset
-from jllm.data.digest import file_digest
-from jllm.data.reader import LaneReader
-from jllm.data.shuffle_blocks import BlockMaker
+from jllm.data.format.digests import file_digest
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
+from jllm.data.tools.shuffle.gather import BlockMaker
 from parquet_helpers import write_folder, write_info
 from shuffle_helpers import all_rows, bytes_of, run_shuffle, the_info, write_dataset
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from jllm.data.dataset import open_dataset
-from jllm.data.staging import STAGING
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.writing.staging import STAGING
 from shuffle_helpers import METADATA, run_shuffle, write_dataset
 
 LIMIT = 400 << 20
@@ -115,7 +115,7 @@ def test_a_shuffle_that_is_stopped_shows_nothing(
 
 
 def test_what_started_the_program_does_not_count_as_its_memory() -> None:
-    code = "from jllm.data.memory import *; print(resident_bytes(), available_bytes())"
+    code = "from jllm.data.runtime.memory import *; print(resident_bytes(), available_bytes())"
     ballast = bytearray(300 << 20)
     ballast[:: 1 << 12] = b"x" * (len(ballast) >> 12)
     text = subprocess.run(

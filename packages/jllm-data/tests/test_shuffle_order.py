@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.shuffle_order import block_starts, row_keys, split_blocks
+from jllm.data.tools.shuffle.keys import block_starts, row_keys, split_blocks
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from jllm import shuffle_partition
-from jllm.data import group_writer
-from jllm.data import shuffle as shuffle_module
-from jllm.data.digest import file_digest
-from jllm.data.group_writer import GroupWriter
-from jllm.data.memory import plan_memory
-from jllm.data.shuffle_config import ShuffleConfig, check_shuffle_config
+from jllm.data.format.digests import file_digest
+from jllm.data.runtime.memory import plan_memory
+from jllm.data.tools.shuffle import shuffle as shuffle_module
+from jllm.data.tools.shuffle.config import ShuffleConfig, check_shuffle_config
+from jllm.data.writing import batch_writer
+from jllm.data.writing.batch_writer import GroupWriter
 from jllm.shuffle_datasets import main
 from parquet_helpers import write_folder
 from shuffle_helpers import METADATA, bytes_of, run_shuffle, write_dataset
@@ -109,7 +109,7 @@ def test_bytes_that_the_disk_gives_back_otherwise_are_an_error(
         path.write_bytes(content)
         return file_digest(path)
 
-    monkeypatch.setattr(group_writer, "file_digest", spoiled)
+    monkeypatch.setattr(batch_writer, "file_digest", spoiled)
     with pytest.raises(OSError, match="not on the disk as it was written"):
         run_shuffle(monkeypatch, folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()

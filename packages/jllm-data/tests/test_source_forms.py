@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from convert_helpers import info_of, run_convert, snapshot
-from jllm.data.account import BadRecord
-from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
-from jllm.data.sources import find_sources
-from jllm.data.units import cut_units, read_unit
+from jllm.data.convert.config import Raw2IdsConfig, check_config
+from jllm.data.convert.count_records import BadRecord
+from jllm.data.records.input_files import find_sources
+from jllm.data.records.splits import cut_units, read_unit
 from tokenizer_helpers import save_toy_tokenizer
 
 TEXT = "".join(f'{{"text": "{"long " * (n % 20)}{n}"}}\r\n' for n in range(500)).encode()
@@ -40,7 +40,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jllm.data.units.UNIT_BYTES", 4_000)
+    monkeypatch.setattr("jllm.data.records.splits.UNIT_BYTES", 4_000)
 
 
 def rows_by_digest(folder: Path, name: str = "data") -> list[object]:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jllm.data import units as cutting
-from jllm.data.records import Problem, Text, read_records
-from jllm.data.sources import find_sources
-from jllm.data.units import Unit, cut_units, read_unit
+from jllm.data.format.record_counts import Problem
+from jllm.data.records import splits as cutting
+from jllm.data.records.input_files import find_sources
+from jllm.data.records.parse import Text, read_records
+from jllm.data.records.splits import Unit, cut_units, read_unit
 
 BYTES = st.lists(
     st.sampled_from(

@@ -5,9 +5,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.records import pieces
-from jllm.data.spark.blocks import Before, follow, number_lines, summarise
-from jllm.data.units import Unit
+from jllm.data.convert.spark.line_numbers import Before, follow, number_lines, summarise
+from jllm.data.records.parse import pieces
+from jllm.data.records.splits import Unit
 
 LINES = st.lists(st.sampled_from([b"", b"\r", b" ", b"a", b"b \r", b"\t\r"]), max_size=12)
 LAYOUTS = st.sampled_from(["lines", "paragraphs"])

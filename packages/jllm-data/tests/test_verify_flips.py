@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from convert_helpers import run_convert, write_jsonl
-from jllm.data import verify_tokenizer
-from jllm.data.tokenizer_files import DIGESTS, TOKENIZER_FOLDER
-from jllm.data.verify import Report, verify
-from jllm.data.verify_config import VerifyConfig
+from jllm.data.format.file_names import DIGESTS, TOKENIZER_FOLDER
+from jllm.data.tools.verify import check_tokenizer
+from jllm.data.tools.verify.config import VerifyConfig
+from jllm.data.tools.verify.verify import Report, verify
 from shuffle_helpers import Quiet
 from tokenizer_helpers import save_toy_tokenizer
 
@@ -41,8 +41,8 @@ def test_what_raw2ids_wrote_is_sound(dataset: Path) -> None:
 
 
 def test_every_changed_byte_is_found(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = functools.cache(verify_tokenizer.load_tokenizer)  # no damaged one is loaded
-    monkeypatch.setattr(verify_tokenizer, "load_tokenizer", load)
+    load = functools.cache(check_tokenizer.load_tokenizer)  # no damaged one is loaded
+    monkeypatch.setattr(check_tokenizer, "load_tokenizer", load)
     rng = random.Random(1)
     files = [path for path in sorted(dataset.rglob("*")) if path.is_file()]
     assert {path.suffix for path in files} >= {".json", ".parquet"} and len(files) >= 5

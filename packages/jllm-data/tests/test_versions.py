@@ -10,7 +10,7 @@ import pytest
 
 import jllm.data
 
-CODE = "from jllm.data.made_with import code_digest; print(code_digest())"
+CODE = "from jllm.data.runtime.versions import code_digest; print(code_digest())"
 
 
 def digest_of(sources: Path) -> str:

@@ -6,7 +6,7 @@ from itertools import count, islice
 
 import pytest
 
-from jllm.data.worker_pool import AHEAD, map_in_order
+from jllm.data.runtime.worker_pool import AHEAD, map_in_order
 
 
 def slow_square(number: int) -> int:

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from jllm.data.reader import Batch
+from jllm.data.reading.reader import Batch
 from jllm.parallel.feed import Feed, StepShape, lanes
 from jllm.parallel.mesh import Mesh
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from jllm.data.dataset import open_dataset
-from jllm.data.reader import LaneReader
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
 from jllm.parallel import mesh as meshes
 from jllm.parallel.feed import Feed, StepShape, join_bounds, lanes, split_bounds
 from spawn_helpers import spawn

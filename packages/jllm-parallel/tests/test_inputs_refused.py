@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jllm.data.schema import FileMetadata, arrow_schema
+from jllm.data.format.schema import FileMetadata, arrow_schema
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.inputs import read_inputs
 from training_helpers import MAX_LEN, write_data, write_model

@@ -21,7 +21,7 @@ from expert_helpers import (
     experts_config,
     write_experts,
 )
-from jllm.data.reader import Batch
+from jllm.data.reading.reader import Batch
 from jllm.models.families import read_config
 from jllm.models.stage import Stage
 from jllm.models.units import unit_count

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from expert_helpers import BALANCED, CHOSEN, EXPERTS, LAYERS, balanced_run, expert_lines
-from jllm.data.dataset import open_dataset
-from jllm.data.reader import LaneReader
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
 from jllm.models.documents import Documents
 from jllm.models.families import read_config
 from jllm.models.initialize import initialize_

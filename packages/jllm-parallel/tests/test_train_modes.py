@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from jllm.data.dataset import open_dataset
-from jllm.data.reader import LaneReader
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
 from jllm.models.documents import Documents
 from jllm.models.families import read_config
 from jllm.models.load import load_stage

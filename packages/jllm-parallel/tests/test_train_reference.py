@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
-from jllm.data.dataset import open_dataset
-from jllm.data.reader import LaneReader
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
 from jllm.parallel.config import TrainConfig
 from training_helpers import alone, losses, metrics, write_data, write_model
 

@@ -31,7 +31,7 @@ def check(rule, text: str, path: str = MODELS + "x.py", *others: File) -> list[s
     ],
 )
 def test_imports_follow_the_arrows_and_are_declared(text, right):
-    other = File(path="packages/jllm-data/src/jllm/data/rows.py", text="")
+    other = File(path="packages/jllm-data/src/jllm/data/reading/row_decoder.py", text="")
     project = File(path="packages/jllm-models/pyproject.toml", text=PYPROJECT)
     mine = File(path="packages/jllm-data/pyproject.toml", text=PYPROJECT)
     assert (not check(check_imports, text, MODELS + "x.py", other, project, mine)) == right

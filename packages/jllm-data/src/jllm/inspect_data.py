@@ -15,9 +15,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jllm.data.command_line import run_command
-from jllm.data.inspection.config import InspectConfig, check_config
-from jllm.data.work_progress import WorkProgress
+from jllm.data.runtime.command_line import run_command
+from jllm.data.runtime.progress import WorkProgress
+from jllm.data.tools.inspect.config import InspectConfig, check_config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: InspectConfig, progress: WorkProgress) -> int:
     """Check the settings and inspect."""
     check_config(config)
-    from jllm.data.inspection.inspect import inspect_data
+    from jllm.data.tools.inspect.inspect import inspect_data
 
     inspect_data(config, progress)
     return 0

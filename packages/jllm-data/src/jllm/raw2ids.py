@@ -12,9 +12,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jllm.data.command_line import run_command
-from jllm.data.raw2ids_config import Raw2IdsConfig, check_config
-from jllm.data.work_progress import WorkProgress
+from jllm.data.convert.config import Raw2IdsConfig, check_config
+from jllm.data.runtime.command_line import run_command
+from jllm.data.runtime.progress import WorkProgress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: Raw2IdsConfig, progress: WorkProgress) -> int:
     """Check the settings and convert."""
     check_config(config)
-    from jllm.data.conversion_report import ConversionReport
-    from jllm.data.convert import convert
+    from jllm.data.convert.convert import convert
+    from jllm.data.convert.report import ConversionReport
 
     report = ConversionReport(progress)
     report.close(convert(config, report), str(config.output_folder))

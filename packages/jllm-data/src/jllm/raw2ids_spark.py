@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from jllm.data.command_line import run_guarded
-from jllm.data.spark.config import SparkConfig, conversion
-from jllm.data.stop_signals import StopSignals
-from jllm.data.visible_text import plain
+from jllm.data.convert.spark.config import SparkConfig, conversion
+from jllm.data.runtime.command_line import run_guarded
+from jllm.data.runtime.printable import plain
+from jllm.data.runtime.signals import StopSignals
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,8 +45,8 @@ def run(config: SparkConfig, stop: StopSignals) -> int:
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise ValueError(f"{error}: pip install 'jllm-data[spark]', and Java 17") from error
-    from jllm.data.spark.errors import explained
-    from jllm.data.spark.job import convert
+    from jllm.data.convert.spark.errors import explained
+    from jllm.data.convert.spark.job import convert
 
     logging.getLogger().addFilter(_tells_no_stop)
     with explained(), stop.held():  # pyspark leaves Java behind where its start is interrupted

@@ -11,9 +11,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jllm.data.command_line import run_command
-from jllm.data.repartition_config import RepartitionConfig, check_repartition_config
-from jllm.data.work_progress import WorkProgress
+from jllm.data.runtime.command_line import run_command
+from jllm.data.runtime.progress import WorkProgress
+from jllm.data.tools.repartition.config import RepartitionConfig, check_repartition_config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: RepartitionConfig, progress: WorkProgress) -> int:
     """Check the settings and do it."""
     check_repartition_config(config)
-    from jllm.data.repartition import repartition
+    from jllm.data.tools.repartition.repartition import repartition
 
     progress.note(repartition(config))
     return 0

@@ -11,9 +11,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jllm.data.command_line import run_command
-from jllm.data.shuffle_config import ShuffleConfig, check_shuffle_config
-from jllm.data.work_progress import WorkProgress
+from jllm.data.runtime.command_line import run_command
+from jllm.data.runtime.progress import WorkProgress
+from jllm.data.tools.shuffle.config import ShuffleConfig, check_shuffle_config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: ShuffleConfig, progress: WorkProgress) -> int:
     """Check the settings and shuffle."""
     check_shuffle_config(config)
-    from jllm.data.shuffle import shuffle
+    from jllm.data.tools.shuffle.shuffle import shuffle
 
     done = shuffle(config, progress)
     progress.note(

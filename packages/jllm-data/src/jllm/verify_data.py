@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jllm.data.command_line import run_command
-from jllm.data.verify_config import VerifyConfig, check_verify_config
-from jllm.data.work_progress import WorkProgress
+from jllm.data.runtime.command_line import run_command
+from jllm.data.runtime.progress import WorkProgress
+from jllm.data.tools.verify.config import VerifyConfig, check_verify_config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: VerifyConfig, progress: WorkProgress) -> int:
     """Check the settings, then the data, and print what is wrong with it."""
     check_verify_config(config)
-    from jllm.data.verify import verify
+    from jllm.data.tools.verify.verify import verify
 
     report = verify(config, progress)
     for finding in report.findings:

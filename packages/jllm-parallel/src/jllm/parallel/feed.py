@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from jllm.data.reader import Batch, LaneReader
+from jllm.data.reading.reader import Batch, LaneReader
 from jllm.parallel.mesh import Mesh
 
 

@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jllm.data.mixture import Mixture, open_mixture
-from jllm.data.order import steps_per_epoch
-from jllm.data.token_contract import stating
+from jllm.data.reading.mixture import Mixture, open_mixture
+from jllm.data.reading.order import steps_per_epoch
+from jllm.data.tools.verify.tokenizer_match import stating
 from jllm.models.config import DecoderConfig
 from jllm.models.families import read_config
 from jllm.models.lora.settings import Lora

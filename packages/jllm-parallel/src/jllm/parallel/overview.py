@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from jllm.data.mixture import Mixture
+from jllm.data.reading.mixture import Mixture
 from jllm.models.config import DecoderConfig
 from jllm.models.flops import parameter_count, unit_costs
 from jllm.models.lora.settings import Lora

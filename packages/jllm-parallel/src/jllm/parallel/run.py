@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 import torch.distributed as dist
 
-from jllm.data.reader import LaneReader
+from jllm.data.reading.reader import LaneReader
 from jllm.models.stage import Stage
 from jllm.models.units import tied_parameters
 from jllm.parallel.config import TrainConfig

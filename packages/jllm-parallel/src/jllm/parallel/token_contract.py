@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jllm.data.kept_tokenizer import has_tokenizer
-from jllm.data.token_contract import check_contract, stating
+from jllm.data.tools.verify.bundled_tokenizer import has_tokenizer
+from jllm.data.tools.verify.tokenizer_match import check_contract, stating
 from jllm.parallel.config import TrainConfig
 from jllm.parallel.inputs import Inputs
 

@@ -1,0 +1,1 @@
+"""Dialogues to ids and a loss mask: the chat template rendered, proven and cut into answers."""

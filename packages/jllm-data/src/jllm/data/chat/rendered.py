@@ -1,0 +1,176 @@
+"""A rendered dialogue, cut into what is encoded as text and the special tokens between.
+
+Special tokens are those that the *template* wrote. Text is cut at them and where an answer begins,
+and nowhere else: so the prompt has the very ids that `apply_chat_template` gives, and the answer
+those that are made of it alone. Where an earlier answer has other ids in the history that is served
+(`answer_cuts.py`), answers get an example each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from jllm.data.tokenizer.load import TextTokenizer
+
+MARKED = re.compile("\ue000([0-9]+)\ue001")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Characters [start, stop) of a rendered text: an answer with its end of turn."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A part of an example: a special token, or text.
+
+    `text` may hold marks for contents; `parts` is the same cut at them: text and numbers of
+    messages in turn, beginning with text.
+    """
+
+    text: str
+    special_id: int | None
+    trained: bool
+    ends_answer: bool = False
+    parts: tuple[str | int, ...] = ()
+    constant: bool = False
+    """Text that is the same in every dialogue."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A dialogue to train on: its pieces in order."""
+
+    pieces: tuple[Piece, ...]
+
+    @staticmethod
+    def cut(
+        text: str,
+        answers: Sequence[Span],
+        special: re.Pattern[str],
+        tokenizer: TextTokenizer,
+        *,
+        marked: bool,
+    ) -> Example:
+        """Cut `text` at the special tokens in it and where answers begin and end.
+
+        `marked`: contents are marks; else the text is a real dialogue's.
+        """
+        found = [(match.start(), match.end()) for match in special.finditer(text)]
+        edges = {0, len(text)} | {edge for span in found for edge in span}
+        edges |= {edge for span in answers for edge in (span.start, span.stop)}
+        cuts = sorted(edges)
+        pieces = []
+        for start, stop in zip(cuts, cuts[1:], strict=False):
+            words = text[start:stop]
+            at = (start, stop)
+            number = tokenizer.specials[words] if at in found else None
+            if number is None:
+                words = _strip_beside(text, start, stop, found, tokenizer)
+            inside = any(span.start <= start and stop <= span.stop for span in answers)
+            if number is not None or words:
+                parts = _parts(words) if marked else (words,)
+                pieces.append(
+                    Piece(
+                        text=words,
+                        special_id=number,
+                        trained=inside,
+                        ends_answer=any(stop == span.stop for span in answers),
+                        parts=parts,
+                        constant=marked and number is None and len(parts) == 1,
+                    )
+                )
+        return Example(pieces=tuple(pieces))
+
+    def restore(self, typed: dict[str, str]) -> Example:
+        """The example with texts that stood in for others put back; they become ordinary text."""
+        if not typed:
+            return self
+        pattern = re.compile("|".join(map(re.escape, typed)))
+        pieces = [
+            piece
+            if piece.special_id is not None
+            else replace(piece, text=(text := _put_back(piece.text, pattern, typed)), parts=(text,))
+            for piece in self.pieces
+        ]
+        return Example(pieces=tuple(pieces))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """An example and the contents that its marks stand for."""
+
+    example: Example
+    contents: Sequence[str] = ()
+
+    def texts(self) -> list[str]:
+        """The texts of all pieces that are not special tokens, in order."""
+        return [self._filled(piece) for piece in self.example.pieces if piece.special_id is None]
+
+    def changing_texts(self) -> list[str]:
+        """The same without the pieces that are constant."""
+        return [
+            self._filled(piece)
+            for piece in self.example.pieces
+            if piece.special_id is None and not piece.constant
+        ]
+
+    def whole(self) -> str:
+        """The text of all pieces."""
+        return "".join([self._filled(piece) for piece in self.example.pieces])
+
+    def _filled(self, piece: Piece) -> str:
+        if len(piece.parts) == 1:
+            return piece.text
+        contents = self.contents
+        return "".join([part if isinstance(part, str) else contents[part] for part in piece.parts])
+
+
+def ends_with_answer(text: str, answer: str, closing: str) -> bool:
+    """Whether all of an answer but white space stands before `closing`, which ends the text."""
+    if text.endswith(answer + closing):
+        return True
+    return "".join(text[: len(text) - len(closing)].split()).endswith("".join(answer.split()))
+
+
+def difference(prompt: str, text: str) -> str:
+    """Where two texts part, for a message to a person."""
+    prompt, text = readable(prompt), readable(text)
+    pairs = enumerate(zip(prompt, text, strict=False))
+    at = next((n for n, (a, b) in pairs if a != b), min(len(prompt), len(text)))
+    return f"after {prompt[max(0, at - 40) : at]!r} the prompt has {prompt[at : at + 40]!r}, " \
+           f"the text {text[at : at + 40]!r}"  # fmt: skip
+
+
+def readable(text: str) -> str:
+    """The text with marks for contents put into words."""
+    return MARKED.sub(lambda found: f"⟨message {int(found[1]) + 1}⟩", text)
+
+
+def _strip_beside(
+    text: str, start: int, stop: int, found: list[tuple[int, int]], tokenizer: TextTokenizer
+) -> str:
+    """The text without the white space that special tokens beside it take (`rstrip`, `lstrip`)."""
+    words = text[start:stop]
+    for span in found:
+        token = tokenizer.special_tokens[text[slice(*span)]]
+        if span[1] == start and token.rstrip:
+            words = words.lstrip()
+        if span[0] == stop and token.lstrip:
+            words = words.rstrip()
+    return words
+
+
+def _put_back(text: str, pattern: re.Pattern[str], typed: dict[str, str]) -> str:
+    return pattern.sub(lambda found: typed[found[0]], text)
+
+
+def _parts(text: str) -> tuple[str | int, ...]:
+    parts: list[str | int] = list(MARKED.split(text))
+    parts[1::2] = [int(str(number)) for number in parts[1::2]]
+    return tuple(parts)

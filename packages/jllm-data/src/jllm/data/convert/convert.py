@@ -1,0 +1,246 @@
+"""Raw text and chats → packed token ids: the whole conversion.
+
+The input is cut into units by the file alone, several processes encode them, and one consumer takes
+the results in order, packs and writes. So the files are the same, byte for byte, for every number
+of processes, and for a conversion that was stopped and goes on. Memory: the tokenizer, a few units
+a process, one packing window.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from jllm.data.convert.config import Raw2IdsConfig, check_prompts
+from jllm.data.convert.convert_file import Converted, convert_source, converted_of
+from jllm.data.convert.count_records import bad_record, nothing_left
+from jllm.data.convert.encode_split import UnitResult, UnitWork
+from jllm.data.convert.resume import WorkLog, published_log, take_up
+from jllm.data.convert.setup import conversion_key, prepare_work
+from jllm.data.format.file_names import rename_widely
+from jllm.data.format.info import info_text
+from jllm.data.format.schema import FileMetadata, Kind
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.prompt_ids import repeated_prompts
+from jllm.data.records.input_files import Source, find_sources
+from jllm.data.records.parse import chats_or_prompts, too_long
+from jllm.data.records.splits import Unit, cut_units
+from jllm.data.runtime.disk_space import naming_a_full_disk
+from jllm.data.runtime.worker_pool import map_in_order
+from jllm.data.storage.paths import stamp
+from jllm.data.storage.remote_path import Stamp
+from jllm.data.tokenizer.bundle import keep_tokenizer
+from jllm.data.tokenizer.cache import cached_tokenizer
+from jllm.data.tokenizer.encoder import EncodersDiffer
+from jllm.data.tokenizer.load import TextTokenizer
+from jllm.data.writing.staging import (
+    PLAN,
+    PUBLISHED,
+    empty_folder,
+    publish,
+    refuse_another_tokenizer,
+    refuse_to_mix,
+    stage,
+)
+
+
+class Reporter(Protocol):
+    """What is told to a person while a conversion runs."""
+
+    def begin(self, sources: Sequence[Source], taken: int) -> None:
+        """The input files are known, and how many of their bytes were converted before."""
+
+    def advance(self, unit: Unit, result: UnitResult) -> None:
+        """A unit was packed."""
+
+    def note(self, text: str) -> None:
+        """Something that a person should know."""
+
+
+def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
+    """Convert `config.input` into `config.output_folder`; all files appear there at the end.
+
+    A conversion of the same that was stopped is continued. Raises ValueError for what a person can
+    mend (settings, tokenizer, template, records) and OSError for a full disk and the like; then
+    nothing appears under a final name.
+    """
+    output = config.output_folder
+    if config.tmp:
+        reporter.note(f"--tmp {config.tmp}: nothing is written there, but to {output} alone")
+    sources, passed_over = find_sources(
+        Path(config.input),
+        chats=config.kind != "pretrain",
+        stdin_name=config.stdin_name,
+        leave_out=output,
+    )
+    stamps = {source.path: stamp(source.path) for source in sources if source.size is not None}
+    for path in passed_over:
+        reporter.note(f"{path} is not converted (no text or JSON lines, hidden, or a link)")
+    with stage(output, resumable=True) as staged, naming_a_full_disk(output):
+        published = (staged / PUBLISHED).exists()
+        if not published:
+            refuse_to_mix(output, clean=config.clean)
+        units, kind = _units(config, sources), config.kind
+        if kind == "ft":
+            kind, units = chats_or_prompts(units)
+        if kind == "rl":
+            check_prompts(config)
+        tokenizer = cached_tokenizer(config.tokenizer)
+        job = _Job(
+            config=config,
+            sources=sources,
+            stamps=stamps,
+            kind=kind,
+            tokenizer=tokenizer,
+            reporter=reporter,
+        )
+        work, metadata = job.prepare(allow_fast=True)
+        key = conversion_key(config, metadata, sources, stamps)
+        if published:
+            done = published_log(staged, key)
+            if done is not None:
+                reporter.note(f"{output}: the conversion was complete but for renaming its files")
+                if kind == "rl":
+                    _note_repeated(output, reporter)
+                return [converted_of(source, done.finished[source.relative]) for source in sources]
+            empty_folder(staged)
+            refuse_to_mix(output, clean=config.clean)
+        log = take_up(staged, key, reporter.note)
+        keep_tokenizer(tokenizer, staged)
+        refuse_another_tokenizer(output, staged, clean=config.clean)
+        with _keeping_what_is_done(log, reporter):
+            converted = job.run(units, work, metadata, log)
+            for one in converted:
+                text = info_text(metadata, one.files, one.account, one.max_num_blocks)
+                (staged / f"{one.source.name}_info.json").write_text(text, encoding="utf-8")
+            publish(staged, output, clean=config.clean)
+    if kind == "rl":
+        _note_repeated(output, reporter)
+    return converted
+
+
+def _note_repeated(output: Path, reporter: Reporter) -> None:
+    """Say so where prompts have one number: they are written, but no reader takes them."""
+    if repeated := repeated_prompts(open_dataset(output, lazy=True)):
+        reporter.note(f"these prompts cannot be read: {repeated}")
+
+
+@contextlib.contextmanager
+def _keeping_what_is_done(log: WorkLog, reporter: Reporter) -> Iterator[None]:
+    """After an error, keep the finished files for the next conversion, and say so."""
+    try:
+        yield
+    except BaseException:
+        if (log.folder / PLAN).exists():
+            reporter.note("the same command again finishes what is left: renaming the files")
+        elif count := log.keep_finished():
+            reporter.note(
+                f"finished files kept in {log.folder}: {count:,}; the same command continues, any "
+                "other begins anew"
+            )
+        raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One conversion: what is converted with what."""
+
+    config: Raw2IdsConfig
+    sources: Sequence[Source]
+    stamps: Mapping[Path, Stamp]
+    """What the sources that are files looked like before the first byte was read."""
+    kind: Kind
+    tokenizer: TextTokenizer
+    reporter: Reporter
+
+    def prepare(self, *, allow_fast: bool) -> tuple[UnitWork, FileMetadata]:
+        """What works on the units, and what the files will say of themselves."""
+        note = self.reporter.note
+        return prepare_work(self.config, self.kind, self.tokenizer, note, allow_fast=allow_fast)
+
+    def run(
+        self, units: Iterator[Unit], work: UnitWork, metadata: FileMetadata, log: WorkLog
+    ) -> list[Converted]:
+        """Convert what the log does not know of; `units` are those of all sources.
+
+        Begins again without gigatoken where it gives other ids than `tokenizers`.
+        """
+        if not log.allow_fast:
+            work, _ = self.prepare(allow_fast=False)
+        if log.begun:
+            units = _units(self.config, self.sources, log)
+        try:
+            converted = self._convert(units, work, metadata, log)
+        except EncodersDiffer as difference:
+            if self.config.input == "-":
+                raise ValueError(f"{difference}; give --fast off, and please report it") from None
+            what = f"{difference}: converting again with tokenizers alone; please report it"
+            self.reporter.note(what)
+            work.encoder.forget()
+            log.begin_anew(allow_fast=False)
+            keep_tokenizer(self.tokenizer, log.folder)
+            work, _ = self.prepare(allow_fast=False)
+            converted = self._convert(_units(self.config, self.sources), work, metadata, log)
+        self._refuse_what_changed(log)
+        log.save()
+        work.encoder.remember()
+        return converted
+
+    def _refuse_what_changed(self, log: WorkLog) -> None:
+        """A unit is cut by one process and read by another: both must see the same file."""
+        for path, before in self.stamps.items():
+            if stamp(path) != before:
+                log.begin_anew(allow_fast=True)
+                raise ValueError(
+                    f"{path}: was changed while it was converted, so rows of both its states may "
+                    "be mixed; nothing was published. Convert again when it is complete"
+                )
+
+    def _convert(
+        self, units: Iterator[Unit], work: UnitWork, metadata: FileMetadata, log: WorkLog
+    ) -> list[Converted]:
+        self.reporter.begin(self.sources, log.taken)
+        known, left = self.sources[: len(log.finished)], self.sources[len(log.finished) :]
+        done = [converted_of(source, log.finished[source.relative]) for source in known]
+        config, advance = self.config, self.reporter.advance
+        pairs = map_in_order(work, units, config.processes, threads=config.thread)
+        with contextlib.closing(pairs) as results:
+            by_file = itertools.groupby(results, key=lambda pair: pair[0].path)
+            group = next(by_file, None)
+            for source in left:
+                mine: Iterator[tuple[Unit, UnitResult]] = iter(())
+                if group is not None and group[0] == source.path:
+                    mine = group[1]
+                done.append(convert_source(config, source, mine, metadata, log, advance))
+                if group is not None and group[0] == source.path:
+                    group = next(by_file, None)
+        if not any(one.rows for one in done):
+            raise nothing_left(config.input, [one.account for one in done])
+        for tree in log.finished.values():
+            rename_widely(log.folder, tree["files"])
+        return [converted_of(source, log.finished[source.relative]) for source in self.sources]
+
+
+def _units(
+    config: Raw2IdsConfig, sources: Sequence[Source], log: WorkLog | None = None
+) -> Iterator[Unit]:
+    """The units of all files that the log does not know of."""
+    skip = 0
+    if log is not None:
+        sources = sources[len(log.finished) :]
+        skip = log.open["units"] if log.open is not None else 0
+    units = itertools.chain.from_iterable(_units_of(config, source) for source in sources)
+    return itertools.islice(units, skip, None)
+
+
+def _units_of(config: Raw2IdsConfig, source: Source) -> Iterator[Unit]:
+    """The units of a file. A record that is too long and stops the conversion is not read on."""
+    limit = config.max_record_bytes
+    for unit in cut_units(source, max_lines=config.chunk_size, max_record_bytes=limit):
+        if unit.too_long and config.on_error == "stop":
+            raise bad_record(source.path, too_long(unit.first_line, limit))
+        yield unit

@@ -1,0 +1,180 @@
+"""One work unit → documents of token ids and the account of its records.
+
+This is what worker processes do. A result depends on the unit's bytes and the settings alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jllm.data.chat.encode_chats import ChatEncoder
+from jllm.data.chat.encode_prompts import PromptEncoder
+from jllm.data.format.record_counts import Problem
+from jllm.data.format.schema import Kind
+from jllm.data.packing.batches import DocumentBatch
+from jllm.data.records.parse import Chat, Prompt, Record, Text, read_records
+from jllm.data.records.splits import Unit, read_unit
+from jllm.data.tokenizer.encoder import Encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitResult:
+    """What became of a unit.
+
+    documents: in input order; their `records` are the lines (from 1) at which the records begin;
+    record: int64 [documents], which of the unit's records (from 0) each is of; read: records in the
+    unit; problems: the records that were not used; truncated: records by what was cut off; tokens:
+    ids, without the overlap of pieces; trained: ids that are targets.
+    """
+
+    documents: DocumentBatch
+    record: np.ndarray
+    read: int
+    problems: tuple[Problem, ...]
+    truncated: Counter[str]
+    tokens: int
+    trained: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitWork:
+    """Turns units into results."""
+
+    kind: Kind
+    max_len: int
+    stack: bool
+    drop_untrained: bool
+    max_record_bytes: int
+    encoder: Encoder
+    chats: ChatEncoder | PromptEncoder | None
+    """For kinds "ft" and "rl"."""
+
+    def __call__(self, unit: Unit) -> UnitResult:
+        """Read, check and encode the records of a unit. Raises EncodersDiffer."""
+        records = list(
+            read_records(
+                unit,
+                read_unit(unit),
+                self.kind,
+                drop_unanswered=self.drop_untrained,
+                max_record_bytes=self.max_record_bytes,
+            )
+        )
+        if isinstance(self.chats, PromptEncoder):
+            return self._prompts(records, self.chats)
+        if self.chats is not None:
+            return self._chats(records, self.chats)
+        return self._texts(records)
+
+    def _texts(self, records: Sequence[Record | Problem]) -> UnitResult:
+        """A document is the tokenizer's own prefix (if any), its ids and the document-end id."""
+        problems = [record for record in records if isinstance(record, Problem)]
+        texts = [(n, record) for n, record in enumerate(records) if isinstance(record, Text)]
+        tokenizer = self.encoder.tokenizer
+        before = np.array(tokenizer.prefix_ids, np.int32)
+        after = np.array([tokenizer.document_end_id], np.int32)
+        pieces, lengths, of_record, trained = [], [], [], 0
+        encoded = self.encoder.encode([text.text for _, text in texts])
+        for (number, text), ids in zip(texts, encoded, strict=True):
+            if not len(ids):
+                problems.append(_empty(text.line))
+                continue
+            length = len(before) + len(ids) + 1
+            pieces += [before, ids, after]
+            lengths.append(length)
+            of_record.append(number)
+            trained += length - 1
+        flat = np.concatenate(pieces) if pieces else np.zeros(0, np.int32)
+        record = np.array(of_record, np.int64)
+        documents = DocumentBatch(
+            ids=flat, lengths=np.array(lengths, np.int64), records=_lines(records, record)
+        )
+        if not self.stack:
+            documents, record = cut_long(documents, record, self.max_len)
+        return UnitResult(
+            documents=documents,
+            record=record,
+            read=len(records),
+            problems=tuple(sorted(problems, key=lambda problem: problem.line)),
+            truncated=Counter(),
+            tokens=len(flat),
+            trained=trained,
+        )
+
+    def _chats(self, records: Sequence[Record | Problem], chats: ChatEncoder) -> UnitResult:
+        numbered = [(n, record) for n, record in enumerate(records) if isinstance(record, Chat)]
+        made = chats.encode([chat for _, chat in numbered])
+        problems = [record for record in records if isinstance(record, Problem)] + made.problems
+        numbers = np.array([number for number, _ in numbered], np.int64)
+        record = numbers[made.chat]
+        assert made.documents.trained is not None
+        return UnitResult(
+            documents=made.documents,
+            record=record,
+            read=len(records),
+            problems=tuple(sorted(problems, key=lambda problem: problem.line)),
+            truncated=made.truncated,
+            tokens=len(made.documents.ids),
+            trained=int(made.documents.trained.sum()),
+        )
+
+    def _prompts(self, records: Sequence[Record | Problem], prompts: PromptEncoder) -> UnitResult:
+        """Nothing is trained of a prompt."""
+        numbered = [(n, record) for n, record in enumerate(records) if isinstance(record, Prompt)]
+        made = prompts.encode([prompt for _, prompt in numbered])
+        problems = [record for record in records if isinstance(record, Problem)] + made.problems
+        numbers = np.array([number for number, _ in numbered], np.int64)
+        return UnitResult(
+            documents=made.documents,
+            record=numbers[made.prompt],
+            read=len(records),
+            problems=tuple(sorted(problems, key=lambda problem: problem.line)),
+            truncated=Counter(),
+            tokens=len(made.documents.ids),
+            trained=0,
+        )
+
+
+def cut_long(
+    documents: DocumentBatch, record: np.ndarray, max_len: int
+) -> tuple[DocumentBatch, np.ndarray]:
+    """Documents longer than a row, cut into pieces of `max_len` ids that overlap by one.
+
+    No id is lost and every id but a document's first is a target once.
+    """
+    if not len(documents) or documents.lengths.max() <= max_len:
+        return documents, record
+    ends = np.cumsum(documents.lengths).tolist()
+    pieces, lengths, of_record, lines = [], [], [], []
+    for end, length, number, line in zip(
+        ends, documents.lengths.tolist(), record.tolist(), documents.records.tolist(), strict=True
+    ):
+        start = end - length
+        while True:
+            stop = min(start + max_len, end)
+            pieces.append(documents.ids[start:stop])
+            lengths.append(stop - start)
+            of_record.append(number)
+            lines.append(line)
+            if stop == end:
+                break
+            start = stop - 1
+    cut = DocumentBatch(
+        ids=np.concatenate(pieces),
+        lengths=np.array(lengths, np.int64),
+        records=np.array(lines, np.int64),
+    )
+    return cut, np.array(of_record, np.int64)
+
+
+def _lines(records: Sequence[Record | Problem], record: np.ndarray) -> np.ndarray:
+    """The lines (int64 [documents]) at which the records of the documents begin."""
+    return np.array([one.line for one in records], np.int64)[record]
+
+
+def _empty(line: int) -> Problem:
+    return Problem(line=line, reason="empty text", detail="no token in it", fatal=False)

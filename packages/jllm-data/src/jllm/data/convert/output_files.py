@@ -1,0 +1,155 @@
+"""Documents of one input file → its parquet files, partition by partition."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jllm.data.format.file_names import chunk_name
+from jllm.data.format.info import FileInfo, file_info
+from jllm.data.format.schema import FileMetadata
+from jllm.data.packing.batches import DocumentBatch, RowBlock
+from jllm.data.packing.one_per_row import PromptRows
+from jllm.data.packing.packer import Packer
+from jllm.data.packing.padding import pad_rows
+from jllm.data.packing.stacker import Stacker
+from jllm.data.writing.row_writer import RowWriter
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings:
+    """How documents become rows and rows become files."""
+
+    stack: bool
+    pad: bool
+    file_rows: int
+    """Rows a file."""
+    partition_records: int | None
+    """Input records a partition; None: all in one."""
+    compression: str
+
+
+@dataclass(kw_only=True)
+class FileOutput:
+    """The parquet files of one input file, written to `folder` as `<name>-NNNNN-chunk-NN.…`.
+
+    A partition (`--num_lines_per_partition`) begins with new rows and a new file.
+    """
+
+    folder: Path
+    name: str
+    source: str
+    """What the column `source` says."""
+    metadata: FileMetadata
+    settings: OutputSettings
+    files: list[FileInfo] = field(default_factory=list)
+    max_num_blocks: int = 0
+    rows: int = 0
+    row_ids: int = 0
+    """Ids in the rows, without padding."""
+
+    def __post_init__(self) -> None:
+        self._partition = 0
+        self._records = 0
+        self._finished = 0
+        self._maker, self._writer = self._new_partition()
+
+    def add(self, documents: DocumentBatch, record: np.ndarray, records: int) -> None:
+        """Take the documents of `records` records; record: int64 [documents], ascending."""
+        limit = self.settings.partition_records
+        first = 0
+        while limit is not None and self._records + (records - first) > limit:
+            stop = first + limit - self._records
+            self._take(documents, record, first, stop)
+            self.finish()
+            self._partition += 1
+            self._records, first = 0, stop
+            self._maker, self._writer = self._new_partition()
+        self._take(documents, record, first, records)
+        self._records += records - first
+
+    def finish(self) -> None:
+        """Write everything and close the partition's last file."""
+        self._write(self._maker.finish())
+        self._writer.finish()
+        self.files += self._writer.files
+        self.max_num_blocks = max(self.max_num_blocks, self._writer.max_num_blocks)
+
+    def end_unit(self, *, wanted: bool) -> dict[str, Any] | None:
+        """What to `restore` if the conversion is to go on from here; about a window of packing.
+
+        None where it is not `wanted` or where no file was finished since the last call.
+        """
+        finished = len(self.files) + len(self._writer.files)
+        more, self._finished = finished > self._finished, finished
+        state = None
+        if wanted and more:
+            state = {
+                "files": [dataclasses.asdict(file) for file in self.files],
+                "max_num_blocks": self.max_num_blocks,
+                "rows": self.rows,
+                "row_ids": self.row_ids,
+                "partition": self._partition,
+                "records": self._records,
+                "maker": self._maker.state(),
+                "writer": self._writer.state(),
+            }
+        self._writer.forget()
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `end_unit` gave `state`; the files that it names lie in the folder."""
+        self.files = [file_info(file) for file in state["files"]]
+        self.max_num_blocks = state["max_num_blocks"]
+        self.rows, self.row_ids = state["rows"], state["row_ids"]
+        self._partition, self._records = state["partition"], state["records"]
+        self._maker, self._writer = self._new_partition()
+        self._maker.restore(state["maker"])
+        self._writer.restore(state["writer"])
+        self._finished = len(self.files) + len(self._writer.files)
+
+    def abandon(self) -> None:
+        """Close what is open after an error."""
+        self._writer.abandon()
+
+    def _take(self, documents: DocumentBatch, record: np.ndarray, first: int, stop: int) -> None:
+        start, end = np.searchsorted(record, (first, stop))
+        if start < end:
+            self._write(self._maker.add(documents.slice(int(start), int(end))))
+
+    def _write(self, blocks: Iterator[RowBlock]) -> None:
+        for block in blocks:
+            self.rows += len(block)
+            self.row_ids += int(block.row_lengths.sum())
+            if self.settings.pad:
+                filler = self.metadata.document_end_id or 0
+                block = pad_rows(block, self.metadata.max_len, filler)
+            self._writer.add(block)
+
+    def _new_partition(self) -> tuple[Packer | PromptRows | Stacker, RowWriter]:
+        maker = row_maker(self.metadata, stack=self.settings.stack)
+        writer = RowWriter(
+            self.folder,
+            self.metadata,
+            partial(chunk_name, self.name, self._partition, self.settings.compression),
+            source=self.source,
+            file_rows=self.settings.file_rows,
+            compression=self.settings.compression,
+        )
+        return maker, writer
+
+
+def row_maker(metadata: FileMetadata, *, stack: bool) -> Packer | PromptRows | Stacker:
+    """What makes rows of the documents of one partition."""
+    if metadata.kind == "rl":
+        return PromptRows()
+    if stack:
+        assert metadata.document_end_id is not None
+        return Stacker(metadata.max_len, metadata.document_end_id)
+    return Packer(metadata.max_len)

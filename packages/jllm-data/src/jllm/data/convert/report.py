@@ -1,0 +1,86 @@
+"""What a person sees of a conversion: how far it is, and at the end the account of its records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from jllm.data.convert.convert import Converted
+from jllm.data.convert.encode_split import UnitResult
+from jllm.data.records.input_files import Source
+from jllm.data.records.splits import Unit
+from jllm.data.runtime.printable import plain
+from jllm.data.runtime.progress import WorkProgress
+
+SHOWN = 10
+"""Dropped records that are shown; more are in the info file."""
+
+
+class ConversionReport:
+    """Reports to a person; a `convert.Reporter`."""
+
+    def __init__(self, progress: WorkProgress) -> None:
+        """`progress`: what shows it."""
+        self._progress = progress
+        self._records = self._tokens = 0
+
+    def begin(self, sources: Sequence[Source], taken: int = 0) -> None:
+        """Start counting; called again when a conversion starts anew.
+
+        `taken`: bytes of the sources that were converted before.
+        """
+        sizes = [source.size for source in sources]
+        total = None if None in sizes else sum(size or 0 for size in sizes)
+        self._records = self._tokens = 0
+        self._progress.begin("converting", total, "bytes", done=taken)
+
+    def advance(self, unit: Unit, result: UnitResult) -> None:
+        """Count a unit and show where the conversion is."""
+        self._records += result.read
+        self._tokens += result.tokens
+        self._progress.advance(unit.taken, self._rates())
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self._progress.note(f"note: {text}")
+
+    def close(self, converted: Sequence[Converted], output: str) -> None:
+        """Print the closing table and the dropped records that are listed."""
+        self._progress.end()
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("file", "records", "written", "rows", "fill", "tokens", "trained"):
+            table.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
+        for one in converted:
+            account = one.account
+            counts = (account.read, account.written, one.rows)
+            tokens = (account.tokens, account.trained_tokens)
+            table.add_row(
+                plain(one.source.relative),
+                *(f"{count:,}" for count in counts),
+                f"{one.fill:.2%}",
+                *(f"{count:,}" for count in tokens),
+            )
+        self._progress.note(f"{output}: {self._rates()}")
+        self._progress.console.print(table)
+        for one in converted:
+            self._explain(one)
+
+    def _explain(self, one: Converted) -> None:
+        """What was dropped and cut, and the first of the records that were dropped."""
+        account = one.account
+        for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
+            for reason, count in sorted(counts.items()):
+                self.note(f"{one.source.relative}: {count:,} {what}: {reason}")
+        for name, problem in account.listed[:SHOWN]:
+            self.note(f"{name}:{problem.line}: {problem.reason}: {problem.detail}")
+        if len(account.listed) > SHOWN:
+            self.note(f"more of them are listed in {one.source.name}_info.json")
+
+    def _rates(self) -> str:
+        seconds = self._progress.seconds
+        return (
+            f"{self._records:,} records, {self._records / seconds:,.0f} records/s, "
+            f"{self._tokens / seconds:,.0f} tokens/s"
+        )

@@ -1,0 +1,147 @@
+"""Numbered lines of input files → rows, partition by partition: what a Spark task does.
+
+The same functions as in `jllm.raw2ids -n`, on the same records, so the same rows. Memory: one work
+unit and one packing window.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from jllm.data.convert.config import Raw2IdsConfig
+from jllm.data.convert.count_records import count_result
+from jllm.data.convert.encode_split import UnitWork
+from jllm.data.convert.output_files import row_maker
+from jllm.data.convert.setup import prepare_work
+from jllm.data.convert.spark.partition_counts import account_text
+from jllm.data.format.record_counts import Account
+from jllm.data.format.row_multiset import RowBag, row_bag
+from jllm.data.format.schema import SOURCE, FileMetadata, arrow_schema
+from jllm.data.packing.batches import DocumentBatch, RowBlock
+from jllm.data.packing.padding import pad_rows
+from jllm.data.records.input_files import Source, layout_of
+from jllm.data.records.splits import UNIT_BYTES, Unit
+from jllm.data.tokenizer.load import load_tokenizer
+from jllm.data.writing.row_writer import row_columns
+
+ACCOUNT = "account"
+"""The column of what became of a partition's records: JSON in a row of its own, which is empty
+otherwise; null in the other rows."""
+
+
+class Line(NamedTuple):
+    """A line of an input file."""
+
+    source: str
+    """The file's name below the input."""
+    record: int
+    """The record (from 0) that it belongs to."""
+    number: int
+    """Its number in the file, from 1."""
+    text: bytes
+    """Without its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converter:
+    """Converts whole partitions."""
+
+    config: Raw2IdsConfig
+    work: UnitWork
+    metadata: FileMetadata
+
+    def convert(self, lines: Iterable[Line]) -> Iterator[pa.RecordBatch]:
+        """The rows of all partitions of `lines`, sorted by source and line, and their accounts."""
+        size = self.config.num_lines_per_partition
+        assert size is not None
+        for (source, partition), group in itertools.groupby(
+            lines, lambda line: (line.source, line.record // size)
+        ):
+            yield from self._partition(source, partition * size, group)
+
+    def _partition(self, name: str, first: int, lines: Iterator[Line]) -> Iterator[pa.RecordBatch]:
+        source = _source(name, chats=self.metadata.kind != "pretrain")
+        account, bag, most_blocks = Account(), RowBag(), 0
+        maker = row_maker(self.metadata, stack=self.config.stack)
+        schema = row_schema(self.metadata)
+
+        def batches(blocks: Iterator[RowBlock]) -> Iterator[pa.RecordBatch]:
+            nonlocal bag, most_blocks
+            for block in blocks:
+                if self.config.pad:
+                    filler = self.metadata.document_end_id or 0
+                    block = pad_rows(block, self.metadata.max_len, filler)
+                most_blocks = max(most_blocks, int(block.bound_counts.max(initial=0)))
+                columns = row_columns(block, name)
+                rows = pa.RecordBatch.from_pydict(columns, arrow_schema(self.metadata))
+                bag += row_bag(rows)
+                nothing = pa.nulls(len(block), pa.string())
+                yield pa.RecordBatch.from_arrays([*rows.columns, nothing], schema=schema)
+
+        for unit in units(lines, source):
+            result = self.work(unit)
+            before = first + account.read
+            count_result(account, source, result, stop=self.config.on_error == "stop")
+            documents: DocumentBatch = result.documents
+            if source.layout == "paragraphs":
+                documents = replace(documents, records=before + 1 + result.record)
+            yield from batches(maker.add(documents))
+        yield from batches(maker.finish())
+        empty: dict[str, Any] = {field.name: [] for field in schema}
+        text = account_text(name, first, account, bag, most_blocks)
+        row = empty | {SOURCE: "", ACCOUNT: text}
+        yield pa.RecordBatch.from_pylist([row], schema=schema)
+
+
+@functools.lru_cache(maxsize=1)
+def converter_of(config: Raw2IdsConfig) -> Converter:
+    """The converter of these settings; a worker process loads the tokenizer once for its tasks."""
+    tokenizer = load_tokenizer(config.tokenizer)
+    work, metadata = prepare_work(config, config.kind, tokenizer, lambda _: None, allow_fast=True)
+    return Converter(config=config, work=work, metadata=metadata)
+
+
+def row_schema(metadata: FileMetadata) -> pa.Schema:
+    """The columns of a data set's rows, and ACCOUNT."""
+    return pa.schema([*arrow_schema(metadata), pa.field(ACCOUNT, pa.string())])
+
+
+def units(lines: Iterable[Line], source: Source) -> Iterator[Unit]:
+    """Work units of whole records, of about UNIT_BYTES, from the lines of one partition."""
+    held: list[bytes] = []
+    size, start, record = 0, 0, -1
+    for line in lines:
+        if size >= UNIT_BYTES and line.record != record:
+            yield _unit(held, start, source)
+            held, size = [], 0
+        if not held:
+            start = line.number
+        held.append(line.text)
+        size, record = size + len(line.text) + 1, line.record
+    if held:
+        yield _unit(held, start, source)
+
+
+def _unit(lines: list[bytes], first_line: int, source: Source) -> Unit:
+    data = b"".join(line + b"\n" for line in lines)
+    start = first_line - 1  # a file begins at 0, where a byte-order mark may stand
+    return Unit(
+        path=source.path,
+        layout=source.layout,
+        start=start,
+        stop=start + len(data),
+        first_line=first_line,
+        data=data,
+    )
+
+
+def _source(name: str, *, chats: bool) -> Source:
+    layout = layout_of(name, chats=chats)
+    return Source(path=Path(name), relative=name, layout=layout, name=name, size=None)

@@ -1,0 +1,67 @@
+"""The account of a partition as text, and those of all added up to that of the whole conversion."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from jllm.data.format.record_counts import LISTED, Account, Problem
+from jllm.data.format.row_multiset import RowBag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What all partitions are together."""
+
+    account: Account
+    bag: RowBag
+    """Of the rows that were made."""
+    max_num_blocks: int
+    """The most entries of a row's `cu_seqlens`."""
+
+
+def account_text(
+    source: str, first: int, account: Account, bag: RowBag, max_num_blocks: int
+) -> str:
+    """What became of the partition of a file that begins with record `first`, as JSON."""
+    listed = [
+        {"file": name, "line": problem.line, "reason": problem.reason, "detail": problem.detail}
+        for name, problem in account.listed
+    ]
+    return json.dumps(
+        {
+            "source": source,
+            "first": first,
+            "read": account.read,
+            "dropped": account.dropped,
+            "truncated": account.truncated,
+            "listed": listed,
+            "tokens": account.tokens,
+            "trained_tokens": account.trained_tokens,
+            "bag": asdict(bag),
+            "max_num_blocks": max_num_blocks,
+        }
+    )
+
+
+def add_up(texts: Iterable[str]) -> Totals:
+    """All partitions together, of what `account_text` gave.
+
+    They are added in the order of the input, so the first dropped records are listed.
+    """
+    account, bag, blocks = Account(), RowBag(), 0
+    partitions = map(json.loads, texts)
+    for part in sorted(partitions, key=lambda part: (part["source"], part["first"])):
+        account.read += part["read"]
+        account.dropped += Counter(part["dropped"])
+        account.truncated += Counter(part["truncated"])
+        account.tokens += part["tokens"]
+        account.trained_tokens += part["trained_tokens"]
+        for listed in part["listed"][: LISTED - len(account.listed)]:
+            problem = Problem(line=listed["line"], reason=listed["reason"], detail=listed["detail"])
+            account.listed.append((listed["file"], problem))
+        bag += RowBag(**part["bag"])
+        blocks = max(blocks, part["max_num_blocks"])
+    return Totals(account=account, bag=bag, max_num_blocks=blocks)

@@ -1,0 +1,94 @@
+"""Digests of a row group's values and of a file's bytes.
+
+BLAKE3 with 16 bytes, written as "blake3:" and 32 hexadecimal digits (about 6 GB/s of a core with
+AVX-512). A row group's is over each column in turn (in the order of `schema.FIELDS`): the row
+lengths as little-endian int32, then the values as little-endian int32; the same for every
+compression, Arrow chunking and list type.
+
+Older files state blake2b (16 bytes, 32 digits and nothing before them): what is compared with a
+stated digest is made as that was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from blake3 import blake3
+
+from jllm.data.format.arrow_numpy import to_numpy
+from jllm.data.format.schema import FIELDS
+
+DIGEST_BYTES = 16
+BLAKE3 = "blake3:"
+_PIECE = 1 << 20
+ListColumn = pa.ListArray | pa.LargeListArray | pa.ChunkedArray
+
+
+class ByteDigest:
+    """Bytes, piece by piece → their digest, made as `like` (one that is stated) was."""
+
+    def __init__(self, like: str | None = None) -> None:
+        old = like is not None and not like.startswith(BLAKE3)
+        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES) if old else blake3()
+
+    def update(self, piece: memoryview) -> None:
+        """Take the next bytes (format "B")."""
+        self._hash.update(piece)
+
+    def text(self) -> str:
+        """The digest of all bytes until now."""
+        if isinstance(self._hash, blake3):
+            return BLAKE3 + self._hash.hexdigest(length=DIGEST_BYTES)
+        return self._hash.hexdigest()
+
+
+def row_group_digest(columns: Mapping[str, ListColumn], like: str | None = None) -> str:
+    """The digest of the columns of one row group, made as `like` (one that is stated) was.
+
+    `columns` maps names of `schema.FIELDS` to list arrays of integers, all rows of the group;
+    columns of other names are refused, as are nulls (ValueError).
+    """
+    unknown = sorted(set(columns) - set(FIELDS))
+    if unknown:
+        raise ValueError(f"no digest is defined for column {unknown[0]!r}; known: {FIELDS}")
+    digest = ByteDigest(like)
+    for name in FIELDS:
+        if name not in columns:
+            continue
+        column = columns[name]
+        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        if any(chunk.null_count for chunk in chunks):
+            raise ValueError(f"column {name!r} holds null rows: convert again")
+        for chunk in chunks:
+            digest.update(_int32_bytes(pc.list_value_length(chunk)))
+        for chunk in chunks:
+            digest.update(_int32_bytes(chunk.flatten()))
+    return digest.text()
+
+
+def file_digest(path: Path, like: str | None = None) -> str:
+    """The digest of all bytes of a file, made as `like` (one that is stated) was."""
+    digest = ByteDigest(like)
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            digest.update(memoryview(piece))
+    return digest.text()
+
+
+def bytes_digest(content: bytes | memoryview | pa.Buffer) -> str:
+    """The `file_digest` of a file of these bytes."""
+    digest = ByteDigest()
+    digest.update(memoryview(content).cast("B"))
+    return digest.text()
+
+
+def _int32_bytes(values: pa.Array) -> memoryview:
+    if values.null_count:
+        raise ValueError("a row holds null ids: convert again")
+    numbers = np.ascontiguousarray(to_numpy(values), dtype="<i4")
+    return numbers.view(np.uint8).data

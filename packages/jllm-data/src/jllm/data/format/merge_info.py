@@ -1,0 +1,70 @@
+"""Info files of several data sets → one for all their rows, laid out in new files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jllm.data.format.info import FileInfo, file_entries
+from jllm.data.format.record_counts import LISTED
+from jllm.data.format.sealed_json import SEAL
+
+_SUMS = ("tokens", "trained_tokens")
+_REPLACED = ("num_samples", "max_num_blocks", "files", "records", SEAL, *_SUMS)
+
+
+def merge_infos(
+    contents: Mapping[Path, Mapping[str, Any]], files: Sequence[FileInfo], max_num_blocks: int
+) -> dict[str, Any]:
+    """The content of the info file that describes `files`, which hold all rows of the old ones.
+
+    What the old ones state of all rows alike (kind, max_len, digests of the tokenizer, keys that
+    this version does not know) must be equal: ValueError names the two that differ. The accounts
+    of records are added, where every one has one.
+    """
+    paths = list(contents)
+    first = contents[paths[0]]
+    for path in paths[1:]:
+        for key in sorted((first.keys() | contents[path].keys()) - {*_REPLACED}):
+            here, there = contents[path].get(key), first.get(key)
+            if here != there:
+                raise ValueError(
+                    f"{path} and {paths[0]} differ in {key}: {here!r} and {there!r}; "
+                    "rows of one tokenizer, kind and max_len are shuffled together"
+                )
+    merged = dict(first) | {
+        "num_samples": sum(file.num_samples for file in files),
+        "max_num_blocks": max_num_blocks,
+        "files": file_entries(files),
+    }
+    every = list(contents.values())
+    for key in ("records", *_SUMS):
+        if not all(key in content for content in every):
+            merged.pop(key, None)
+        elif key == "records":
+            merged[key] = _add_records([content[key] for content in every])
+        else:
+            merged[key] = sum(content[key] for content in every)
+    return merged
+
+
+def read_contents(paths: Sequence[Path]) -> dict[Path, dict[str, Any]]:
+    """The JSON objects of info files that `read_info` has accepted."""
+    return {path: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def _add_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    counts = {
+        name: dict(sorted(sum((Counter(one[name]) for one in records), Counter()).items()))
+        for name in ("dropped", "truncated")
+    }
+    listed = [entry for one in records for entry in one["dropped_list"]]
+    return {
+        "read": sum(one["read"] for one in records),
+        "written": sum(one["written"] for one in records),
+        **counts,
+        "dropped_list": listed[:LISTED],
+    }

@@ -1,0 +1,55 @@
+"""The account of input records: read = written + Σ dropped, nothing disappears silently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+LISTED = 100
+"""Dropped records that are listed with their line; the rest are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Why a record cannot be used: `reason` is its name in the account, `detail` is for a person.
+
+    `fatal`: it stops a conversion with `--on_error stop`; otherwise it is only counted.
+    """
+
+    line: int
+    reason: str
+    detail: str
+    fatal: bool = True
+
+
+@dataclass(kw_only=True)
+class Account:
+    """What became of the records of one input file."""
+
+    read: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    truncated: Counter[str] = field(default_factory=Counter)
+    listed: list[tuple[str, Problem]] = field(default_factory=list)
+    """The first dropped records: the file's name below --input and what was wrong."""
+    tokens: int = 0
+    """Ids of the documents that were written; overlaps and padding are not counted."""
+    trained_tokens: int = 0
+
+    @property
+    def written(self) -> int:
+        """Records of which something was written."""
+        return self.read - sum(self.dropped.values())
+
+    def tree(self) -> dict[str, Any]:
+        """The account as plain values, for `account_of`."""
+        listed = [(name, vars(problem)) for name, problem in self.listed]
+        return vars(self) | {"listed": listed}
+
+
+def account_of(tree: dict[str, Any]) -> Account:
+    """The account of which this is the `tree`."""
+    values = dict(tree)
+    values |= {name: Counter(tree[name]) for name in ("dropped", "truncated")}
+    values["listed"] = [(name, Problem(**problem)) for name, problem in tree["listed"]]
+    return Account(**values)

@@ -1,0 +1,96 @@
+"""A digest of a bag of rows: equal for the same rows in any order, and for no others.
+
+Each row is hashed with XXH3 (128 bits: against accidents, not against forgers) over all of its
+columns; the sum of the hashes modulo 2^128, beside the number of rows, names the bag. A row that is
+lost, doubled or changed shows; the order, the files, the compression and the way Arrow cuts its
+arrays do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from xxhash import xxh3_128_intdigest
+
+from jllm.data.format.arrow_numpy import to_numpy
+
+_NULL, _PLAIN = -1, -2
+"""Lengths of cells that are no list of bare numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowBag:
+    """How many rows there are and the sum of their hashes; bags add up."""
+
+    rows: int = 0
+    total: int = 0
+
+    def __add__(self, other: RowBag) -> RowBag:
+        """Both together."""
+        return RowBag(rows=self.rows + other.rows, total=(self.total + other.total) % (1 << 128))
+
+
+def row_bag(batch: pa.RecordBatch) -> RowBag:
+    """The bag of a record batch's rows; columns of any type, in the batch's order."""
+    cells = [_cells(column) for column in batch.columns]
+    lengths = np.stack([lengths for lengths, _ in cells], axis=1).astype("<i8")
+    tails = lengths.ravel().view(np.uint8).data
+    edges = range(0, len(tails) + 1, 8 * len(cells))
+    rows = zip(*(values for _, values in cells), _cut(tails, edges), strict=True)
+    total = sum(map(xxh3_128_intdigest, map(b"".join, rows)))
+    return RowBag(rows=batch.num_rows, total=total % (1 << 128))
+
+
+def _cells(column: pa.Array) -> tuple[np.ndarray, Iterable[bytes | memoryview]]:
+    """Lengths int64 [rows] (bytes of a list of numbers, else a mark), and the bytes of each row.
+
+    A cell's bytes depend on its value alone, not on its neighbours (so not on nulls elsewhere).
+    """
+    if not is_number_list(column.type):
+        return _plain_cells(column.to_pylist())
+    width = column.type.value_type.bit_width // 8
+    values = column.values
+    if column.null_count or values.null_count:
+        cells = [_list_cell(cell, width) for cell in column]
+        return np.array([length for length, _ in cells], dtype=np.int64), [c for _, c in cells]
+    offsets = to_numpy(column.offsets).astype(np.int64) * width
+    view = value_bytes(values)
+    return np.diff(offsets), _cut(view, offsets.tolist())
+
+
+def _list_cell(cell: pa.Scalar, width: int) -> tuple[int, bytes | memoryview]:
+    if not cell.is_valid:
+        return _NULL, b""
+    if cell.values.null_count:
+        return _PLAIN, repr(cell.as_py()).encode()
+    view = value_bytes(cell.values)
+    return len(view), view
+
+
+def _plain_cells(values: Sequence[object]) -> tuple[np.ndarray, list[bytes]]:
+    texts = [b"" if value is None else repr(value).encode() + b"\0" for value in values]
+    marks = [_NULL if value is None else _PLAIN for value in values]
+    return np.array(marks, dtype=np.int64), texts
+
+
+def _cut(view: memoryview, edges: Sequence[int]) -> Iterator[memoryview]:
+    return (view[start:end] for start, end in pairwise(edges))
+
+
+def value_bytes(values: pa.Array) -> memoryview:
+    """The bytes of an array of numbers."""
+    width = values.type.bit_width // 8
+    data = values.buffers()[1]
+    start = values.offset * width
+    view = memoryview(data if data is not None else b"").cast("B")
+    return view[start : start + len(values) * width]
+
+
+def is_number_list(kind: pa.DataType) -> bool:
+    """Whether cells are lists of integers or floats."""
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return lists and (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))

@@ -1,0 +1,1 @@
+"""Documents to rows of max_len ids, in pure numpy."""

@@ -1,0 +1,138 @@
+"""Documents on their way into rows: flat arrays and no Python object per id.
+
+Both values hold everything in a few numpy arrays, so that a work unit crosses a process boundary
+and a window of packed rows reaches the writer without loops over documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jllm.data.format.schema import IGNORE_INDEX
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentBatch:
+    """N documents, one after another.
+
+    ids: int32 [Σ lengths]; lengths: int64 [N]; records: int64 [N], the number of the input record
+    that each is of; trained: bool [Σ lengths], or None where every id is trained (pre-training
+    text); number: int32 [N], what RL prompts are known by, or None.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    records: np.ndarray
+    trained: np.ndarray | None = None
+    number: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def slice(self, start: int, stop: int) -> DocumentBatch:
+        """Documents [start, stop), without copying."""
+        ends = np.concatenate(([0], np.cumsum(self.lengths)))
+        flat = slice(int(ends[start]), int(ends[stop]))
+        trained = None if self.trained is None else self.trained[flat]
+        return DocumentBatch(
+            ids=self.ids[flat],
+            lengths=self.lengths[start:stop],
+            records=self.records[start:stop],
+            trained=trained,
+            number=None if self.number is None else self.number[start:stop],
+        )
+
+    def take(self, order: np.ndarray) -> DocumentBatch:
+        """The documents in another order (int [M], M ≥ 1); about 1 µs a document."""
+        ends = np.cumsum(self.lengths)
+        spans = list(zip((ends - self.lengths)[order].tolist(), ends[order].tolist(), strict=True))
+        trained = self.trained
+        return DocumentBatch(
+            ids=np.concatenate([self.ids[start:end] for start, end in spans]),
+            lengths=self.lengths[order],
+            records=self.records[order],
+            trained=trained
+            if trained is None
+            else np.concatenate([trained[start:end] for start, end in spans]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowBlock:
+    """N finished rows, one after another.
+
+    ids: int32 [Σ row_lengths]; row_lengths: int64 [N]; bounds: int32, the rows' `cu_seqlens` one
+    after another; bound_counts: int64 [N]; records: int64 [Σ (bound_counts − 1)], the input record
+    that each segment is of (−1: of none, it only closes the row); labels: int32 like ids (−100
+    where not trained), or None for pre-training rows; number: int32 [N], what RL prompts are known
+    by, or None.
+    """
+
+    ids: np.ndarray
+    row_lengths: np.ndarray
+    bounds: np.ndarray
+    bound_counts: np.ndarray
+    records: np.ndarray
+    labels: np.ndarray | None = None
+    number: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.row_lengths)
+
+    def slice(self, start: int, stop: int) -> RowBlock:
+        """Rows [start, stop), without copying."""
+        flat = _span(self.row_lengths, start, stop)
+        return RowBlock(
+            ids=self.ids[flat],
+            row_lengths=self.row_lengths[start:stop],
+            bounds=self.bounds[_span(self.bound_counts, start, stop)],
+            bound_counts=self.bound_counts[start:stop],
+            records=self.records[_span(self.bound_counts - 1, start, stop)],
+            labels=None if self.labels is None else self.labels[flat],
+            number=None if self.number is None else self.number[start:stop],
+        )
+
+
+def join_documents(batches: Sequence[DocumentBatch]) -> DocumentBatch:
+    """All documents of the batches in order; `trained` in all of them or in none."""
+    if len(batches) == 1:
+        return batches[0]
+    masks = [batch.trained for batch in batches if batch.trained is not None]
+    assert len(masks) in (0, len(batches))
+    return DocumentBatch(
+        ids=np.concatenate([batch.ids for batch in batches]),
+        lengths=np.concatenate([batch.lengths for batch in batches]),
+        records=np.concatenate([batch.records for batch in batches]),
+        trained=np.concatenate(masks) if masks else None,
+    )
+
+
+def join_rows(blocks: Sequence[RowBlock]) -> RowBlock:
+    """All rows of the blocks in order; `labels` and `number` in all of them or in none."""
+    if len(blocks) == 1:
+        return blocks[0]
+    labels = [block.labels for block in blocks if block.labels is not None]
+    numbers = [block.number for block in blocks if block.number is not None]
+    assert len(labels) in (0, len(blocks)) and len(numbers) in (0, len(blocks))
+    return RowBlock(
+        ids=np.concatenate([block.ids for block in blocks]),
+        row_lengths=np.concatenate([block.row_lengths for block in blocks]),
+        bounds=np.concatenate([block.bounds for block in blocks]),
+        bound_counts=np.concatenate([block.bound_counts for block in blocks]),
+        records=np.concatenate([block.records for block in blocks]),
+        labels=np.concatenate(labels) if labels else None,
+        number=np.concatenate(numbers) if numbers else None,
+    )
+
+
+def labels_of(ids: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """Labels int32: the id where trained, else −100."""
+    return np.where(trained, ids, np.int32(IGNORE_INDEX))
+
+
+def _span(lengths: np.ndarray, start: int, stop: int) -> slice:
+    first = int(lengths[:start].sum())
+    return slice(first, first + int(lengths[start:stop].sum()))

@@ -1,0 +1,37 @@
+"""RL prompts: a row each, in the order of the input, never packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jllm.data.packing.batches import DocumentBatch, RowBlock
+
+
+class PromptRows:
+    """Documents with a number in, rows of one document out."""
+
+    def add(self, documents: DocumentBatch) -> Iterator[RowBlock]:
+        """Take prompts; yields them."""
+        ends = np.stack((np.zeros_like(documents.lengths), documents.lengths - 1), 1)
+        yield RowBlock(
+            ids=documents.ids,
+            row_lengths=documents.lengths,
+            bounds=ends.reshape(-1).astype(np.int32),
+            bound_counts=np.full(len(documents), 2, np.int64),
+            records=documents.records,
+            number=documents.number,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Nothing is remembered."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on."""
+
+    def finish(self) -> Iterator[RowBlock]:
+        """Nothing waits."""
+        yield from ()

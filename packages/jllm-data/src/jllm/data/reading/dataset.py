@@ -1,0 +1,224 @@
+"""A folder of parquet files as one data set: what it holds, checked before a row is read.
+
+Reads every info file and every footer (16 threads), but no data: about 6 µs a row group, so 0.1 s
+for 200 files of 100 row groups. The footers are the truth for rows; an info file that disagrees
+with them is an error. With `lazy` the info files are taken at their word, and a footer is compared
+with what they said when the first row group of its file is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import reprlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from jllm.data.format.info import HOW_TO_WRITE, Info, ListedFile, read_info
+from jllm.data.format.limits import MAX_GROUP_ROWS
+from jllm.data.format.schema import FileMetadata, Kind
+from jllm.data.reading.consistency import check_alike, check_infos, stated_alike
+from jllm.data.reading.footer import Footer, read_footer
+from jllm.data.storage.paths import (
+    Location,
+    data_files,
+    listed_stamp,
+    local_path,
+    location,
+    relative_name,
+)
+from jllm.data.storage.remote_path import RemotePath, Stamp
+from jllm.data.storage.retries import Patience
+
+_THREADS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowGroup:
+    """One row group of one file."""
+
+    file: Location
+    index: int
+    """Its number in the file."""
+    rows: int
+    digest: str | None
+    """`digest.row_group_digest` of its columns; None where no info file states one."""
+    stamp: Stamp | None = None
+    """Of the file, when the data set was opened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """What `open_dataset` found."""
+
+    path: Location
+    kind: Kind
+    """"ft" where the rows have labels, but for RL prompts, "rl"."""
+    fields: tuple[str, ...]
+    """The columns to read, in the order of `schema.FIELDS`."""
+    max_len: int
+    """The most ids a row holds; a row gives L = max_len − 1 positions."""
+    num_rows: int
+    row_groups: tuple[RowGroup, ...]
+    """By relative file name, then index: the numbering that `order` permutes."""
+    metadata: FileMetadata | None
+    """What every file says of itself; None for files by others."""
+    document_end_id: int | None
+    tokenizer_digest: str
+    """Empty where the files do not state one (files by others), as the next two."""
+    chat_template_digest: str
+    special_tokens_digest: str
+    digest: str
+    """32 hexadecimal digits that name the content: checkpoints keep it."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether its files are behind a URL."""
+        return isinstance(self.path, RemotePath)
+
+    @cached_property
+    def group_rows(self) -> np.ndarray:
+        """Rows of each row group, int64 [groups]."""
+        return np.array([group.rows for group in self.row_groups], dtype=np.int64)
+
+    @cached_property
+    def file_rows(self) -> dict[Location, list[int]]:
+        """Rows of each row group of each file."""
+        rows: dict[Location, list[int]] = {}
+        for group in self.row_groups:
+            rows.setdefault(group.file, []).append(group.rows)
+        return rows
+
+    def difference(self, footer: Footer) -> str:
+        """Where a file is not what it was when the data set was opened, for a person; or "".
+
+        Of a data set that was opened `lazy`: not what its info file says.
+        """
+        for what, here, there in (
+            ("columns", footer.fields, self.fields),
+            ("metadata", footer.metadata, self.metadata),
+            ("numbers of rows", list(footer.group_rows), self.file_rows[footer.path]),
+        ):
+            if here != there:
+                return f"has the {what} {_short(here)}, expected {_short(there)}"
+        return ""
+
+
+def open_dataset(
+    path: str | Location, *, patience: Patience | None = None, lazy: bool = False
+) -> Dataset:
+    """Open the folder `path` (parquet files at any depth, hidden and temporary ones left out).
+
+    A URL (`remote_path`) names a folder or, where the protocol has no listing, an info file in it;
+    `patience` says how long its answers are waited for. RemoteError names what cannot be reached.
+
+    `lazy`: of files that an info file lists with their size only the first one's footer is read,
+    and those of another size than listed; for who reads rows with `RowGroupFiles`, which looks at
+    the others.
+
+    ValueError names the file and the mend: no parquet or info file, a damaged footer, a missing
+    column or one that is not list<int32>, files of different kinds, lengths or tokenizers, and
+    whatever an info file states otherwise than the footers.
+    """
+    path = location(path, patience)
+    files, about = data_files(path)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        infos = list(pool.map(read_info, about))
+    if infos and path == infos[0].path:  # the URL of an info file
+        files, path = _listed_in(infos[0]), path.parent
+    if not files:
+        raise ValueError(f"{path}: holds no *.parquet file; make them with python -m jllm.raw2ids")
+    if not infos:
+        raise ValueError(
+            f"{path}: holds no *info.json file. If jllm.raw2ids wrote these files, copy its "
+            f"<name>_info.json as well; for files by others {HOW_TO_WRITE}"
+        )
+    with ThreadPoolExecutor(_THREADS) as pool:
+        first = read_footer(files[0])
+        listed = {file.path: file for info in infos for file in info.files or ()} if lazy else {}
+        others = pool.map(
+            lambda file: _as_listed(file, listed, first) or read_footer(file), files[1:]
+        )
+        footers = [first, *others]
+    check_alike(footers)
+    max_len = max(info.max_len for info in infos)
+    if first.metadata is not None and first.metadata.max_len != max_len:
+        raise ValueError(
+            f"{first.path}: was written with max_len {first.metadata.max_len}, the info files of "
+            f"{path} state {max_len}: keep data of one max_len in one folder"
+        )
+    digests = check_infos(infos, footers)
+    row_groups = tuple(
+        RowGroup(
+            file=footer.path,
+            stamp=footer.stamp,
+            index=index,
+            rows=rows,
+            digest=digests.get((footer.path, index)),
+        )
+        for footer in footers
+        for index, rows in enumerate(footer.group_rows)
+    )
+    about = vars(first.metadata) if first.metadata else stated_alike(infos)
+    return Dataset(
+        path=path,
+        kind=first.kind,
+        fields=first.fields,
+        max_len=max_len,
+        num_rows=sum(footer.num_rows for footer in footers),
+        row_groups=row_groups,
+        metadata=first.metadata,
+        document_end_id=about.get("document_end_id"),
+        tokenizer_digest=about.get("tokenizer_digest", ""),
+        chat_template_digest=about.get("chat_template_digest", ""),
+        special_tokens_digest=about.get("special_tokens_digest", ""),
+        digest=_digest(path, footers, row_groups),
+    )
+
+
+def _short(value: object) -> str:
+    return reprlib.repr(value) if isinstance(value, list) else str(value)
+
+
+def info_files(path: Location) -> list[Path]:
+    """The info files of a local data folder, at any depth."""
+    return [local_path(file) for file in data_files(local_path(path))[1]]
+
+
+def _listed_in(info: Info) -> list[Location]:
+    if info.files is None:
+        raise ValueError(
+            f"{info.path}: lists no files, so it cannot stand for its folder: name the folder, or "
+            "copy it here"
+        )
+    return [file.path for file in info.files]
+
+
+def _as_listed(
+    path: Location, listed: Mapping[Location, ListedFile], first: Footer
+) -> Footer | None:
+    """The footer that a file has if its info file is right; None where it need not be."""
+    file = listed.get(path)
+    if file is None or file.bytes is None:
+        return None
+    found, rows = listed_stamp(path), [group.num_samples for group in file.row_groups]
+    if found.size != file.bytes or max(rows, default=0) > MAX_GROUP_ROWS:
+        return None
+    return replace(first, path=path, stamp=found, group_rows=tuple(rows))
+
+
+def _digest(path: Location, footers: Sequence[Footer], row_groups: Sequence[RowGroup]) -> str:
+    """Of the row groups' digests in order; of a file by others, its name, rows and footer size."""
+    digest = hashlib.blake2b(digest_size=16)
+    unknown = {group.file for group in row_groups if group.digest is None}
+    for footer in footers:
+        if footer.path in unknown:
+            name = relative_name(footer.path, path)
+            digest.update(f"{name} {footer.num_rows} {footer.size}\n".encode())
+    for group in row_groups:
+        digest.update(f"{group.rows} {group.digest}\n".encode())
+    return digest.hexdigest()

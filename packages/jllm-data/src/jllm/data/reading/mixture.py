@@ -1,0 +1,149 @@
+"""Several data sets with weights, read as one: `a:0.7,b:0.3`.
+
+Of any number of steps every data set has its share of the rows (`shares`), in an order of its own
+(`mixture_order`); a small one is repeated as its weight demands. Weights count rows, and rows of a
+mixture are equally long. `docs/data_order.md` is the definition.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+
+from jllm.data.reading.dataset import Dataset, open_dataset
+from jllm.data.reading.mixture_shares import Shares, whole_weights
+from jllm.data.storage.paths import Location, location
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """One or more open data sets of one kind, length and tokenizer."""
+
+    parts: tuple[Dataset, ...]
+    weights: tuple[int, ...]
+    """Rows of each in Σ weights rows; (1,) for one alone."""
+
+    @property
+    def max_len(self) -> int:
+        """The most ids a row holds."""
+        return self.parts[0].max_len
+
+    @property
+    def document_end_id(self) -> int | None:
+        """What closes a document, and fills what a row lacks."""
+        return self.parts[0].document_end_id
+
+    @property
+    def tokenizer_digest(self) -> str:
+        """Of the first that states one; empty where none does."""
+        return next((part.tokenizer_digest for part in self.parts if part.tokenizer_digest), "")
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all data sets together. An epoch of a mixture trains so many, of whatever set."""
+        return sum(part.num_rows for part in self.parts)
+
+    @property
+    def digest(self) -> str:
+        """Names the content: the data set's own digest, or one of all weights and digests."""
+        if len(self.parts) == 1:
+            return self.parts[0].digest
+        lines = (f"{w} {p.digest}\n" for w, p in zip(self.weights, self.parts, strict=True))
+        return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
+
+    def shares(self, global_batch_size: int) -> Shares:
+        """What each step takes of each data set.
+
+        ValueError names a data set that has fewer rows than one step takes of it.
+        """
+        shares = Shares(weights=self.weights, global_batch_size=global_batch_size)
+        if len(self.parts) > 1:
+            for part, lanes in zip(self.parts, shares.lanes, strict=True):
+                if part.num_rows < lanes:
+                    raise ValueError(
+                        f"{part.path}: has {part.num_rows} rows, by its weight a step takes up to "
+                        f"{lanes} of it: give it less weight or more data, or take a smaller "
+                        "global batch"
+                    )
+        return shares
+
+    def epochs(self, global_batch_size: int, steps: int) -> tuple[float, ...]:
+        """How often each data set is gone through in the first `steps` steps."""
+        rows = self.shares(global_batch_size).before(steps)
+        return tuple(n / part.num_rows for n, part in zip(rows, self.parts, strict=True))
+
+
+def open_mixture(text: str) -> Mixture:
+    """Open what `text` names: one folder, or `folder:weight` several times with commas between.
+
+    ValueError for what `open_dataset` refuses, for weights that are missing or wrong, and for data
+    sets that do not fit together; it names the data sets.
+    """
+    named = parse_mixture(text)
+    weights = whole_weights(tuple(weight for _, weight in named))
+    parts = tuple(open_dataset(path, lazy=True) for path, _ in named)
+    for first, other in combinations(parts, 2):
+        check_alike(first, other)
+    return Mixture(parts=parts, weights=weights)
+
+
+def parse_mixture(text: str) -> list[tuple[str, Fraction]]:
+    """(path, weight) of each data set that `text` names.
+
+    A weight is what follows an item's last colon, where that is a number (`7`, `0.7`, `1/3`), so
+    that paths may hold colons; they hold commas only where one existing folder is all there is.
+    """
+    if Path(text).is_dir():
+        return [(text, Fraction(1))]
+    found: dict[str, Fraction] = {}
+    items = [item.strip() for item in text.split(",")]
+    for item in items:
+        path, weight = _split(item)
+        if weight is None and len(items) > 1:
+            raise ValueError(
+                f"{item!r} of {text!r} ends in no weight: write folder:weight for each data set, "
+                "the weight a number, as in a:0.7,b:0.3 or a:2/3,b:1/3"
+            )
+        if not path:
+            raise ValueError(f"{item!r} of {text!r} names no folder: write folder:weight")
+        if _place(path) in map(_place, found):
+            raise ValueError(f"{path} is there twice in {text!r}: add its weights up")
+        if weight is not None and weight <= 0:
+            raise ValueError(f"{item!r}: the weight is not above 0; leave {path} out")
+        found[path] = Fraction(1) if weight is None else weight
+    return list(found.items())
+
+
+def _place(path: str) -> Location:
+    """The same for every way to write one place."""
+    found = location(path)
+    return found.resolve() if isinstance(found, Path) else found
+
+
+def _split(item: str) -> tuple[str, Fraction | None]:
+    path, colon, tail = item.rpartition(":")
+    try:
+        return (path, Fraction(tail)) if colon else (item, None)
+    except (ValueError, ZeroDivisionError):
+        return item, None
+
+
+def check_alike(first: Dataset, other: Dataset) -> None:
+    """Raise ValueError, naming both, where two data sets cannot be trained as one."""
+    for what, here, there in (
+        ("kind", first.kind, other.kind),
+        ("max_len", first.max_len, other.max_len),
+        ("document_end_id", first.document_end_id, other.document_end_id),
+        ("tokenizer_digest", first.tokenizer_digest, other.tokenizer_digest),
+        ("chat_template_digest", first.chat_template_digest, other.chat_template_digest),
+        ("special_tokens_digest", first.special_tokens_digest, other.special_tokens_digest),
+    ):
+        unstated = what.endswith("digest") and not (here and there)  # files by others
+        if here != there and not unstated:
+            raise ValueError(
+                f"{first.path} and {other.path} differ in {what}: {here!r} and {there!r}; data "
+                "that are mixed are converted with the same tokenizer, template and --max_len"
+            )

@@ -1,0 +1,201 @@
+"""The lane reader: `read(step)` gives this reader's rows of a global batch, for any step.
+
+The rows are those of `mixture_order.locate` (of one data set: `order.locate`): the same global
+batches for every number of readers. A reader keeps the decoded row groups in which its lanes stand
+(at most one a lane, shared where lanes stand in the same one) and, with read-ahead, up to
+max(4, lanes / 8) of those that come next, decoded in the background by `LOCAL_READS` threads, of
+remote data by `REMOTE_READS`. So sequential steps do not wait, except where all lanes move at once
+(the first step, a jump, a new epoch). Lanes are those of `mixture_order.standing`: of one data set
+the reader's own, of a mixture a few more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from jllm.data.reading import mixture_order, order
+from jllm.data.reading.dataset import Dataset
+from jllm.data.reading.lane_cursor import LanePlaces
+from jllm.data.reading.mixture import Mixture
+from jllm.data.reading.mixture_order import Span
+from jllm.data.reading.row_decoder import Rows, write_nothing
+from jllm.data.reading.row_groups import RowGroupFiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rows of one global step, in the order of the lanes. L = max_len − 1."""
+
+    step: int
+    tokens: np.ndarray
+    """int32 [rows, L]"""
+    targets: np.ndarray
+    """int32 [rows, L]; −100 where nothing is predicted."""
+    bounds: list[np.ndarray]
+    """Document bounds of each row, int32, strictly increasing, 0…L."""
+
+
+LOCAL_READS = 2
+"""Row groups that are decoded at the same time, for when all lanes move at once."""
+REMOTE_READS = 8
+"""Row groups that are read at the same time from remote files: a request is mostly waiting."""
+
+Group = tuple[int, int]
+"""A row group: (data set, number)."""
+
+
+class LaneReader:
+    """Reads the lanes `lanes` (of 0…global_batch_size − 1) of a data set. A context manager.
+
+    Its whole state is the caller's step. `keep_last` (evaluation, of one data set) reads every row
+    once in ⌈N/G⌉ steps, the lanes that run out give rows without targets.
+    """
+
+    def __init__(
+        self,
+        data: Dataset | Mixture,
+        *,
+        seed: int,
+        global_batch_size: int,
+        lanes: range,
+        shuffle: bool = True,
+        keep_last: bool = False,
+        read_ahead: bool = True,
+    ) -> None:
+        """Read nothing yet. ValueError where a data set does not fill one step."""
+        if not lanes or min(lanes) < 0 or max(lanes) >= global_batch_size:
+            raise ValueError(f"lanes are {lanes}, expected some of 0…{global_batch_size - 1}")
+        mixture = Mixture(parts=(data,), weights=(1,)) if isinstance(data, Dataset) else data
+        parts = mixture.parts
+        for part in parts:
+            if part.kind == "rl":
+                raise ValueError(
+                    f"{part.path}: holds RL prompts, which have no answers to train on; give a "
+                    "data set of chats or text"
+                )
+        assert not keep_last or len(parts) == 1, "a mixture has no last row"
+        self._data, self._lanes = mixture, lanes
+        self._shares = mixture.shares(global_batch_size)
+        self.steps_per_epoch = order.steps_per_epoch(
+            mixture.num_rows, global_batch_size, keep_last=keep_last
+        )
+        self._places = [
+            LanePlaces(
+                part.group_rows,
+                seed=mixture_order.set_seed(seed, d, len(parts)),
+                lanes=cut,
+                shuffle=shuffle,
+                keep_last=keep_last,
+            )
+            for d, (part, cut) in enumerate(zip(parts, self._shares.lanes, strict=True))
+        ]
+        self._files = [RowGroupFiles(part) for part in parts]
+        threads = REMOTE_READS if any(part.is_remote for part in parts) else LOCAL_READS
+        self._pool = ThreadPoolExecutor(threads, "jllm-read-ahead") if read_ahead else None
+        self._groups: dict[Group, Future[Rows]] = {}
+
+    def read(self, step: int) -> Batch:
+        """The rows of this reader's lanes at the global `step` (0 or more), in lane order.
+
+        ValueError names file and row group where a file is damaged (also one read ahead: at the
+        step that needs it).
+        """
+        if step < 0:
+            raise ValueError(f"step is {step}, expected 0 or more")
+        spans = mixture_order.taken(self._shares, step, self._lanes)
+        self._hold(spans, mixture_order.standing(self._shares, step, self._lanes))
+        shape = (len(self._lanes), self._data.max_len - 1)
+        tokens, targets = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.int32)
+        bounds: list[np.ndarray] = []
+        for span in spans:
+            groups, rows = self._places[span.data_set].rows(span)
+            for group, row in zip(groups.tolist(), rows.tolist(), strict=True):
+                i = len(bounds)
+                if group == order.NO_ROW:
+                    write_nothing(tokens[i], targets[i], self._data.document_end_id)
+                    bounds.append(np.array([0, shape[1]], dtype=np.int32))
+                else:
+                    held = self._rows((span.data_set, group))
+                    bounds.append(held.write(row, tokens[i], targets[i]))
+        return Batch(step=step, tokens=tokens, targets=targets, bounds=bounds)
+
+    def close(self) -> None:
+        """Stop the background threads, after the row groups that they are reading."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._groups.clear()
+
+    def __enter__(self) -> Self:
+        """The reader itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def _rows(self, group: Group) -> Rows:
+        future = self._groups[group]
+        if future.exception() is not None:
+            del self._groups[group]  # the next attempt reads it again
+        return future.result()
+
+    def _hold(self, spans: list[Span], standing: list[Span]) -> None:
+        """Let go of what no lane needs soon, start to read what is needed, then what is next.
+
+        The thread reads in the order of `wanted`.
+        """
+        needed = self._groups_of(spans)
+        wanted = needed | self._groups_of(standing) if self._pool else needed
+        wanted |= dict.fromkeys(self._next_groups(standing, wanted))
+        stay = wanted | self._groups_of(standing)
+        for group in [group for group in self._groups if group not in stay]:
+            self._groups.pop(group).cancel()
+        for group in [group for group in self._groups if group not in needed]:
+            if self._groups[group].cancel():  # not begun: behind what is needed now
+                del self._groups[group]
+        for group in wanted:
+            if group not in self._groups:
+                self._groups[group] = self._start(group)
+        for d, places in enumerate(self._places):
+            own = [span for span in standing if span.data_set == d]
+            places.keep(own, {number for data_set, number in stay if data_set == d})
+
+    def _groups_of(self, spans: Iterable[Span]) -> dict[Group, None]:
+        """The row groups in which lanes stand, in their order."""
+        return {
+            (span.data_set, group): None
+            for span in spans
+            for group in self._places[span.data_set].groups(span).tolist()
+            if group != order.NO_ROW
+        }
+
+    def _next_groups(self, standing: list[Span], held: dict[Group, None]) -> list[Group]:
+        """The row groups that lanes enter next and that are not held for those they are in."""
+        if self._pool is None:
+            return []
+        found: list[Group] = []
+        for d, places in enumerate(self._places):
+            own = [span for span in standing if span.data_set == d]
+            count = max(4 // len(self._places), sum(len(span.lanes) for span in own) // 8, 1)
+            groups = [(d, group) for group in places.upcoming(own, count + len(held))]
+            found += [group for group in groups if group not in held][:count]
+        return found
+
+    def _start(self, group: Group) -> Future[Rows]:
+        data_set, number = group
+        if self._pool is not None:
+            return self._pool.submit(self._files[data_set].read, number)
+        future: Future[Rows] = Future()
+        future.set_result(self._files[data_set].read(number))
+        return future

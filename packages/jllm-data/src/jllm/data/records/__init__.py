@@ -1,0 +1,1 @@
+"""Input files to records: files found, decompressed, cut into splits and parsed."""

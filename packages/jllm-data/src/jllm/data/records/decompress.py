@@ -1,0 +1,79 @@
+"""One input file as a stream of its bytes, decompressed where it is compressed.
+
+Several gzip members or zstd frames one after another are one stream. Memory is a few small buffers
+whatever the file unpacks to; a frame that wants a window of more than 128 MiB is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from jllm.data.records.input_files import STDIN, Source
+
+
+class SourceStream:
+    """Reads the bytes of a source in order."""
+
+    def __init__(self, source: Source, raw: BinaryIO) -> None:
+        self._source, self._counted = source, _Counted(raw)
+        self._bytes: _Counted | pa.CompressedInputStream = self._counted
+        if source.codec is not None:
+            file = pa.PythonFile(self._counted, mode="r")
+            self._bytes = pa.CompressedInputStream(file, source.codec)
+
+    @property
+    def taken(self) -> int:
+        """Bytes that were read of the file as it lies."""
+        return self._counted.count
+
+    def read(self, count: int) -> bytes:
+        """The next `count` bytes; fewer at the end alone.
+
+        Raises ValueError where compressed data is cut short or damaged.
+        """
+        parts = []
+        while count and (part := self._read(count)):
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    def _read(self, count: int) -> bytes:
+        try:
+            return self._bytes.read(count)
+        except OSError as error:
+            if error.errno is not None or self._source.codec is None:
+                raise
+            raise ValueError(
+                f"{self._source.path}: no whole {self._source.codec} file: {error}, in its first "
+                f"{self.taken} bytes; copy it again, or compress it anew"
+            ) from error
+
+
+@contextlib.contextmanager
+def open_stream(source: Source) -> Iterator[SourceStream]:
+    """The stream of a source, from its beginning (standard input: from where it stands)."""
+    descriptor = os.dup(0) if source.path == STDIN else os.open(source.path, os.O_RDONLY)
+    with open(descriptor, "rb", buffering=0) as raw:
+        yield SourceStream(source, raw)
+
+
+class _Counted:
+    """What Arrow needs of a file, and how many bytes were read."""
+
+    closed = False
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw, self.count = raw, 0
+
+    def read(self, count: int) -> bytes:
+        part = self._raw.read(count)
+        self.count += len(part)
+        return part
+
+    def close(self) -> None:
+        """The file belongs to `open_stream`."""

@@ -1,0 +1,187 @@
+"""Bytes of a work unit → records: texts, chats or prompts with their lines, or what is wrong.
+
+Nothing is repaired and nothing is guessed: a line that is not the JSON that it should be is a
+`Problem`, and the caller decides whether that stops the conversion or is counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jllm.data.format.record_counts import Problem
+from jllm.data.format.schema import Kind
+from jllm.data.records.message_formats import (
+    ONE_A_LINE,
+    Message,
+    Unusable,
+    check_chat,
+    check_prompt,
+    is_prompt,
+    messages_of,
+    prompt_of,
+    text_of,
+    unique_keys,
+)
+from jllm.data.records.splits import MAX_RECORD_BYTES, Unit, read_unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A document for pre-training."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chat:
+    """A dialogue; at least one message is by the assistant, the first is not."""
+
+    line: int
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A dialogue that the model is to answer, for reinforcement learning; the last is a user's."""
+
+    line: int
+    number: int
+    """What a reward function knows it by, 32 bits."""
+    messages: tuple[Message, ...]
+
+
+Record = Text | Chat | Prompt
+
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
+
+
+def read_records(
+    unit: Unit,
+    data: bytes,
+    kind: Kind,
+    *,
+    drop_unanswered: bool = False,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+) -> Iterator[Record | Problem]:
+    """The records of a unit in order. Blank lines are not records.
+
+    `drop_unanswered`: a chat without an answer is dropped and counted instead of being an error.
+    """
+    if unit.too_long:
+        yield too_long(unit.first_line, max_record_bytes)
+    for line, piece in pieces(unit, data):
+        if len(piece) > max_record_bytes:
+            yield too_long(line, max_record_bytes)
+            continue
+        if not piece.strip():
+            continue
+        try:
+            text = _decode(piece)
+            if unit.layout == "paragraphs":
+                yield Text(line=line, text=text)
+            elif kind == "pretrain":
+                yield Text(line=line, text=text_of(_json(text, "")))
+            else:
+                plain = "; for plain text give --type pretrain"
+                value = _json(text, plain if ".txt" in unit.path.suffixes else "")
+                yield _dialogue(line, value, kind, drop_unanswered=drop_unanswered)
+        except Unusable as why:
+            yield Problem(
+                line=line + why.line, reason=why.reason, detail=why.detail, fatal=why.fatal
+            )
+
+
+def too_long(line: int, max_record_bytes: int) -> Problem:
+    """What is said of a record of too many bytes."""
+    return Problem(
+        line=line,
+        reason="too many bytes",
+        detail=f"the record has more than {max_record_bytes:,} bytes; divide it, or allow more "
+        "with --max_record_bytes (memory: many times that a process)",
+    )
+
+
+def pieces(unit: Unit, data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(line, bytes) of what lies between the separators; nothing but blanks is no record."""
+    if unit.start == 0:
+        data = data.removeprefix(b"\xef\xbb\xbf")
+    return _paragraphs(unit, data) if unit.layout == "paragraphs" else _lines(unit, data)
+
+
+def _lines(unit: Unit, data: bytes) -> Iterator[tuple[int, bytes]]:
+    yield from enumerate(data.split(b"\n"), unit.first_line)
+
+
+def _paragraphs(unit: Unit, data: bytes) -> Iterator[tuple[int, bytes]]:
+    line = unit.first_line
+    for piece in data.replace(b"\r\n", b"\n").split(b"\n\n"):
+        yield line + (len(piece) - len(piece.lstrip(b"\n"))), piece.strip(b"\n")
+        line += piece.count(b"\n") + 2
+
+
+def _dialogue(line: int, value: object, kind: Kind, *, drop_unanswered: bool) -> Chat | Prompt:
+    if kind == "rl":
+        number, messages = prompt_of(value)
+        check_prompt(messages)
+        return Prompt(line=line, number=number, messages=tuple(messages))
+    if is_prompt(value):
+        raise Unusable("not a dialogue", "an RL prompt (it begins with a number) among chats")
+    messages = messages_of(value)
+    check_chat(messages, drop_unanswered=drop_unanswered)
+    return Chat(line=line, messages=tuple(messages))
+
+
+def _decode(piece: bytes) -> str:
+    try:
+        return piece.decode()
+    except UnicodeDecodeError as error:
+        raise Unusable(
+            "invalid UTF-8",
+            f"byte 0x{piece[error.start]:02x} at byte {error.start} of the record is not UTF-8; "
+            "expected UTF-8 text: convert the file with iconv, or mend the record",
+            line=piece[: error.start].count(b"\n"),
+        ) from error
+
+
+def _json(text: str, hint: str) -> object:
+    """The value; `hint` goes with the advice where the text is not JSON."""
+    try:
+        value = _DECODER.decode(text)
+    except ValueError as error:
+        if not isinstance(error, json.JSONDecodeError):  # Python's advice is for programmers
+            raise Unusable("malformed JSON", "holds a number of over 4300 digits") from error
+        if text.strip() == "[":
+            raise Unusable(
+                "malformed JSON", f"the line begins a whole list; {ONE_A_LINE}"
+            ) from error
+        raise Unusable(
+            "malformed JSON",
+            f"{error}; expected one JSON value a line: mend or remove the line{hint}",
+        ) from error
+    except RecursionError as error:
+        raise Unusable("malformed JSON", "the value is nested too deeply") from error
+    return value
+
+
+def chats_or_prompts(units: Iterator[Unit]) -> tuple[Kind, Iterator[Unit]]:
+    """The kind, "rl" where the first JSON value is `[7, {"user": …}]`, and all the units.
+
+    Only the first unit is looked at.
+    """
+    first = next(units, None)
+    if first is None:
+        return "ft", units
+    return "rl" if _holds_prompts(first) else "ft", itertools.chain((first,), units)
+
+
+def _holds_prompts(unit: Unit) -> bool:
+    for _, piece in pieces(unit, read_unit(unit)):
+        if piece.strip():
+            with contextlib.suppress(ValueError, RecursionError):
+                return is_prompt(json.loads(piece))
+    return False

@@ -1,0 +1,1 @@
+"""How a command runs on this machine: arguments, progress, signals, memory, processes."""

@@ -1,0 +1,1 @@
+"""Bytes of local files and URLs."""

@@ -1,0 +1,201 @@
+"""Files behind a URL (s3://, hdfs://, https://, …), as far as reading data needs them.
+
+The one module that knows fsspec (the extra `remote`; `s3` adds s3fs). Every request is for a range
+of bytes, has a time limit and is repeated with longer and longer waits (`retries`); what comes back
+shorter than was asked for counts as failed. Credentials and endpoints are those of the protocol's
+library: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_KEY, …
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote, unquote
+
+from jllm.data.storage.retries import Patience, keep_trying
+
+_LONGEST_READ = 16 << 20
+"""Bytes of one request: larger ranges are read in several, each with its own time limit."""
+
+_ONE_TRY = {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
+"""Options of s3fs that leave trying again to `keep_trying`."""
+
+_EXTRAS = {"s3": "s3", "s3a": "s3", "hdfs": "hdfs", "viewfs": "hdfs"}
+"""The extra that a protocol needs; the others `remote`."""
+
+_CHANGES_WITH_CONTENT = (
+    *("ETag", "etag", "mtime", "modification_time", "modificationTime"),
+    *("LastModified", "Last-Modified", "last_modified", "updated", "created"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamp:
+    """What tells whether a file is still the one that it was."""
+
+    size: int
+    """Bytes."""
+    version: str
+    """An ETag or the time of the last change, whatever the file system has."""
+
+
+@dataclass(frozen=True)
+class RemotePath:
+    """A file or folder; a little of what `pathlib.Path` is."""
+
+    url: str
+    patience: Patience = field(default=Patience(), compare=False, repr=False)
+    listed: Stamp | None = field(default=None, compare=False, repr=False)
+    """As the listing of its folder said, so that it need not be asked for."""
+
+    def __str__(self) -> str:
+        """The URL."""
+        return self.url
+
+    def __truediv__(self, name: str) -> RemotePath:
+        """A file below this folder; in URLs of the web the name is quoted."""
+        quoted = name if has_listing(self) else quote(name)
+        return RemotePath(f"{self.url.rstrip('/')}/{quoted}", self.patience)
+
+    @property
+    def name(self) -> str:
+        """What follows the last slash."""
+        last = self.url.rstrip("/").rpartition("/")[2]
+        return last if has_listing(self) else unquote(last)
+
+    @property
+    def parent(self) -> RemotePath:
+        """The folder that it lies in."""
+        return RemotePath(self.url.rstrip("/").rpartition("/")[0], self.patience)
+
+    def relative_to(self, folder: RemotePath) -> PurePosixPath:
+        """The way from `folder`, which it lies below."""
+        below = self.url.removeprefix(folder.url.rstrip("/") + "/")
+        return PurePosixPath(below if has_listing(self) else unquote(below))
+
+    def stamp(self) -> Stamp:
+        """Size and version now: one request without content."""
+
+        def ask() -> Mapping[str, Any]:
+            system, path = _open(self.url)
+            system.invalidate_cache()
+            return _call(system, "info", path, timeout=self.patience.request)
+
+        return _stamp(keep_trying(ask, self.url, self.patience), self.url)
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes start … end − 1. RemoteError where they cannot be had."""
+        bounds = [*range(start, end, _LONGEST_READ), end]
+        return b"".join(self._read(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
+
+    def _read(self, start: int, end: int) -> bytes:
+        def ask() -> bytes:
+            system, path = _open(self.url)
+            timeout = self.patience.request
+            found = _call(system, "cat_file", path, start=start, end=end, timeout=timeout)
+            if len(found) > end - start:
+                raise ValueError("the server sends the whole file where a range was asked for")
+            if len(found) < end - start:
+                raise OSError(f"{len(found)} bytes came, {end - start} were asked for")
+            return found
+
+        return keep_trying(ask, f"{self.url}, bytes {start} to {end}", self.patience)
+
+    def files(self) -> Iterator[RemotePath]:
+        """Every file below this folder, with its stamp, in no order."""
+
+        def ask() -> Mapping[str, Mapping[str, Any]]:
+            system, path = _open(self.url)
+            system.invalidate_cache()
+            return _call(system, "find", path, detail=True, timeout=self.patience.request)
+
+        base = _open(self.url)[1].rstrip("/") + "/"
+        for path, about in keep_trying(ask, self.url, self.patience).items():
+            url = f"{self.url.rstrip('/')}/{path.removeprefix(base)}"
+            # Times may be told otherwise in a listing than of the file itself; ETags are not.
+            listed = _stamp(about, url) if about.get("ETag") else None
+            yield RemotePath(url, self.patience, listed)
+
+
+def is_remote(path: object) -> bool:
+    """Whether `path` is a URL, not a local path."""
+    return "://" in str(path) and not str(path).startswith("file://")
+
+
+def has_listing(path: RemotePath) -> bool:
+    """Whether the protocol can say what a folder holds; http cannot."""
+    return not path.url.startswith(("http://", "https://"))
+
+
+def _stamp(about: Mapping[str, Any], url: str) -> Stamp:
+    if not isinstance(about.get("size"), int):
+        raise ValueError(f"{url}: the server does not say how large it is; copy the folder here")
+    version = next((str(about[key]) for key in _CHANGES_WITH_CONTENT if about.get(key)), "")
+    return Stamp(size=about["size"], version=version)
+
+
+def _open(url: str) -> tuple[Any, str]:
+    """The file system of a URL, one a process and host, and the path in it."""
+    protocol, _, rest = url.partition("://")
+    system = _system(os.getpid(), protocol, rest.partition("/")[0])
+    return system, system._strip_protocol(url)
+
+
+@cache
+def _system(process: int, protocol: str, host: str) -> Any:
+    del process  # a file system's threads do not survive a fork
+    extra = _EXTRAS.get(protocol, "remote")
+    options: dict[str, Any] = {"skip_instance_cache": True}
+    if extra != "hdfs":  # of Hadoop all options are settings
+        options["use_listings_cache"] = False
+    if extra == "s3":
+        options |= _ONE_TRY
+    try:
+        import fsspec
+
+        system, _ = fsspec.core.url_to_fs(f"{protocol}://{host}/", **options)
+    except ImportError as error:
+        raise ValueError(
+            f"{protocol}:// needs more packages ({error}): pip install 'jllm-data[{extra}]'"
+        ) from error
+    except OSError as error:
+        if "libhdfs" not in str(error) and "libjvm" not in str(error):
+            raise
+        raise ValueError(
+            f"{protocol}:// needs a client of Hadoop's: pip install 'jllm-data[hdfs]' (Arrow's own "
+            "needs libhdfs and Java)"
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{protocol}://{host}: {error}") from error
+    if hasattr(system, "retries"):
+        system.retries = 1  # s3fs's own, beside those of botocore
+    return system
+
+
+def _call(system: Any, name: str, *arguments: Any, timeout: float, **options: Any) -> Any:
+    """Call a method of a file system; TimeoutError after `timeout` seconds.
+
+    A client that is not asynchronous cannot be stopped: its call goes on in a thread of its own,
+    and what it gives is dropped.
+    """
+    if system.async_impl:
+        from fsspec.asyn import sync
+
+        work = getattr(system, f"_{name}")
+        return sync(system.loop, work, *arguments, timeout=timeout, **options)
+    answer: Future[Any] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(getattr(system, name)(*arguments, **options))
+        except BaseException as error:  # raised where the answer is waited for
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer.result(timeout)

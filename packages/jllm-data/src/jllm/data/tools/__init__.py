@@ -1,0 +1,1 @@
+"""What works on whole finished data sets: shuffle, repartition, verify, inspect."""

@@ -1,0 +1,99 @@
+"""A text that lies across the cut of a stacked document, in two rows or more.
+
+Stacked rows overlap by one id; that a row goes on with the document of the row before is known from
+the record that the data set keeps. Only as many ids are held as the text has bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jllm.data.reading.row_decoder import Rows
+from jllm.data.tools.inspect.documents import Documents
+from jllm.data.tools.inspect.provenance import Provenance
+from jllm.data.tools.inspect.token_text import TokenText
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowEdges:
+    """The two ends of one row."""
+
+    source: str
+    first_record: int | None
+    head: np.ndarray
+    """int32: ids with which the row begins, none behind its first document."""
+    last_record: int | None
+    tail: np.ndarray
+    """int32: ids with which it ends, none before its last document."""
+    whole: bool
+    """The row holds one document, or a piece of one."""
+
+
+def edges_of(
+    rows: Rows, documents: Documents, provenance: Provenance | None, keep: int
+) -> list[RowEdges]:
+    """The ends of every row, `keep` ids each; none where documents never go on in another row."""
+    if provenance is None or rows.labels is not None:
+        return []
+    edges = []
+    for row in range(len(rows.ids.offsets) - 1):
+        of_row = documents.of_row(row)
+        records = provenance.of_row(row, len(of_row))
+        ids, last = rows.ids.row(row), int(documents.length[of_row[-1]])
+        edges.append(
+            RowEdges(
+                source=provenance.source[row],
+                first_record=records[0],
+                head=ids[: min(keep, int(documents.length[of_row[0]]))],
+                last_record=records[-1],
+                tail=ids[-min(keep, last) :],
+                whole=len(of_row) == 1,
+            )
+        )
+    return edges
+
+
+class Joiner:
+    """Takes the rows of a data set in order; says what is found across the border to each."""
+
+    def __init__(self, wanted: str, text: TokenText) -> None:
+        self._wanted, self._text = wanted.encode(), text
+        self.keep = len(self._wanted) + 1
+        """Ids; each is a byte at least."""
+        self._before: tuple[str, int | None] = ("", None)
+        self._tail = np.zeros(0, np.int32)
+
+    def across(self, row: RowEdges) -> tuple[int, int]:
+        """How often the text begins in a row before `row` and ends in it, and is whole in both.
+
+        Whole in both it is where the id that they share holds it.
+        """
+        goes_on = (
+            row.first_record is not None
+            and self._before == (row.source, row.first_record)
+            and self._tail[-1] == row.head[0]
+        )
+        crossing, doubled, tail = 0, 0, row.tail
+        if goes_on:
+            both = np.concatenate((self._tail, row.head[1:]))
+            doubled = self._count(row.head[:1])
+            inside = self._count(self._tail) + self._count(row.head) - doubled
+            crossing = self._count(both) - inside
+            if row.whole and len(row.head) == len(row.tail) < self.keep:
+                tail = both[-self.keep :]
+        self._before, self._tail = (row.source, row.last_record), tail
+        return crossing, doubled
+
+    def _count(self, ids: np.ndarray) -> int:
+        return len(occurrences(self._text.text(ids).encode(), self._wanted))
+
+
+def occurrences(data: bytes, wanted: bytes) -> list[int]:
+    """Every place at which `wanted` begins in `data`, overlapping ones too."""
+    places, at = [], data.find(wanted)
+    while at >= 0:
+        places.append(at)
+        at = data.find(wanted, at + 1)
+    return places

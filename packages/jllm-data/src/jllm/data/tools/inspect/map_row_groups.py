@@ -1,0 +1,58 @@
+"""Work on the row groups of a data set: several threads, results in order, bounded memory.
+
+Reading checks every row group (its digest, and what a row must be), so an inspection that ends
+without an error is a check of all it read. numpy, pyarrow and the digest let other threads run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from jllm.data.reading.dataset import Dataset
+from jllm.data.reading.row_decoder import Rows
+from jllm.data.reading.row_groups import RowGroupFiles
+
+THREADS = 4
+
+Result = TypeVar("Result")
+
+
+def map_groups(
+    dataset: Dataset,
+    work: Callable[[int, Rows], Result],
+    numbers: Sequence[int],
+    *,
+    threads: int = THREADS,
+) -> Iterator[tuple[int, Result]]:
+    """(number, work(number, rows)) of each of the row groups `numbers`, in their order.
+
+    At most `threads` + 1 row groups are in memory. ValueError names the file that is damaged.
+    """
+    own = threading.local()
+    opened: list[RowGroupFiles] = []
+
+    def one(number: int) -> Result:
+        if not hasattr(own, "files"):
+            own.files = RowGroupFiles(dataset)
+            opened.append(own.files)
+        return work(number, own.files.read(number))
+
+    pool = ThreadPoolExecutor(threads, "jllm-inspect")
+    waiting: deque[tuple[int, Future[Result]]] = deque()
+    try:
+        for number in numbers:
+            waiting.append((number, pool.submit(one, number)))
+            if len(waiting) > threads:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for files in opened:
+            files.close()

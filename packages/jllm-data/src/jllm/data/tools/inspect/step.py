@@ -1,0 +1,57 @@
+"""The rows of one training step, row by row: asked of the functions that the reader asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from jllm.data.reading import mixture_order, order
+from jllm.data.reading.mixture import Mixture
+from jllm.data.tools.inspect.row_view import ShownRow, show_rows
+from jllm.data.tools.inspect.token_text import TokenText
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownStep:
+    """A global batch."""
+
+    step: int
+    epoch: int
+    steps_per_epoch: int
+    seed: int
+    rows: tuple[ShownRow, ...]
+    """Of each lane; of a mixture, the file's name begins with its data set's."""
+
+
+def show_step(
+    data: Mixture, step: int, seed: int, global_batch_size: int, text: TokenText | None,
+    *, decode: bool,
+) -> ShownStep:  # fmt: skip
+    """The rows that every lane reads at `step` (0 or more).
+
+    ValueError where a data set does not fill one step.
+    """
+    steps = order.steps_per_epoch(data.num_rows, global_batch_size)
+    sets, groups, rows = mixture_order.locate(
+        [part.group_rows for part in data.parts],
+        data.shares(global_batch_size),
+        seed,
+        step,
+        range(global_batch_size),
+    )
+    shown: dict[int, ShownRow] = {}
+    for number, part in enumerate(data.parts):
+        lanes = np.flatnonzero(sets == number)
+        places = list(zip(groups[lanes].tolist(), rows[lanes].tolist(), strict=True))
+        for lane, row in zip(lanes.tolist(), show_rows(part, places, text, decode=decode),
+                             strict=True):  # fmt: skip
+            name = row.file if len(data.parts) == 1 else f"{part.path.name}/{row.file}"
+            shown[lane] = replace(row, file=name)
+    return ShownStep(
+        step=step,
+        epoch=step // steps,
+        steps_per_epoch=steps,
+        seed=seed,
+        rows=tuple(shown[lane] for lane in range(global_batch_size)),
+    )

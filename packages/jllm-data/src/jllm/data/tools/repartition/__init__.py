@@ -1,0 +1,1 @@
+"""repartition: a data set dealt into folders, as a plan that can be undone."""

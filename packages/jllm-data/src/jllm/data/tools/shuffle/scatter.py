@@ -1,0 +1,143 @@
+"""First pass of the shuffle: rows from row groups to runs, sorted by key and cut into buckets.
+
+A run is a file of as many rows as a process may hold, in the order of their keys: one Arrow message
+for each bucket (a range of keys), so that the second pass reads the bucket of every run without
+reading anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from jllm.data.format.arrow_numpy import to_arrow, to_numpy
+from jllm.data.format.row_multiset import RowBag, row_bag
+from jllm.data.reading.dataset import RowGroup
+from jllm.data.tools.shuffle.full_rows import open_whole_file, read_whole_group
+from jllm.data.tools.shuffle.keys import row_keys
+from jllm.data.tools.shuffle.reorder import RowPool
+
+KEY = "jllm.key"
+"""The column of keys that runs hold beside the rows' own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupSpan:
+    """A work unit: neighbouring row groups and the number of their first row among all rows."""
+
+    groups: tuple[RowGroup, ...]
+    group_bytes: tuple[int, ...]
+    """About what each takes in memory."""
+    first_row: int
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run. Bucket b is bytes [offsets[b], offsets[b + 1]) of the file."""
+
+    path: Path
+    offsets: np.ndarray
+    """int64 [buckets + 1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scattered:
+    """What became of one unit."""
+
+    runs: tuple[Run, ...]
+    bag: RowBag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scatter:
+    """Reads units and writes runs: the work of the first pass."""
+
+    folder: Path
+    schema: pa.Schema
+    seed: int
+    bounds: np.ndarray
+    """uint64 [buckets]: the least key of each bucket."""
+    held: int
+    """Bytes of rows to hold at once."""
+
+    def __call__(self, unit: GroupSpan) -> Scattered:
+        """Scatter one unit; ValueError names a file and row group that cannot be used."""
+        runs: list[Run] = []
+        bag, batches, size, row = RowBag(), list[pa.RecordBatch](), 0, unit.first_row
+        for batch in self._read(unit):
+            if batches and size + batch.nbytes > self.held:
+                runs.append(self._write(batches, unit.number, len(runs)))
+                batches, size = [], 0
+            bag += row_bag(batch)
+            keys = to_arrow(row_keys(self.seed, row, row + batch.num_rows))
+            batches.append(batch.append_column(KEY, keys))
+            row += batch.num_rows
+            size += batch.nbytes
+        if batches:
+            runs.append(self._write(batches, unit.number, len(runs)))
+        return Scattered(runs=tuple(runs), bag=bag)
+
+    def _read(self, unit: GroupSpan) -> Iterator[pa.RecordBatch]:
+        path, file = None, None
+        for group, size in zip(unit.groups, unit.group_bytes, strict=True):
+            if group.digest is not None and size > self.held:
+                raise ValueError(
+                    f"{group.file}, row group {group.index}: takes {size >> 20} MiB, more than a "
+                    f"process may hold ({self.held >> 20} MiB); give more --mem_gb or fewer --cores"
+                )
+            if file is None or path != group.file:
+                if file is not None:
+                    file.close()
+                path, file = group.file, open_whole_file(group.file)
+            yield from read_whole_group(
+                file, group, self.schema, batch_bytes=self.held // 8, group_bytes=size
+            )
+        if file is not None:
+            file.close()
+
+    def _write(self, batches: Sequence[pa.RecordBatch], unit: int, number: int) -> Run:
+        keys = np.concatenate([to_numpy(batch.column(KEY)) for batch in batches])
+        order = np.argsort(keys)
+        edges = [*np.searchsorted(keys[order], self.bounds).tolist(), len(keys)]
+        pool = RowPool(batches, order)
+        path = self.folder / f"run-{unit:06d}-{number:04d}.arrow"
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, batches[0].schema) as run:
+            run.write_batch(batches[0].slice(0, 0))  # the schema goes before the first one
+            offsets = [file.tell()]
+            for start, stop in zip(edges, edges[1:], strict=False):
+                if start < stop:
+                    run.write_batch(pool.rows(start, stop))
+                offsets.append(file.tell())
+        return Run(path=path, offsets=np.array(offsets, dtype=np.int64))
+
+
+def cut_spans(
+    groups: Sequence[RowGroup], group_bytes: np.ndarray, most_bytes: int
+) -> Iterator[GroupSpan]:
+    """Row groups to units of at most `most_bytes` (one row group at least)."""
+    ends, start, first_row = np.cumsum(group_bytes), 0, 0
+    number = 0
+    while start < len(groups):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + most_bytes, side="right")))
+        span = tuple(groups[start:stop])
+        sizes = tuple(group_bytes[start:stop].tolist())
+        yield GroupSpan(groups=span, group_bytes=sizes, first_row=first_row, number=number)
+        first_row += sum(group.rows for group in span)
+        start, number = stop, number + 1
+
+
+def read_bucket(run: Run, bucket: int, schema: pa.Schema) -> pa.RecordBatch | None:
+    """The rows of one bucket of one run in the order of their keys; None where it has none."""
+    start, stop = int(run.offsets[bucket]), int(run.offsets[bucket + 1])
+    if start == stop:
+        return None
+    with pa.memory_map(str(run.path)) as file:
+        file.seek(start)
+        data = file.read_buffer(stop - start)
+    return pa.ipc.read_record_batch(data, schema.append(pa.field(KEY, pa.uint64())))

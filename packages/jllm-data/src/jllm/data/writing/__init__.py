@@ -1,0 +1,1 @@
+"""Rows to parquet files that appear whole or not at all."""

@@ -1,0 +1,106 @@
+"""Whole rows → one parquet file, a row group a batch, with all columns that they have.
+
+Written as `writer.RowWriter` writes: ids plainly, texts by dictionary, no statistics. What the
+encoder was given is counted by `row_digest`, what it made is hashed before the disk has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jllm.data.format.digests import ByteDigest, file_digest, row_group_digest
+from jllm.data.format.info import FileInfo, RowGroupInfo
+from jllm.data.format.row_multiset import RowBag, row_bag
+from jllm.data.format.schema import CU_SEQLENS, FIELDS
+
+
+class GroupWriter:
+    """Writes one file; a context manager that closes it after an error too."""
+
+    def __init__(self, path: Path, schema: pa.Schema, *, compression: str) -> None:
+        self.max_num_blocks = 0
+        """The most entries of a row's `cu_seqlens` (2 where there is no such column)."""
+        self.bag = RowBag()
+        """The rows that were written."""
+        self._path = path
+        self._groups: list[RowGroupInfo] = []
+        self._file = _DigestedFile(path)
+        self._writer = pq.ParquetWriter(
+            self._file,
+            schema,
+            compression=compression,
+            use_dictionary=dictionary_columns(schema),  # pyrefly: ignore[bad-argument-type]
+            write_statistics=False,
+        )
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Write a row group. Raises OSError (disk full, …), ValueError for null rows or ids."""
+        self._writer.write_batch(rows, row_group_size=rows.num_rows)
+        fields = {name: rows.column(name) for name in FIELDS if name in rows.schema.names}
+        digest = row_group_digest(fields)
+        self._groups.append(RowGroupInfo(num_samples=rows.num_rows, digest=digest))
+        self.bag += row_bag(rows)
+        longest = 2
+        if CU_SEQLENS in fields:
+            longest = pc.max(pc.list_value_length(fields[CU_SEQLENS])).as_py()
+        self.max_num_blocks = max(self.max_num_blocks, longest)
+
+    def close(self) -> FileInfo:
+        """Finish the file and say what it holds; OSError where the disk gives other bytes back."""
+        self._writer.close()
+        self._file.close()
+        digest = self._file.digest.text()
+        if file_digest(self._path) != digest:
+            raise OSError(f"{self._path} is not on the disk as it was written; is the disk sound?")
+        return FileInfo(
+            name=self._path.name,
+            bytes=self._path.stat().st_size,
+            digest=digest,
+            row_groups=tuple(self._groups),
+        )
+
+    def __enter__(self) -> Self:
+        """The writer itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """After an error close the file, whatever it holds."""
+        if error is not None:
+            with contextlib.suppress(OSError):  # the error that led here is the one to report
+                self._writer.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+
+class _DigestedFile(io.BufferedWriter):
+    """A new file, and the digest of what is written to it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "wb"))
+        self.digest = ByteDigest()
+
+    def write(self, buffer: Any, /) -> int:
+        self.digest.update(memoryview(buffer))
+        return super().write(buffer)
+
+
+def dictionary_columns(schema: pa.Schema) -> list[str]:
+    """The columns that writers encode by dictionary: texts, of which many rows hold the same."""
+    return [field.name for field in schema if _is_text(field.type)]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
