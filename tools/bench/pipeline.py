@@ -30,7 +30,7 @@ from jllm.parallel.pipeline.executor import run_step
 from jllm.parallel.pipeline.transport import Transport
 from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.draw import draw
-from jllm.parallel.schedule.generate import GENERATORS
+from jllm.parallel.schedule.generators import GENERATORS
 from jllm.parallel.schedule.simulate import simulate, stage_durations
 from jllm.parallel.schedule.timeline import Span, Timeline
 

@@ -29,13 +29,13 @@ from jllm.data.reading.reader import LaneReader
 from jllm.models.documents import Documents
 from jllm.models.stage import Stage
 from jllm.models.units import unit_count
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.events import Event
-from jllm.parallel.feed import join_bounds
-from jllm.parallel.inputs import Inputs, read_inputs
-from jllm.parallel.mesh import Mesh
-from jllm.parallel.run import Run
-from jllm.parallel.saving import fill
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.distributed.mesh import Mesh
+from jllm.parallel.feed.feed import join_bounds
+from jllm.parallel.train.events import Event
+from jllm.parallel.train.inputs import Inputs, read_inputs
+from jllm.parallel.train.saver import fill
+from jllm.parallel.train.trainer import Run
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import VOCABULARY, metrics, write_data
 
 EXPERTS, CHOSEN, LAYERS = 4, 2, (1, 2)

@@ -11,7 +11,7 @@ from jllm.models.families import read_config
 from jllm.models.load import load_stage
 from jllm.models.stage import Stage
 from jllm.models.units import unit_count
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import (
     VOCABULARY,
     alone,

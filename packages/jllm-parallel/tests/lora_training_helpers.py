@@ -5,7 +5,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import write_data, write_model
 
 STEPS = 20

@@ -10,7 +10,7 @@ from __future__ import annotations
 from graphlib import CycleError, TopologicalSorter
 
 from jllm.parallel.schedule.actions import Action
-from jllm.parallel.schedule.communication import Plan
+from jllm.parallel.schedule.plan import Plan
 
 Node = tuple[str, int, int]
 """("compute" | "begin" | "end" of a batch, rank, index)"""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jllm.parallel.checks import layout, problems, resume_problems, total_steps
-from jllm.parallel.config import TrainConfig, parse
+from jllm.parallel.checkpoint.compatibility import resume_problems
+from jllm.parallel.config.checks import problems, total_steps
+from jllm.parallel.config.config import TrainConfig, parse
+from jllm.parallel.config.layout import layout
 
 
 def config(**changes: object) -> TrainConfig:
@@ -126,7 +128,8 @@ def test_resuming_with_another_seed_is_refused() -> None:
 
 def test_flags_are_checked_without_importing_torch() -> None:
     code = (
-        "import sys, jllm.parallel.checks, jllm.parallel.config, jllm.parallel.launch;"
+        "import sys, jllm.parallel.config.checks, jllm.parallel.config.config;"
+        "import jllm.parallel.distributed.launch;"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jllm.data.reading.reader import Batch
-from jllm.parallel.feed import Feed, StepShape, lanes
-from jllm.parallel.mesh import Mesh
+from jllm.parallel.distributed.mesh import Mesh
+from jllm.parallel.feed.feed import Feed, lanes
+from jllm.parallel.feed.step_data import StepShape
 
 
 class SlowReader:

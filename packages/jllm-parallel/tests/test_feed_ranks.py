@@ -9,8 +9,9 @@ import torch.distributed as dist
 
 from jllm.data.reading.dataset import open_dataset
 from jllm.data.reading.reader import LaneReader
-from jllm.parallel import mesh as meshes
-from jllm.parallel.feed import Feed, StepShape, join_bounds, lanes, split_bounds
+from jllm.parallel.distributed import mesh as meshes
+from jllm.parallel.feed.feed import Feed, join_bounds, lanes, split_bounds
+from jllm.parallel.feed.step_data import StepShape
 from spawn_helpers import spawn
 from training_helpers import MAX_LEN, VOCABULARY, write_data
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jllm.data.format.schema import FileMetadata, arrow_schema
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.inputs import read_inputs
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.train.inputs import read_inputs
 from training_helpers import MAX_LEN, write_data, write_model
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import get_scheduler
 
-from jllm.parallel.learning_rate import learning_rate, warmup_steps
+from jllm.parallel.optimizer.learning_rate import learning_rate, warmup_steps
 
 
 def transformers_rates(schedule: str, warmup: int, total: int) -> list[float]:

@@ -20,9 +20,9 @@ from jllm.models.lora.merge_command import run as merge
 from jllm.models.table import weight_table
 from jllm.models.units import unit_count
 from jllm.models.weights.slices import shapes
-from jllm.parallel.checks import problems
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.lora import lora_of
+from jllm.parallel.config.checks import problems
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.lora.adapter import lora_of
 from lora_training_helpers import STEPS, all_bytes, base_tensors, lora_config
 from training_helpers import VOCABULARY, alone, changed, forked, losses
 

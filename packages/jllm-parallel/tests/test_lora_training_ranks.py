@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from jllm.parallel import command
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.train import command
 from lora_training_helpers import STEPS, all_bytes, lora_config
 from spawn_helpers import launch
 from training_helpers import alone, changed, losses

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jllm.parallel.expert_balance import ExpertFigures
-from jllm.parallel.metrics import MetricsFile, Reporter, expert_metrics
+from jllm.parallel.experts.load_balance import ExpertFigures
+from jllm.parallel.train.metrics import MetricsFile, Reporter, expert_metrics
 
 FIGURES = {
     "step": 1,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from jllm.parallel import gradients
-from jllm.parallel import mesh as meshes
-from jllm.parallel.gradients import reduce_scatter, rows_of
-from jllm.parallel.optimizer import NORM_RUN, ShardedAdamW, square_norm
+from jllm.parallel.distributed import mesh as meshes
+from jllm.parallel.optimizer import gradient_shards
+from jllm.parallel.optimizer.gradient_shards import reduce_scatter, rows_of
+from jllm.parallel.optimizer.sharded_adamw import NORM_RUN, ShardedAdamW, square_norm
 from spawn_helpers import spawn
 
 SHAPES = {"units.0.a": (7, 3), "units.1.b": (1, 4), "units.2.c": (5,), "units.3.d": (4, 3)}
@@ -82,7 +82,7 @@ def test_step_equals_torch_on_one_process(tmp_path: Path, stages: int, replicas:
 
 def check_scatter(rank: int, world: int) -> None:
     dp = meshes.build(1, world, torch.device("cpu")).dp
-    gradients.BUCKET_ELEMENTS = 16  # of 21, 4, 5 and 12 elements: three buckets
+    gradient_shards.BUCKET_ELEMENTS = 16  # of 21, 4, 5 and 12 elements: three buckets
     torch.manual_seed(0)
     whole = [[torch.randn(s) for s in SHAPES.values()] for _ in range(world)]
     shards = reduce_scatter(whole[rank], dp)

@@ -9,7 +9,7 @@ from jllm.parallel.partition.costs import UnitCost, one_f_one_b_memory
 from jllm.parallel.partition.method import partition
 from jllm.parallel.partition.table import StageRow, partition_table, stage_rows
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.generate import one_f_one_b
+from jllm.parallel.schedule.generators import one_f_one_b
 
 NAMES = (
     "embed",

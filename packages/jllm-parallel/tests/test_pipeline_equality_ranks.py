@@ -12,7 +12,7 @@ from jllm.parallel.pipeline.executor import run_step
 from jllm.parallel.pipeline.module_stage import ModuleStage
 from jllm.parallel.schedule.actions import Action, Schedule
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.generate import GENERATORS, forward_only
+from jllm.parallel.schedule.generators import GENERATORS, forward_only
 
 MICRO_BATCHES = 6
 

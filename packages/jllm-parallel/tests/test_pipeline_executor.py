@@ -13,8 +13,8 @@ from jllm.parallel.pipeline.executor import SENDS_KEPT_IN_EVALUATION, run_step
 from jllm.parallel.pipeline.module_stage import ModuleStage
 from jllm.parallel.schedule.actions import Schedule
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.communication import Batch, Message
-from jllm.parallel.schedule.generate import forward_only, gpipe, one_f_one_b
+from jllm.parallel.schedule.generators import forward_only, gpipe, one_f_one_b
+from jllm.parallel.schedule.plan import Batch, Message
 
 
 class Recorder:

@@ -14,7 +14,7 @@ from jllm.parallel.pipeline.executor import run_step
 from jllm.parallel.pipeline.module_stage import ModuleStage
 from jllm.parallel.pipeline.transport import Transport
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.generate import one_f_one_b
+from jllm.parallel.schedule.generators import one_f_one_b
 
 BOUNDARY = (TensorSpec(shape=(3,), dtype=torch.float32), TensorSpec(shape=(3,), dtype=torch.int64))
 

@@ -15,7 +15,7 @@ from jllm.parallel.pipeline.executor import run_step
 from jllm.parallel.pipeline.module_stage import ModuleStage
 from jllm.parallel.pipeline.transport import Transport
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.generate import GENERATORS
+from jllm.parallel.schedule.generators import GENERATORS
 
 MICRO_BATCHES, ROWS, WIDTH = 5, 6, 8
 ORACLES = {"gpipe": pipelining.ScheduleGPipe, "1f1b": pipelining.Schedule1F1B}

@@ -15,7 +15,7 @@ from jllm.parallel.pipeline.executor import StepResult, run_step
 from jllm.parallel.pipeline.transport import Transport
 from jllm.parallel.schedule.actions import Action
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.generate import GENERATORS
+from jllm.parallel.schedule.generators import GENERATORS
 from jllm.parallel.schedule.simulate import simulate, stage_durations
 from jllm.parallel.schedule.timeline import Span, Timeline
 

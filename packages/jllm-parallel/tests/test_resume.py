@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jllm.parallel.command import STOPPED
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.job import lock
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.train.command import STOPPED
+from jllm.parallel.train.job import lock
 from training_helpers import (
     alone,
     changed,

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import (
     alone,
     changed,

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.parallel.schedule import rendezvous
+from jllm.parallel.schedule import execution_model
 from jllm.parallel.schedule.actions import Action, Schedule
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.communication import plan
-from jllm.parallel.schedule.generate import GENERATORS, forward_only, gpipe, one_f_one_b
+from jllm.parallel.schedule.generators import GENERATORS, forward_only, gpipe, one_f_one_b
+from jllm.parallel.schedule.plan import plan
 from schedule_reference_helpers import deadlocks
 
 names = st.sampled_from(sorted(GENERATORS))
@@ -101,7 +101,7 @@ def test_deadlocks_are_found_exactly_where_the_waiting_graph_has_a_cycle(
     ranks = tuple(tuple(interleaving(micro_batches, random)) for _ in range(stages))
     schedule = replace(gpipe(stages, micro_batches), ranks=ranks)
     if deadlocks(plan(schedule)):
-        with pytest.raises(rendezvous.Deadlock, match="rank . waits for the "):
+        with pytest.raises(execution_model.Deadlock, match="rank . waits for the "):
             check(schedule)
     else:
         check(schedule)
@@ -109,7 +109,7 @@ def test_deadlocks_are_found_exactly_where_the_waiting_graph_has_a_cycle(
 
 def test_a_deadlock_names_who_waits_for_what() -> None:
     eager = [F(0), B(0), F(1), B(1)]
-    with pytest.raises(rendezvous.Deadlock) as caught:
+    with pytest.raises(execution_model.Deadlock) as caught:
         check(with_rank(gpipe(2, 2), 0, eager))
     assert str(caught.value) == (
         "schedule GPipe: the ranks wait for each other: "

@@ -9,7 +9,7 @@ import pytest
 
 from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.draw import draw, main
-from jllm.parallel.schedule.generate import one_f_one_b
+from jllm.parallel.schedule.generators import one_f_one_b
 from jllm.parallel.schedule.simulate import simulate, stage_durations
 
 SVG = "{http://www.w3.org/2000/svg}"

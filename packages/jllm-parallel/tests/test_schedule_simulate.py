@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.generate import GENERATORS, forward_only, gpipe, one_f_one_b
+from jllm.parallel.schedule.generators import GENERATORS, forward_only, gpipe, one_f_one_b
 from jllm.parallel.schedule.simulate import simulate, stage_durations
 from schedule_reference_helpers import end_times
 

@@ -25,10 +25,10 @@ from jllm.data.reading.reader import Batch
 from jllm.models.families import read_config
 from jllm.models.stage import Stage
 from jllm.models.units import unit_count
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.expert_balance import ExpertBalance
-from jllm.parallel.feed import batch_sizes, counted_documents
-from jllm.parallel.mesh import Mesh
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.distributed.mesh import Mesh
+from jllm.parallel.experts.load_balance import ExpertBalance
+from jllm.parallel.feed.feed import batch_sizes, counted_documents
 from training_helpers import alone, changed, checkpoint_bytes, forked, metrics
 
 

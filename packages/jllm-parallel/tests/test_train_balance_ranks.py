@@ -14,7 +14,7 @@ from expert_helpers import (
     expert_lines,
     experts_config,
 )
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import alone, changed, checkpoint_bytes, metrics, train
 
 

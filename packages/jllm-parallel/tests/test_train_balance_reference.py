@@ -16,7 +16,7 @@ from jllm.models.initialize import initialize_
 from jllm.models.mixture import Mixture
 from jllm.models.stage import Stage
 from jllm.models.units import unit_count
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import alone, changed
 
 Row = tuple[list[int], list[Tensor]]

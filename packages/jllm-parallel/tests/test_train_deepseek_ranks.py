@@ -12,7 +12,7 @@ from family_helpers import (
     assert_transformers_opens,
     trained_alone,
 )
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import alone, changed, losses
 
 DEEPSEEK = {

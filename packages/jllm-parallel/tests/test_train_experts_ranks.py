@@ -7,7 +7,7 @@ from family_helpers import (
     assert_transformers_opens,
     trained_alone,
 )
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 
 EXPERTS = {
     "num_key_value_heads": 2,

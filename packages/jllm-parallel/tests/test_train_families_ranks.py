@@ -12,7 +12,7 @@ from family_helpers import (
     trained_alone,
 )
 from jllm.models.families import read_config
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import alone, changed, train
 
 FAMILIES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import alone, changed, losses, train, write_data, write_model
 
 

@@ -18,8 +18,8 @@ from jllm.models.families import read_config
 from jllm.models.load import load_stage
 from jllm.models.stage import Stage
 from jllm.models.units import unit_count
-from jllm.parallel.command import run
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.train.command import run
 from training_helpers import alone, losses, metrics, write_data, write_model
 
 

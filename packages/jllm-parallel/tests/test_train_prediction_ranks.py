@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from family_helpers import SIZES, STEPS, trained_alone
 from jllm.models.families import read_config
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import (
     alone,
     changed,

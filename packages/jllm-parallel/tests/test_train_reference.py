@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
 from jllm.data.reading.dataset import open_dataset
 from jllm.data.reading.reader import LaneReader
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import alone, losses, metrics, write_data, write_model
 
 STEPS, BATCH = 6, 4

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import (
     alone,
     checkpoint_bytes,

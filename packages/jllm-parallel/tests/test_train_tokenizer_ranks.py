@@ -8,8 +8,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from jllm.parallel import command
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.train import command
 from jllm.raw2ids import main as raw2ids
 from spawn_helpers import launch
 from training_helpers import alone, changed, write_data

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jllm.parallel import command
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.train import command
 from spawn_helpers import launch
 
 MAX_LEN = 17

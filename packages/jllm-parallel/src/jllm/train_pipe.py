@@ -5,7 +5,7 @@ import sys
 
 def main() -> None:
     """Runs the command; 2 is the exit code of a mistake the user can mend."""
-    from jllm.parallel.command import run
+    from jllm.parallel.train.command import run
 
     sys.exit(run())
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from jllm.parallel.partition.costs import Memory, UnitCost
 from jllm.parallel.partition.method import sub_layer_list
-from jllm.parallel.schedule.communication import Plan
+from jllm.parallel.schedule.plan import Plan
 from jllm.parallel.schedule.simulate import simulate, stage_durations
 
 

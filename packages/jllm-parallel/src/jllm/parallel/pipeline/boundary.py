@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jllm.parallel.schedule.communication import Message
+from jllm.parallel.schedule.plan import Message
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from jllm.parallel.pipeline.transport import Exchange, Transport
 from jllm.parallel.schedule.actions import FORWARD, Action
-from jllm.parallel.schedule.communication import RankPlan
+from jllm.parallel.schedule.plan import RankPlan
 from jllm.parallel.schedule.timeline import Span
 
 SENDS_KEPT_IN_EVALUATION = 2

@@ -3,7 +3,7 @@
 A batch goes out as one `batch_isend_irecv`. Receives are waited for before the computation that
 needs them. Sends are waited for later, before the first computation that waits for a later batch;
 until then their tensors are held here. That is what NCCL does by itself and what
-`jllm.parallel.schedule.rendezvous` assumes, so it cannot deadlock where `check` passed.
+`jllm.parallel.schedule.execution_model` assumes, so it cannot deadlock where `check` passed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from jllm.parallel.pipeline import boundary
 from jllm.parallel.pipeline.boundary import Boundary
-from jllm.parallel.schedule.communication import Batch, Message
+from jllm.parallel.schedule.plan import Batch, Message
 
 
 class Exchange:

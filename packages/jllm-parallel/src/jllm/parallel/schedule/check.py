@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from jllm.parallel.schedule import rendezvous
+from jllm.parallel.schedule import execution_model
 from jllm.parallel.schedule.actions import BACKWARD, FORWARD, Action, Schedule
-from jllm.parallel.schedule.communication import Plan, link_orders, plan
+from jllm.parallel.schedule.plan import Plan, link_orders, plan
 from jllm.parallel.schedule.timeline import peak_live
 
 
@@ -31,9 +31,9 @@ def check(schedule: Schedule) -> Plan:
     planned = plan(schedule)
     _check_links(planned)
     try:
-        rendezvous.run(planned, lambda _rank, _action: 1.0, lambda _message: 1.0)
-    except rendezvous.Deadlock as deadlock:
-        raise rendezvous.Deadlock(f"schedule {schedule.name}: {deadlock}") from None
+        execution_model.run(planned, lambda _rank, _action: 1.0, lambda _message: 1.0)
+    except execution_model.Deadlock as deadlock:
+        raise execution_model.Deadlock(f"schedule {schedule.name}: {deadlock}") from None
     return planned
 
 

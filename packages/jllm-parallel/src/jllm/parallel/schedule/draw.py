@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.generate import GENERATORS
+from jllm.parallel.schedule.generators import GENERATORS
 from jllm.parallel.schedule.simulate import simulate, stage_durations
 from jllm.parallel.schedule.timeline import Span, Timeline
 

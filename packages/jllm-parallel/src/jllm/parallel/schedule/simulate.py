@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jllm.parallel.schedule import rendezvous
+from jllm.parallel.schedule import execution_model
 from jllm.parallel.schedule.actions import FORWARD, Action
-from jllm.parallel.schedule.communication import Message, Plan
+from jllm.parallel.schedule.plan import Message, Plan
 from jllm.parallel.schedule.timeline import Timeline
 
 
@@ -21,7 +21,7 @@ def simulate(
     it. Raises `rendezvous.Deadlock` when the plan cannot complete. Takes about 10 µs an action.
     """
     seconds = transfer if callable(transfer) else lambda _message: transfer
-    spans = rendezvous.run(plan, duration, seconds)
+    spans = execution_model.run(plan, duration, seconds)
     return Timeline(name=plan.schedule.name, ranks=spans)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from jllm.parallel.checks import layout
-from jllm.parallel.config import TrainConfig, parse
-from jllm.parallel.launch import Launch
+from jllm.parallel.config.config import TrainConfig, parse
+from jllm.parallel.config.layout import layout
+from jllm.parallel.distributed.launch import Launch
 
 STOPPED = 143
 """Exit code after a signal, as of a process that SIGTERM ended."""
@@ -47,6 +47,6 @@ def train(config: TrainConfig) -> bool:
         ValueError: an input is wrong.
         OSError: a file cannot be read or written.
     """
-    from jllm.parallel.job import run_job  # imports torch, after the flags were checked
+    from jllm.parallel.train.job import run_job
 
     return run_job(config, Launch.from_environment())

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 import torch.distributed as dist
 
-from jllm.parallel import device as devices
-from jllm.parallel.launch import Launch
+from jllm.parallel.distributed import device as devices
+from jllm.parallel.distributed.launch import Launch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

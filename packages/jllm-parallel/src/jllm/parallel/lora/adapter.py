@@ -19,7 +19,7 @@ from jllm.models.table import weight_table
 from jllm.models.units import unit_count
 from jllm.models.weights.read import load_slices
 from jllm.models.weights.slices import shapes
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 
 BESIDE = "adapter"
 """Folder of the adapter in a checkpoint that holds the merged model: Transformers would take the

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from jllm.parallel.mesh import Axis
+from jllm.parallel.distributed.mesh import Axis
 
 BUCKET_ELEMENTS = 1 << 24
 """Elements that one collective moves, at least one parameter: 64 MiB of float32."""

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 
 from jllm.parallel.schedule.actions import Action
-from jllm.parallel.schedule.communication import Batch, Message, Plan, RankPlan
+from jllm.parallel.schedule.plan import Batch, Message, Plan, RankPlan
 from jllm.parallel.schedule.timeline import Span
 
 Duration = Callable[[int, Action], float]

@@ -16,21 +16,16 @@ from jllm.data.tools.verify.tokenizer_match import stating
 from jllm.models.config import DecoderConfig
 from jllm.models.families import read_config
 from jllm.models.lora.settings import Lora
+from jllm.parallel.checkpoint.compatibility import other_tokenizer, resume_problems
 from jllm.parallel.checkpoint.folder import find, survey
 from jllm.parallel.checkpoint.state import TOKENIZER_KEYS, read_state
-from jllm.parallel.checks import (
-    Layout,
-    layout,
-    other_tokenizer,
-    resume_problems,
-    same_folder,
-    total_steps,
-)
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.expert_balance import balance_problems
-from jllm.parallel.feed import StepShape
-from jllm.parallel.lora import lora_of, lora_state
-from jllm.parallel.token_prediction import predicting
+from jllm.parallel.config.checks import same_folder, total_steps
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.config.layout import Layout, layout
+from jllm.parallel.experts.load_balance import balance_problems
+from jllm.parallel.feed.step_data import StepShape
+from jllm.parallel.lora.adapter import lora_of, lora_state
+from jllm.parallel.train.multi_token_prediction import predicting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

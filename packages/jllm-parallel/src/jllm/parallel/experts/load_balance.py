@@ -23,9 +23,9 @@ from jllm.models.mixture import Mixture
 from jllm.models.prediction import Predictor
 from jllm.models.stage import Stage
 from jllm.models.units import unit_layer
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.feed import MicroBatch, StepData
-from jllm.parallel.mesh import Mesh
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.distributed.mesh import Mesh
+from jllm.parallel.feed.step_data import MicroBatch, StepData
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from jllm.models.families import decoder_config, held_prediction, read_json, wit
 from jllm.models.head import Head
 from jllm.models.prediction import Prediction
 from jllm.models.stage import Stage
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,17 +10,17 @@ from jllm.models.flops import parameter_count, unit_costs
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import trained_parameters
 from jllm.models.lora.targets import module_names
-from jllm.parallel.checks import Layout
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.device import dtype_of, kind_of
-from jllm.parallel.expert_balance import balance_note
-from jllm.parallel.inputs import Inputs
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.config.layout import Layout
+from jllm.parallel.distributed.device import dtype_of, kind_of
+from jllm.parallel.experts.load_balance import balance_note
 from jllm.parallel.partition.costs import Memory, UnitCost
 from jllm.parallel.partition.method import partition
 from jllm.parallel.partition.table import partition_table, stage_rows
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.communication import Plan
-from jllm.parallel.schedule.generate import GENERATORS
+from jllm.parallel.schedule.generators import GENERATORS
+from jllm.parallel.schedule.plan import Plan
+from jllm.parallel.train.inputs import Inputs
 
 PLAIN_WIDTH = 110
 """Columns of what goes to a file instead of a terminal."""

@@ -1,6 +1,7 @@
 """One process's part of a run: its stage, optimizer, feed and pipeline, put together and stepped.
 
-Everything collective happens in the order of `jllm.parallel.events`, the same on all processes.
+Everything collective happens in the order of `jllm.parallel.train.events`, the same on all
+processes.
 """
 
 import dataclasses
@@ -13,23 +14,24 @@ import torch.distributed as dist
 from jllm.data.reading.reader import LaneReader
 from jllm.models.stage import Stage
 from jllm.models.units import tied_parameters
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.events import Event
-from jllm.parallel.expert_balance import ExpertBalance, ExpertFigures, expert_layers
-from jllm.parallel.feed import Feed, StepData, StepShape, lanes
-from jllm.parallel.inputs import Inputs, rows_per_step
-from jllm.parallel.learning_rate import learning_rate
-from jllm.parallel.mesh import Mesh
-from jllm.parallel.optimizer import ShardedAdamW
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.distributed.mesh import Mesh
+from jllm.parallel.experts.load_balance import ExpertBalance, ExpertFigures, expert_layers
+from jllm.parallel.feed.feed import Feed, lanes
+from jllm.parallel.feed.step_data import StepData, StepShape
+from jllm.parallel.optimizer.learning_rate import learning_rate
+from jllm.parallel.optimizer.sharded_adamw import ShardedAdamW
 from jllm.parallel.pipeline.boundary import TensorSpec
 from jllm.parallel.pipeline.executor import StepResult, run_step
 from jllm.parallel.pipeline.module_stage import ModuleStage
 from jllm.parallel.pipeline.transport import Transport
-from jllm.parallel.pipeline_stage import TrainingStage
 from jllm.parallel.schedule.check import check
-from jllm.parallel.schedule.communication import RankPlan
-from jllm.parallel.schedule.generate import GENERATORS, forward_only
-from jllm.parallel.token_prediction import PredictionFigures, PredictionLosses
+from jllm.parallel.schedule.generators import GENERATORS, forward_only
+from jllm.parallel.schedule.plan import RankPlan
+from jllm.parallel.train.events import Event
+from jllm.parallel.train.inputs import Inputs, rows_per_step
+from jllm.parallel.train.multi_token_prediction import PredictionFigures, PredictionLosses
+from jllm.parallel.train.training_stage import TrainingStage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from jllm.data.tools.verify.bundled_tokenizer import has_tokenizer
 from jllm.data.tools.verify.tokenizer_match import check_contract, stating
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.inputs import Inputs
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.train.inputs import Inputs
 
 
 def check_tokenizers(config: TrainConfig, inputs: Inputs) -> None:

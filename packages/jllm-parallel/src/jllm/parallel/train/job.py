@@ -16,23 +16,23 @@ from jllm.models.extra import refuse_extra
 from jllm.models.flops import flops_per_token, weight_gradient_flops
 from jllm.models.lora.layers import attach_
 from jllm.models.stage import Stage
-from jllm.parallel import device as devices
-from jllm.parallel import mesh as meshes
-from jllm.parallel.adapter_saving import saved_adapter
 from jllm.parallel.checkpoint.folder import open_checkpoint
 from jllm.parallel.checkpoint.group import Alone, Group, ProcessGroup, on_all, on_first
 from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.checkpoint.verify import verify
-from jllm.parallel.config import TrainConfig
-from jllm.parallel.events import events
-from jllm.parallel.inputs import Inputs, read_inputs
-from jllm.parallel.launch import Launch
-from jllm.parallel.lora import fill_adapter
-from jllm.parallel.metrics import Reporter, expert_metrics, prediction_metrics
-from jllm.parallel.overview import boundaries, print_overview
-from jllm.parallel.run import Run
-from jllm.parallel.saving import EXPERT_LOADS, Saver, fill, load_optimizer
-from jllm.parallel.token_contract import check_tokenizers
+from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.distributed import device as devices
+from jllm.parallel.distributed import mesh as meshes
+from jllm.parallel.distributed.launch import Launch
+from jllm.parallel.lora.adapter import fill_adapter
+from jllm.parallel.train.adapter_base import saved_adapter
+from jllm.parallel.train.events import events
+from jllm.parallel.train.inputs import Inputs, read_inputs
+from jllm.parallel.train.metrics import Reporter, expert_metrics, prediction_metrics
+from jllm.parallel.train.overview import boundaries, print_overview
+from jllm.parallel.train.saver import EXPERT_LOADS, Saver, fill, load_optimizer
+from jllm.parallel.train.tokenizer_check import check_tokenizers
+from jllm.parallel.train.trainer import Run
 
 
 def run_job(config: TrainConfig, launch: Launch) -> bool:

@@ -1,40 +1,10 @@
 """Every check that needs no device: pure functions that find contradictions before anything heavy
 starts."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from jllm.parallel.checkpoint.state import TOKENIZER_KEYS
-from jllm.parallel.config import TrainConfig
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Layout:
-    """Sizes of a run that follow from its flags and the number of processes."""
-
-    stages: int
-    replicas: int
-    micro_batches: int
-    """Micro-batches per optimizer step and replica."""
-
-
-def layout(config: TrainConfig, world_size: int) -> Layout:
-    """Derives the layout.
-
-    Raises:
-        ValueError: all contradictions among the flags, one a line, each with its mend.
-    """
-    found = list(problems(config, world_size))
-    if found:
-        raise ValueError("\n".join(found))
-    replicas = world_size // config.pipe_parallel_size
-    return Layout(
-        stages=config.pipe_parallel_size,
-        replicas=replicas,
-        micro_batches=config.global_batch_size // (replicas * config.micro_batch_size),
-    )
+from jllm.parallel.config.config import TrainConfig
 
 
 def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
@@ -169,37 +139,3 @@ def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
         )
     steps = config.num_train_epochs * steps_per_epoch
     return steps if config.max_steps == -1 else min(steps, config.max_steps)
-
-
-def other_tokenizer(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Names the digests of the data's tokenizer that two states have and that differ."""
-    return [key for key in TOKENIZER_KEYS if before.get(key) and now[key] not in ("", before[key])]
-
-
-def resume_problems(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Says what of a checkpoint's run this one must share and does not.
-
-    A run is a function of data, seed and step; the layout may differ, these may not.
-
-    Args:
-        before: the checkpoint's state.
-        now: the state that this run would begin with.
-    """
-    other = other_tokenizer(before, now)
-    flags = {
-        "seed": "--seed",
-        "global_batch_size": "--global_batch_size",
-        "shuffled": "--no_shuf",
-        "data_digest": "--train_data (its contents)",
-        **{key: f"--train_data (its {key})" for key in other},
-        "lora": "--lora_dim, --lora_alpha, --lora_module_name, … or --lora_adapter",
-        "mtp": "--mtp_loss_weight (0 or more than 0)",
-    }
-    alone = before.get("flags", {}).get("only_ckpt_lora")
-    start = "--lora_adapter" if alone else "--from_ckpt"
-    return [
-        f"{flag}: the checkpoint's run had {before.get(key)!r}, this one has {now.get(key)!r}; "
-        f"use the same to continue it, or {start} to start a new run from its weights"
-        for key, flag in flags.items()
-        if before.get(key) != now.get(key)
-    ]

@@ -8,8 +8,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from jllm.parallel.gradients import GradientSums, Rows, all_gather, reduce_scatter, rows_of
-from jllm.parallel.mesh import Mesh
+from jllm.parallel.distributed.mesh import Mesh
+from jllm.parallel.optimizer.gradient_shards import (
+    GradientSums,
+    Rows,
+    all_gather,
+    reduce_scatter,
+    rows_of,
+)
 
 STATES = ("exp_avg", "exp_avg_sq")
 """Adam's moments, by the names torch gives them."""

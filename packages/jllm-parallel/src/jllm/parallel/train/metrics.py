@@ -16,8 +16,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from jllm.parallel.expert_balance import ExpertFigures
-from jllm.parallel.token_prediction import PredictionFigures
+from jllm.parallel.experts.load_balance import ExpertFigures
+from jllm.parallel.train.multi_token_prediction import PredictionFigures
 
 
 class MetricsFile:

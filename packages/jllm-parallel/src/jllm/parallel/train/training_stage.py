@@ -7,8 +7,8 @@ from torch import Tensor
 from jllm.models.documents import Documents
 from jllm.models.experts.balance import BalanceTerms
 from jllm.models.stage import Stage
-from jllm.parallel.expert_balance import ExpertBalance
-from jllm.parallel.feed import MicroBatch, StepData
+from jllm.parallel.experts.load_balance import ExpertBalance
+from jllm.parallel.feed.step_data import MicroBatch, StepData
 
 
 class TrainingStage:

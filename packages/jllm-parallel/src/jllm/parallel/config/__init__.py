@@ -1,0 +1,1 @@
+"""The flags of a run, what contradicts what, and the layout that follows."""

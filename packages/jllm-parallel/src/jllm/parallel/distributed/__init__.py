@@ -1,0 +1,1 @@
+"""Devices, processes and the mesh of process groups."""

@@ -1,0 +1,1 @@
+"""The balance of experts over a run."""

@@ -1,0 +1,1 @@
+"""Adapters in training and in checkpoints."""

@@ -1,0 +1,67 @@
+"""What a checkpoint keeps of a run with an adapter: that, the merged model, the base's name."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jllm.models.config import DecoderConfig
+from jllm.models.lora.adapter_config import CONFIG, config_text
+from jllm.models.lora.base import (
+    BASE,
+    Base,
+    write_base,
+)
+from jllm.models.lora.layers import LoraLinear
+from jllm.models.lora.merge import MergedRows
+from jllm.models.lora.settings import Lora
+from jllm.models.stage import Stage
+from jllm.parallel.lora.adapter import BESIDE
+from jllm.parallel.optimizer.gradient_shards import Rows
+
+MODEL_CONFIGS = ("config.json", "generation_config.json")
+"""Files that would make a directory a model's."""
+
+TRAINED_TOO = Base(path="a model trained with it, which is kept merged alone", digest="")
+"""Without --only_optimize_lora there is no model that the adapter could be added to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedAdapter:
+    """An adapter as checkpoints keep it."""
+
+    lora: Lora
+    model: DecoderConfig
+    base: Base
+    alone: bool
+    """Without the merged model."""
+    frozen: bool
+    """The model is not trained."""
+
+    @property
+    def directory(self) -> str:
+        """Folder of a checkpoint that it lies in."""
+        return "" if self.alone else BESIDE
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the state of a run says of it."""
+        return {"lora_base": asdict(self.base)}
+
+    def files(self, model_files: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Gives a checkpoint's small files, those of the model and of the adapter."""
+        left_out = MODEL_CONFIGS if self.alone else ()
+        kept = {name: data for name, data in model_files.items() if name not in left_out}
+        before = f"{self.directory}/" if self.directory else ""
+        kept[before + CONFIG] = config_text(self.model, self.lora, self.base.path).encode()
+        kept[before + BASE] = write_base(self.base)
+        return kept
+
+
+def merged_rows(stage: Stage, share: Mapping[str, Rows]) -> dict[str, MergedRows]:
+    """Gives the adapted parameters of a stage, merged when they are written; rows as in `share`."""
+    modules = ((f"{name}.weight", module) for name, module in stage.named_modules())
+    return {
+        name: MergedRows(module, share[name].start)
+        for name, module in modules
+        if isinstance(module, LoraLinear)
+    }

@@ -1,0 +1,1 @@
+"""A training run: command, set-up, steps, metrics, saving."""
