@@ -10,11 +10,11 @@ from gguf_to_hf import convert_gguf
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jllm.models.documents import Documents
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.load import load_stage
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
-from jllm.models.load import load_stage
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
+from jllm.models.layers.documents import Documents
 
 BOUNDS = (0, 4000, 4300, 9500, 10000)
 """Four documents: one ends within, one beyond what a window of 4096 tokens would hold."""

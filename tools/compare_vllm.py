@@ -26,13 +26,13 @@ from rich.table import Table
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
-from jllm.models.documents import Documents
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.initialize import initialize_
+from jllm.models.decoder.load import load_stage
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
-from jllm.models.initialize import initialize_
-from jllm.models.load import load_stage
-from jllm.models.stage import Stage
-from jllm.models.table import weight_table
-from jllm.models.units import unit_count
+from jllm.models.layers.documents import Documents
+from jllm.models.weights.table import weight_table
 
 SIZES = {
     "vocab_size": 320,

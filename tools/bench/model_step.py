@@ -26,12 +26,12 @@ from rich.table import Table
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-from jllm.models.documents import Documents
+from jllm.models.config.units import unit_count
+from jllm.models.costs.flops import flops_per_token
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import decoder_config
-from jllm.models.flops import flops_per_token
-from jllm.models.stage import Stage
-from jllm.models.table import weight_table
-from jllm.models.units import unit_count
+from jllm.models.layers.documents import Documents
+from jllm.models.weights.table import weight_table
 
 SMOLLM2 = {
     "vocab_size": 49152,

@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from jllm.models.config import LOGITS_PER_CHUNK
-from jllm.models.loss import linear_cross_entropy
+from jllm.models.config.decoder_config import LOGITS_PER_CHUNK
+from jllm.models.decoder.loss import linear_cross_entropy
 
 SIZES = {
     "vocab_size": 32000,

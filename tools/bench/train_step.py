@@ -26,9 +26,9 @@ from torch import nn
 
 from jllm.data.reading.dataset import open_dataset
 from jllm.data.reading.reader import LaneReader
-from jllm.models.documents import Documents
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.stage import Stage
+from jllm.models.layers.documents import Documents
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.distributed.mesh import Mesh
 from jllm.parallel.feed.feed import join_bounds

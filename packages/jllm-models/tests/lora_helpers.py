@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
 from jllm.models.lora.adapter_config import CONFIG, STEM, config_text
 from jllm.models.lora.initialize import fill_adapter_
@@ -15,7 +16,6 @@ from jllm.models.lora.layers import attach_
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import adapter_table
 from jllm.models.lora.targets import resolve
-from jllm.models.stage import Stage
 from tiny_model_helpers import loaded_stage
 
 

@@ -5,10 +5,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3DecoderLayer
 
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.load import load_stage
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config, with_prediction
-from jllm.models.load import load_stage
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
 from tiny_model_helpers import reference_gradients, reference_model
 
 NAME, WEIGHT = "deepseek-v3", 0.3

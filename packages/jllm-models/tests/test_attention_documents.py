@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.models.attention_backends import BACKENDS, attention_backend
-from jllm.models.documents import Documents
-from jllm.models.positions import alibi_bias, alibi_slopes
+from jllm.models.layers.attention_backends import BACKENDS, attention_backend
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.positions import alibi_bias, alibi_slopes
 
 
 def dense_attention(q_THK, k_TGK, v_TGK, documents, window=None, slopes=None):

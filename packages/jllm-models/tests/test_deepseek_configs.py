@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from deepseek_helpers import DEEPSEEK, PUBLISHED_DEEPSEEK, V3
+from jllm.models.costs.flops import active_parameter_count, parameter_count
 from jllm.models.describe import total_figures
 from jllm.models.families import decoder_config
-from jllm.models.flops import active_parameter_count, parameter_count
 from tiny_model_helpers import SIZES, reference_model, saved
 
 LITE, V2 = (PUBLISHED_DEEPSEEK[name][0] for name in PUBLISHED_DEEPSEEK)

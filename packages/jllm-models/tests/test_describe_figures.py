@@ -7,10 +7,10 @@ import time
 
 import pytest
 
+from jllm.models.config.units import unit_names
+from jllm.models.costs.flops import flops_per_token, parameter_count
 from jllm.models.describe import alike, main, total_figures, unit_figures
 from jllm.models.families import decoder_config, read_config
-from jllm.models.flops import flops_per_token, parameter_count
-from jllm.models.units import unit_names
 from own_code_helpers import OWN_CODE, write_model
 from published_model_helpers import PUBLISHED
 from tiny_model_helpers import MODELS

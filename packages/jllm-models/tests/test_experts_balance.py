@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from jllm.models.config import DecoderConfig
-from jllm.models.documents import Documents
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.initialize import initialize_
+from jllm.models.decoder.stage import Stage
 from jllm.models.experts.balance import BalanceLoss, BalanceTerms, auxiliary_weights, moved_bias
+from jllm.models.experts.moe import Mixture
 from jllm.models.experts.routing import route
-from jllm.models.initialize import initialize_
-from jllm.models.mixture import Mixture
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
+from jllm.models.layers.documents import Documents
 from tiny_model_helpers import (
     gradients,
     random_targets,

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.models.config import ExpertsConfig
+from jllm.models.config.decoder_config import ExpertsConfig
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.initialize import initialize_
+from jllm.models.decoder.stage import Stage
 from jllm.models.experts.routing import route
-from jllm.models.initialize import initialize_
-from jllm.models.stage import Stage
-from jllm.models.table import is_buffer, weight_table
-from jllm.models.units import unit_count
+from jllm.models.weights.table import is_buffer, weight_table
 from tiny_model_helpers import one_document, random_tokens, reference_model, saved
 
 

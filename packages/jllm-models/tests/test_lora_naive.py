@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from jllm.models.config.units import unit_count
 from jllm.models.lora.initialize import fresh, initialize_adapter_
 from jllm.models.lora.layers import attach_
 from jllm.models.lora.settings import adapter_names
 from jllm.models.lora.table import adapter_table, trained_parameters
-from jllm.models.units import unit_count
 from jllm.models.weights.slices import assert_cover, shapes
 from lora_helpers import adapted_stage, adapter_tensors, lora_of
 from own_code_helpers import OWN_CODE, write_model, write_own_code

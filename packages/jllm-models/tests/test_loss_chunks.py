@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from jllm.models.loss import linear_cross_entropy
+from jllm.models.decoder.loss import linear_cross_entropy
 
 
 def inputs(tokens=23, hidden=8, vocabulary=31, dtype=torch.float32, seed=0):

@@ -8,16 +8,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cost_helpers import TOKENS, kept_bytes, narrower
-from jllm.models.documents import Documents
-from jllm.models.experts import computation
-from jllm.models.flops import (
+from jllm.models.config.units import unit_count, unit_kind
+from jllm.models.costs.flops import (
     active_parameter_count,
     flops_per_token,
     parameter_count,
     tokens_seen,
     unit_costs,
 )
-from jllm.models.units import unit_count, unit_kind
+from jllm.models.experts import computation
+from jllm.models.layers.documents import Documents
 from own_code_helpers import write_model
 from tiny_model_helpers import MODELS, loaded_stage, random_tokens, reference_model, saved
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from jllm.models.initialize import initial_tensor, initialize_
-from jllm.models.stage import Stage
-from jllm.models.table import weight_table
-from jllm.models.units import tied_parameters, unit_count
+from jllm.models.config.units import tied_parameters, unit_count
+from jllm.models.decoder.initialize import initial_tensor, initialize_
+from jllm.models.decoder.stage import Stage
+from jllm.models.weights.table import weight_table
 from tiny_model_helpers import reference_model, saved
 
 

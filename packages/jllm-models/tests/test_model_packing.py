@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.models.documents import Documents
+from jllm.models.layers.documents import Documents
 from tiny_model_helpers import (
     MODELS,
     gradients,

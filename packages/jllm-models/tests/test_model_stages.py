@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.models.documents import Documents
+from jllm.models.config.units import tied_parameters, unit_count, unit_names
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
-from jllm.models.stage import Stage
-from jllm.models.units import tied_parameters, unit_count, unit_names
+from jllm.models.layers.documents import Documents
 from own_code_helpers import write_model
 from tiny_model_helpers import (
     loaded_stage,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from jllm.models.documents import Documents
+from jllm.models.layers.documents import Documents
 from own_code_helpers import OWN_CODE, write_own_code
 from tiny_model_helpers import (
     gradients,

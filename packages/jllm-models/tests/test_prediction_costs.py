@@ -8,10 +8,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cost_helpers import TOKENS, kept_bytes, narrower
-from jllm.models.documents import Documents
+from jllm.models.config.units import unit_count
+from jllm.models.costs.flops import (
+    active_parameter_count,
+    flops_per_token,
+    parameter_count,
+    unit_costs,
+)
 from jllm.models.experts import computation
-from jllm.models.flops import active_parameter_count, flops_per_token, parameter_count, unit_costs
-from jllm.models.units import unit_count
+from jllm.models.layers.documents import Documents
 from prediction_helpers import Naive, trained
 from tiny_model_helpers import random_tokens
 

@@ -7,15 +7,15 @@ import torch
 from safetensors.torch import load_file
 from transformers.modeling_layers import MtpModel
 
-from jllm.models.documents import Documents
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.load import load_stage
+from jllm.models.decoder.prediction import Context, ahead
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
-from jllm.models.load import load_stage
-from jllm.models.positions import position_tables
-from jllm.models.prediction import Context, ahead
-from jllm.models.stage import Stage
-from jllm.models.table import copied_slices, is_buffer, weight_table
-from jllm.models.units import unit_count
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.positions import position_tables
 from jllm.models.weights.slices import shapes
+from jllm.models.weights.table import copied_slices, is_buffer, weight_table
 from prediction_helpers import WEIGHT, Naive, head, trained
 from tiny_model_helpers import gradients, random_targets, random_tokens, relative_error
 

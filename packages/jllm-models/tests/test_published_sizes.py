@@ -2,8 +2,8 @@
 
 import pytest
 
+from jllm.models.costs.flops import active_parameter_count, parameter_count
 from jllm.models.families import decoder_config
-from jllm.models.flops import active_parameter_count, parameter_count
 from published_model_helpers import PUBLISHED
 
 

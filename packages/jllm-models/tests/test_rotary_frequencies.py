@@ -5,9 +5,9 @@ import torch
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
-from jllm.models.documents import Documents
 from jllm.models.families import decoder_config
-from jllm.models.rotary import Rotary, rotary_tables, rotate
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.rotary import Rotary, rotary_tables, rotate
 from tiny_model_helpers import SIZES
 
 LENGTH = 6000

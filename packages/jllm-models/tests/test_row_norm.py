@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from jllm.models.row_norm import unit_rows
+from jllm.models.layers.row_norm import unit_rows
 
 
 def test_values_and_gradient_equal_those_of_torch():

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
-from jllm.models.stage import Stage
-from jllm.models.table import weight_table
-from jllm.models.units import unit_count
 from jllm.models.weights.slices import assert_cover, shapes
+from jllm.models.weights.table import weight_table
 from own_code_helpers import OWN_CODE, write_model
 from tiny_model_helpers import MODELS, loaded_stage, reference_model, saved
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jllm.models.extra import extra_tensors, refuse_extra
 from jllm.models.families import read_config
 from jllm.models.generation.command import run
+from jllm.models.weights.extra import extra_tensors, refuse_extra
 from jllm.models.weights.names import tensor_names
 from own_code_helpers import OWN_CODE, write_model
 from prediction_helpers import Naive

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from jllm.models.config.units import unit_count
 from jllm.models.families import config_text, read_config
-from jllm.models.units import unit_count
 from jllm.models.weights import read
 from jllm.models.weights.read import load_slices
 from tiny_model_helpers import loaded_stage, reference_model, saved

@@ -25,13 +25,13 @@ from transformers import (
 )
 
 from deepseek_helpers import DEEPSEEK
-from jllm.models.config import DecoderConfig
-from jllm.models.documents import Documents
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.load import load_stage
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
-from jllm.models.load import load_stage
-from jllm.models.stage import Stage
-from jllm.models.table import is_buffer, weight_table
-from jllm.models.units import unit_count
+from jllm.models.layers.documents import Documents
+from jllm.models.weights.table import is_buffer, weight_table
 
 SIZES = {
     "vocab_size": 97,

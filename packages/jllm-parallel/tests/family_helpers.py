@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from jllm.models.documents import Documents
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.load import load_stage
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
-from jllm.models.load import load_stage
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
+from jllm.models.layers.documents import Documents
 from jllm.parallel.config.config import TrainConfig
 from training_helpers import (
     VOCABULARY,

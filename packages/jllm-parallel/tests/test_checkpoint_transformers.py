@@ -6,11 +6,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from checkpoint_helpers import STATE
+from jllm.models.config.units import unit_count
 from jllm.models.families import read_config
-from jllm.models.table import weight_table
-from jllm.models.units import unit_count
 from jllm.models.weights.read import load_slices
 from jllm.models.weights.slices import assert_cover, shapes
+from jllm.models.weights.table import weight_table
 from jllm.parallel.checkpoint.contents import CheckpointContents, Held, model_files
 from jllm.parallel.checkpoint.group import Alone
 from jllm.parallel.checkpoint.save import save_checkpoint

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from expert_helpers import DEEPSEEK_V3, QWEN3
+from jllm.models.config.units import unit_count
 from jllm.models.families import read_config
 from jllm.models.lora.merge_command import run as merge
-from jllm.models.table import weight_table
-from jllm.models.units import unit_count
 from jllm.models.weights.slices import shapes
+from jllm.models.weights.table import weight_table
 from jllm.parallel.config.checks import problems
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.lora.adapter import lora_of

@@ -22,9 +22,9 @@ from expert_helpers import (
     write_experts,
 )
 from jllm.data.reading.reader import Batch
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.distributed.mesh import Mesh
 from jllm.parallel.experts.load_balance import ExpertBalance

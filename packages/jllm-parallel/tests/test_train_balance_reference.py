@@ -10,12 +10,12 @@ from torch import Tensor
 from expert_helpers import BALANCED, CHOSEN, EXPERTS, LAYERS, balanced_run, expert_lines
 from jllm.data.reading.dataset import open_dataset
 from jllm.data.reading.reader import LaneReader
-from jllm.models.documents import Documents
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.initialize import initialize_
+from jllm.models.decoder.stage import Stage
+from jllm.models.experts.moe import Mixture
 from jllm.models.families import read_config
-from jllm.models.initialize import initialize_
-from jllm.models.mixture import Mixture
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
+from jllm.models.layers.documents import Documents
 from jllm.parallel.config.config import TrainConfig
 from training_helpers import alone, changed
 

@@ -13,11 +13,11 @@ from transformers import AutoModelForCausalLM
 
 from jllm.data.reading.dataset import open_dataset
 from jllm.data.reading.reader import LaneReader
-from jllm.models.documents import Documents
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.load import load_stage
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
-from jllm.models.load import load_stage
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
+from jllm.models.layers.documents import Documents
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.train.command import run
 from training_helpers import alone, losses, metrics, write_data, write_model

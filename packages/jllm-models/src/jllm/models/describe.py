@@ -16,14 +16,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_layer, unit_names
+from jllm.models.costs.flops import active_parameter_count, parameter_count, unit_costs
+from jllm.models.costs.latent_attention import cache_numbers
 from jllm.models.families import read_config
-from jllm.models.flops import active_parameter_count, parameter_count, unit_costs
-from jllm.models.latent_costs import cache_numbers
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import trained_parameters
 from jllm.models.lora.targets import ALL, resolve
-from jllm.models.units import unit_layer, unit_names
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 

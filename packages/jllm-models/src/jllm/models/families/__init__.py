@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jllm.models.config import DecoderConfig, PredictionConfig
+from jllm.models.config.decoder_config import DecoderConfig, PredictionConfig
 from jllm.models.families import (
     baichuan,
     deepseek_v2,

@@ -4,11 +4,11 @@ The models of 7B rotate, those of 13B have ALiBi; the head of the second generat
 All share a class name, so keys tell them apart that only one kind has.
 """
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.names import Names
 from jllm.models.families.common import decoder
 from jllm.models.families.fields import Fields
 from jllm.models.families.rope import require_rope
-from jllm.models.names import Names
 
 NAMES = Names(qkv=("self_attn.W_pack",))
 SECOND_VOCABULARY = 125_696

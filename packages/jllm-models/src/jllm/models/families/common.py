@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.fields import Fields
 from jllm.models.families.rope import rope_config
 

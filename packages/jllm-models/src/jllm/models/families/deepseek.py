@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from jllm.models.config import DecoderConfig, ExpertsConfig, PredictionConfig
+from jllm.models.config.decoder_config import DecoderConfig, ExpertsConfig, PredictionConfig
+from jllm.models.config.names import Names
 from jllm.models.families.common import decoder
 from jllm.models.families.fields import Fields
 from jllm.models.families.latent import latent_attention
-from jllm.models.names import Names
 
 NAMES = Names(shared_expert="mlp.shared_experts")
 

@@ -1,6 +1,6 @@
 """DeepSeek-V2, V2.5 and V2-Lite (arXiv:2405.04434): softmax routing, greedy or within groups."""
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.deepseek import deepseek, experts_config
 from jllm.models.families.fields import Fields
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.deepseek import deepseek, experts_config
 from jllm.models.families.fields import Fields
 

@@ -1,6 +1,6 @@
 """The mixture of experts of a configuration: its sizes, and the layers that have it."""
 
-from jllm.models.config import ExpertsConfig
+from jllm.models.config.decoder_config import ExpertsConfig
 from jllm.models.families.fields import Fields
 
 

@@ -1,10 +1,10 @@
 """InternLM2 and 2.5: Llama with query, key and value in one tensor, key/value head by head."""
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.names import Names
 from jllm.models.families.common import decoder
 from jllm.models.families.fields import Fields
 from jllm.models.families.rope import require_rope
-from jllm.models.names import Names
 
 NAMES = Names(
     embedding="model.tok_embeddings",

@@ -1,6 +1,6 @@
 """Multi-head latent attention as the DeepSeek configurations name it."""
 
-from jllm.models.config import LatentConfig
+from jllm.models.config.decoder_config import LatentConfig
 from jllm.models.families.fields import Fields
 from jllm.models.families.rope import score_factor
 

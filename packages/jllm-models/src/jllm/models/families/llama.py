@@ -1,6 +1,6 @@
 """Llama 1 to 3 and what shares its class: SmolLM, SmolLM2, TinyLlama, Yi, DeepSeek-LLM, …"""
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.common import decoder
 from jllm.models.families.fields import Fields
 

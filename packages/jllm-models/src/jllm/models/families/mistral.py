@@ -1,6 +1,6 @@
 """Mistral: Llama's mathematics, with a sliding window in every layer up to version 0.1."""
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.common import decoder
 from jllm.models.families.fields import Fields
 from jllm.models.families.windows import same_window

@@ -1,9 +1,9 @@
 """OLMo-2: Llama with its norms behind attention and MLP, and queries and keys normed whole."""
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.names import Names
 from jllm.models.families.common import decoder
 from jllm.models.families.fields import Fields
-from jllm.models.names import Names
 
 NAMES = Names(
     attention_norm="post_attention_layernorm",

@@ -5,10 +5,10 @@ rotary base in steps, each twice as long as the one before, and by `use_logn_att
 queries. Training knows neither: so it was published, and so it is here.
 """
 
-from jllm.models.config import DecoderConfig, RopeConfig
+from jllm.models.config.decoder_config import DecoderConfig, RopeConfig
+from jllm.models.config.names import Names
 from jllm.models.families.common import weights_dtype
 from jllm.models.families.fields import Fields
-from jllm.models.names import Names
 
 NAMES = Names(
     embedding="transformer.wte",

@@ -1,6 +1,6 @@
 """Qwen2 and Qwen2.5, dense: Llama with a bias on query, key and value, and late windows."""
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.common import decoder
 from jllm.models.families.fields import Fields
 from jllm.models.families.windows import late_windows

@@ -1,6 +1,6 @@
 """Qwen1.5-MoE and Qwen2-MoE: Qwen2 with experts, one of them shared by all tokens."""
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.common import decoder
 from jllm.models.families.experts import mixture
 from jllm.models.families.fields import Fields

@@ -1,6 +1,6 @@
 """Qwen3, dense: Llama with RMS-normalised queries and keys, and late windows."""
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.common import decoder
 from jllm.models.families.fields import Fields
 from jllm.models.families.windows import late_windows

@@ -1,6 +1,6 @@
 """Qwen3-MoE: Qwen3 with experts, none of them shared; a window is in every layer or in none."""
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.common import decoder
 from jllm.models.families.experts import mixture
 from jllm.models.families.fields import Fields

@@ -6,7 +6,7 @@ Priorities and defaults are those of Transformers 5, so that both read the same 
 import math
 from typing import Any
 
-from jllm.models.config import ROPE_TYPES, RopeConfig
+from jllm.models.config.decoder_config import ROPE_TYPES, RopeConfig
 from jllm.models.families.fields import Fields
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jllm.models.attention_backends import Attend
-from jllm.models.documents import Documents
+from jllm.models.layers.attention_backends import Attend
+from jllm.models.layers.documents import Documents
 
 
 class KeyValueCache:

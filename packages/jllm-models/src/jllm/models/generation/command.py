@@ -11,10 +11,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jllm.models.extra import refuse_extra
 from jllm.models.families import read_config
 from jllm.models.families.common import DTYPES
 from jllm.models.generation.options import Sampling
+from jllm.models.weights.extra import refuse_extra
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""

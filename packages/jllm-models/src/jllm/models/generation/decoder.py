@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from jllm.models.attention import Attention
-from jllm.models.documents import Documents
+from jllm.models.decoder.head import Head
+from jllm.models.decoder.stage import Stage
 from jllm.models.generation.cache import KeyValueCache
 from jllm.models.generation.latent_cache import LatentCache
-from jllm.models.head import Head
-from jllm.models.latent_attention import LatentAttention
-from jllm.models.rotary import inverse_frequencies
-from jllm.models.stage import Stage
+from jllm.models.layers.attention import Attention
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.latent_attention import LatentAttention
+from jllm.models.layers.rotary import inverse_frequencies
 
 
 class Decoder:

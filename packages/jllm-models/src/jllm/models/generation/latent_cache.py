@@ -11,8 +11,8 @@ of the latent vector, X = N + V, S tokens held.
 import torch
 from torch import Tensor
 
-from jllm.models.documents import Documents
-from jllm.models.latent_attention import AttendLatent
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.latent_attention import AttendLatent
 
 
 class LatentCache:

@@ -8,15 +8,15 @@ from typing import TextIO
 
 import torch
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.load import load_stage
+from jllm.models.decoder.stage import Stage
 from jllm.models.generation.answer import answer, stop_tokens
 from jllm.models.generation.decoder import Decoder
 from jllm.models.generation.options import Sampling
 from jllm.models.generation.text_stream import stream_text
 from jllm.models.generation.tokenizer import load_tokenizer
-from jllm.models.load import load_stage
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
 
 
 @dataclass(frozen=True, kw_only=True)

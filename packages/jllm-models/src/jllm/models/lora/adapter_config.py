@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_kind
 from jllm.models.families import read_json
 from jllm.models.families.fields import Fields
 from jllm.models.lora.settings import Lora, scale_of
 from jllm.models.lora.targets import adaptable
-from jllm.models.units import unit_kind
 
 CONFIG = "adapter_config.json"
 STEM = "adapter_model"

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from jllm.models.decoder.stage import Stage
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import adapter_table
-from jllm.models.stage import Stage
 
 
 @torch.no_grad()

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jllm.models.decoder.stage import Stage
 from jllm.models.experts.computation import multiply
-from jllm.models.linear import Linear
+from jllm.models.experts.moe import Experts
+from jllm.models.layers.linear import Linear
+from jllm.models.layers.mlp import swiglu
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import AdaptedMatrix, AdaptedRows, adapted_matrices
-from jllm.models.mixture import Experts
-from jllm.models.mlp import swiglu
-from jllm.models.stage import Stage
 
 
 class LoraLinear(Linear):

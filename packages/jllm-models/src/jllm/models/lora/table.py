@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_count
 from jllm.models.lora.settings import Lora, adapter_names
-from jllm.models.table import weight_table
-from jllm.models.units import unit_count
 from jllm.models.weights.slices import Slice, whole
+from jllm.models.weights.table import weight_table
 
 
 @dataclass(frozen=True, kw_only=True)

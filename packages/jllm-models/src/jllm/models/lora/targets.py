@@ -6,9 +6,9 @@ or one of the fused names of ROLES, which every family has; or `all-linear`.
 
 from collections.abc import Callable, Iterable, Sequence
 
-from jllm.models.config import DecoderConfig
-from jllm.models.table import weight_table
-from jllm.models.units import unit_count, unit_kind
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_count, unit_kind
+from jllm.models.weights.table import weight_table
 
 ALL = "all-linear"
 """Every matrix of attention, MLPs and experts; not routers, embedding and head."""

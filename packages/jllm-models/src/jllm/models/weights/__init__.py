@@ -1,1 +1,1 @@
-"""Reading and writing slices of safetensors files."""
+"""The weight table, and slices of safetensors files read and written by it."""

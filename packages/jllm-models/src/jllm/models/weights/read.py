@@ -116,8 +116,8 @@ def load_slices(
 
     Parameters may be of any dtype, layout and device; values are converted as `Tensor.copy_` does.
     Parts of parameters that no slice names, and tensors that no slice wants, are left alone
-    (`jllm.models.extra` looks for the latter). Before the first read, all missing tensors and wrong
-    shapes are reported in one ValueError.
+    (`jllm.models.weights.extra` looks for the latter). Before the first read, all missing tensors
+    and wrong shapes are reported in one ValueError.
     """
     files = open_weights(directory, stem)
     wanted = sorted(slices, key=lambda piece: _position(files, piece))

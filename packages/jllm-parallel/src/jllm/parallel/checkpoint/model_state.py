@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.stage import Stage
 from jllm.models.lora.table import adapter_table
-from jllm.models.stage import Stage
-from jllm.models.table import copied_slices, is_buffer, untrained_tensors, weight_table
-from jllm.models.units import unit_count
 from jllm.models.weights.slices import Slice, rows, shapes
+from jllm.models.weights.table import copied_slices, is_buffer, untrained_tensors, weight_table
 from jllm.models.weights.write import Values
 from jllm.parallel.checkpoint.contents import (
     AdapterHeld,

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_layer
+from jllm.models.costs.flops import trained_predictions
+from jllm.models.decoder.head import Head
+from jllm.models.decoder.prediction import Predictor
+from jllm.models.decoder.stage import Stage
 from jllm.models.experts.balance import BalanceLoss, BalanceTerms, moved_bias
+from jllm.models.experts.moe import Mixture
 from jllm.models.families import read_json
-from jllm.models.flops import trained_predictions
-from jllm.models.head import Head
-from jllm.models.mixture import Mixture
-from jllm.models.prediction import Predictor
-from jllm.models.stage import Stage
-from jllm.models.units import unit_layer
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.distributed.mesh import Mesh
 from jllm.parallel.feed.step_data import MicroBatch, StepData

@@ -7,18 +7,18 @@ from typing import Any
 
 from torch import Tensor
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.stage import Stage
 from jllm.models.lora.adapter_config import CONFIG, STEM
 from jllm.models.lora.adapter_files import Adapter, open_adapter
 from jllm.models.lora.initialize import fill_adapter_, initialize_adapter_
 from jllm.models.lora.settings import PREFIX, Lora
 from jllm.models.lora.table import adapter_table
 from jllm.models.lora.targets import check_tensors, resolve
-from jllm.models.stage import Stage
-from jllm.models.table import weight_table
-from jllm.models.units import unit_count
 from jllm.models.weights.read import load_slices
 from jllm.models.weights.slices import shapes
+from jllm.models.weights.table import weight_table
 from jllm.parallel.config.config import TrainConfig
 
 BESIDE = "adapter"

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.decoder.stage import Stage
 from jllm.models.lora.adapter_config import CONFIG, config_text
 from jllm.models.lora.base import (
     BASE,
@@ -14,7 +15,6 @@ from jllm.models.lora.base import (
 from jllm.models.lora.layers import LoraLinear
 from jllm.models.lora.merge import MergedRows
 from jllm.models.lora.settings import Lora
-from jllm.models.stage import Stage
 from jllm.parallel.lora.adapter import BESIDE
 from jllm.parallel.optimizer.gradient_shards import Rows
 

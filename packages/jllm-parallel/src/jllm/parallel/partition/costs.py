@@ -12,7 +12,7 @@ class UnitCost:
     """Costs of the embedding, of a sub-layer (attention or MLP), or of the head."""
 
     name: str
-    """The unit's name, as `jllm.models.units.unit_names` gives it."""
+    """The unit's name, as `jllm.models.config.units.unit_names` gives it."""
     parameters: int
     """Number of parameters that it holds."""
     flops: float

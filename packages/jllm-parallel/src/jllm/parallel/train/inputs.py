@@ -13,7 +13,7 @@ from typing import Any
 from jllm.data.reading.mixture import Mixture, open_mixture
 from jllm.data.reading.order import steps_per_epoch
 from jllm.data.tools.verify.tokenizer_match import stating
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families import read_config
 from jllm.models.lora.settings import Lora
 from jllm.parallel.checkpoint.compatibility import other_tokenizer, resume_problems

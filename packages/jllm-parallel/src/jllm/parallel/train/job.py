@@ -12,10 +12,10 @@ from typing import TextIO
 import torch
 import torch.distributed as dist
 
-from jllm.models.extra import refuse_extra
-from jllm.models.flops import flops_per_token, weight_gradient_flops
+from jllm.models.costs.flops import flops_per_token, weight_gradient_flops
+from jllm.models.decoder.stage import Stage
 from jllm.models.lora.layers import attach_
-from jllm.models.stage import Stage
+from jllm.models.weights.extra import refuse_extra
 from jllm.parallel.checkpoint.folder import open_checkpoint
 from jllm.parallel.checkpoint.group import Alone, Group, ProcessGroup, on_all, on_first
 from jllm.parallel.checkpoint.state import read_state

@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.decoder.head import Head
+from jllm.models.decoder.prediction import Prediction
+from jllm.models.decoder.stage import Stage
 from jllm.models.families import decoder_config, held_prediction, read_json, with_prediction
-from jllm.models.head import Head
-from jllm.models.prediction import Prediction
-from jllm.models.stage import Stage
 from jllm.parallel.config.config import TrainConfig
 
 

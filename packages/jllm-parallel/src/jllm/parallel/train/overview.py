@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from jllm.data.reading.mixture import Mixture
-from jllm.models.config import DecoderConfig
-from jllm.models.flops import parameter_count, unit_costs
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.costs.flops import parameter_count, unit_costs
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import trained_parameters
 from jllm.models.lora.targets import module_names

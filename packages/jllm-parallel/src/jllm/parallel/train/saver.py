@@ -6,15 +6,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from jllm.models.config import DecoderConfig
-from jllm.models.initialize import initialize_
-from jllm.models.load import load_stage
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.decoder.initialize import initialize_
+from jllm.models.decoder.load import load_stage
+from jllm.models.decoder.stage import Stage
 from jllm.models.lora.adapter_config import STEM
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import adapter_table
-from jllm.models.stage import Stage
-from jllm.models.table import weight_table
 from jllm.models.weights.read import load_slices
+from jllm.models.weights.table import weight_table
 from jllm.parallel.checkpoint.atomic import sync_directory
 from jllm.parallel.checkpoint.contents import CheckpointContents, model_files
 from jllm.parallel.checkpoint.group import Group, on_first

@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 
 from jllm.data.reading.reader import LaneReader
-from jllm.models.stage import Stage
-from jllm.models.units import tied_parameters
+from jllm.models.config.units import tied_parameters
+from jllm.models.decoder.stage import Stage
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.distributed.mesh import Mesh
 from jllm.parallel.experts.load_balance import ExpertBalance, ExpertFigures, expert_layers

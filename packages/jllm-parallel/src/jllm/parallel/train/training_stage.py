@@ -4,9 +4,9 @@ out."""
 import torch
 from torch import Tensor
 
-from jllm.models.documents import Documents
+from jllm.models.decoder.stage import Stage
 from jllm.models.experts.balance import BalanceTerms
-from jllm.models.stage import Stage
+from jllm.models.layers.documents import Documents
 from jllm.parallel.experts.load_balance import ExpertBalance
 from jllm.parallel.feed.step_data import MicroBatch, StepData
 

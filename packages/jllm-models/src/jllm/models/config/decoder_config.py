@@ -5,10 +5,10 @@ A family file turns a Hugging Face `config.json` into these; no module reads tha
 
 from dataclasses import dataclass
 
-from jllm.models.names import Names
+from jllm.models.config.names import Names
 
 ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn")
-"""The rotary variants that `jllm.models.rotary` computes."""
+"""The rotary variants that `jllm.models.layers.rotary` computes."""
 
 LOGITS_PER_CHUNK = 2**25
 """Logits that the loss holds at once unless told otherwise: 128 MiB of fp32."""

@@ -10,9 +10,9 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from jllm.models.config import DecoderConfig
-from jllm.models.stage import Stage
-from jllm.models.table import weight_table
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.decoder.stage import Stage
+from jllm.models.weights.table import weight_table
 
 
 @torch.no_grad()

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jllm.models.config import DecoderConfig
-from jllm.models.loss import linear_cross_entropy
-from jllm.models.norm import RMSNorm
-from jllm.models.prediction import Context, Prediction
-from jllm.models.row_norm import unit_rows
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.decoder.loss import linear_cross_entropy
+from jllm.models.decoder.prediction import Context, Prediction
+from jllm.models.layers.norm import RMSNorm
+from jllm.models.layers.row_norm import unit_rows
 
 
 class Embedding(nn.Module):

@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from jllm.models.attention_backends import Attend
-from jllm.models.config import DecoderConfig, PredictionConfig
-from jllm.models.documents import Documents
+from jllm.models.config.decoder_config import DecoderConfig, PredictionConfig
+from jllm.models.decoder.layer_units import attention_unit, mlp_unit
+from jllm.models.decoder.loss import linear_cross_entropy
 from jllm.models.experts.balance import BalanceTerms
-from jllm.models.layer_units import attention_unit, mlp_unit
-from jllm.models.linear import Linear
-from jllm.models.loss import linear_cross_entropy
-from jllm.models.mixture import Mixture
-from jllm.models.norm import RMSNorm
-from jllm.models.positions import Positions
+from jllm.models.experts.moe import Mixture
+from jllm.models.layers.attention_backends import Attend
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.linear import Linear
+from jllm.models.layers.norm import RMSNorm
+from jllm.models.layers.positions import Positions
 
 UNTRAINED = -100
 

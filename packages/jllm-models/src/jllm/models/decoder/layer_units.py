@@ -2,12 +2,12 @@
 
 import torch
 
-from jllm.models.attention import Attention
-from jllm.models.attention_backends import Attend
-from jllm.models.config import DecoderConfig
-from jllm.models.latent_attention import LatentAttention
-from jllm.models.mixture import Mixture
-from jllm.models.mlp import MLP
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.experts.moe import Mixture
+from jllm.models.layers.attention import Attention
+from jllm.models.layers.attention_backends import Attend
+from jllm.models.layers.latent_attention import LatentAttention
+from jllm.models.layers.mlp import MLP
 
 
 def attention_unit(

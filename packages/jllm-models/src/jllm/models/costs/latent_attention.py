@@ -1,9 +1,9 @@
-"""What multi-head latent attention costs, by the convention of `jllm.models.flops`.
+"""What multi-head latent attention costs, by the convention of `jllm.models.costs.flops`.
 
 Counted as training computes it: keys and values of every head are made from the latent vectors.
 """
 
-from jllm.models.config import DecoderConfig, LatentConfig
+from jllm.models.config.decoder_config import DecoderConfig, LatentConfig
 
 
 def latent_flops(config: DecoderConfig, latent: LatentConfig, seen: float) -> float:

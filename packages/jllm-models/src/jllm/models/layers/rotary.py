@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from jllm.models.config import RopeConfig
-from jllm.models.documents import Documents
+from jllm.models.config.decoder_config import RopeConfig
+from jllm.models.layers.documents import Documents
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

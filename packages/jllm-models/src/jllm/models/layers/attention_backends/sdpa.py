@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jllm.models.documents import Documents
+from jllm.models.layers.documents import Documents
 
 
 def attend(

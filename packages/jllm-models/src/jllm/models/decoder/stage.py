@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from jllm.models.attention import Attention
-from jllm.models.attention_backends import attention_backend
-from jllm.models.config import DecoderConfig, loss_chunk
-from jllm.models.documents import Documents
+from jllm.models.config.decoder_config import DecoderConfig, loss_chunk
+from jllm.models.config.units import unit_count, unit_kind, unit_layer
+from jllm.models.decoder.head import Embedding, Head
+from jllm.models.decoder.layer_units import attention_unit, mlp_unit
+from jllm.models.decoder.prediction import Context, Prediction
 from jllm.models.experts.balance import BalanceTerms
-from jllm.models.head import Embedding, Head
-from jllm.models.latent_attention import LatentAttention
-from jllm.models.layer_units import attention_unit, mlp_unit
-from jllm.models.mixture import Mixture
-from jllm.models.positions import position_tables
-from jllm.models.prediction import Context, Prediction
-from jllm.models.units import unit_count, unit_kind, unit_layer
+from jllm.models.experts.moe import Mixture
+from jllm.models.layers.attention import Attention
+from jllm.models.layers.attention_backends import attention_backend
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.latent_attention import LatentAttention
+from jllm.models.layers.positions import position_tables
 
 ATTENTION = (Attention, LatentAttention)
 """The modules that take documents and positions."""

@@ -7,8 +7,8 @@ configuration and costs microseconds a tensor.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from jllm.models.config import DecoderConfig, ExpertsConfig, LatentConfig
-from jllm.models.units import tied_parameters, unit_count, unit_kind, unit_layer
+from jllm.models.config.decoder_config import DecoderConfig, ExpertsConfig, LatentConfig
+from jllm.models.config.units import tied_parameters, unit_count, unit_kind, unit_layer
 from jllm.models.weights.slices import Slice, whole
 
 ROUTER_BIAS = "router_bias"

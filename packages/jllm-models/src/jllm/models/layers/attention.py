@@ -6,14 +6,14 @@ Letters: T tokens, D hidden_size, H query heads, G key/value heads, K head_dim, 
 import torch
 from torch import Tensor, nn
 
-from jllm.models.attention_backends import Attend
-from jllm.models.config import DecoderConfig
-from jllm.models.documents import Documents
-from jllm.models.heads_norm import HeadsNorm
-from jllm.models.linear import Linear
-from jllm.models.norm import RMSNorm
-from jllm.models.positions import Positions
-from jllm.models.rotary import rotate
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.layers.attention_backends import Attend
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.heads_norm import HeadsNorm
+from jllm.models.layers.linear import Linear
+from jllm.models.layers.norm import RMSNorm
+from jllm.models.layers.positions import Positions
+from jllm.models.layers.rotary import rotate
 
 
 class Attention(nn.Module):

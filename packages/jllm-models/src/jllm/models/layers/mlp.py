@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from jllm.models.config import DecoderConfig
-from jllm.models.linear import Linear
-from jllm.models.norm import RMSNorm
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.layers.linear import Linear
+from jllm.models.layers.norm import RMSNorm
 
 
 class MLP(nn.Module):

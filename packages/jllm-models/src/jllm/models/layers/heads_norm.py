@@ -6,7 +6,7 @@ Letters: T tokens, N heads, K head_dim.
 import torch
 from torch import Tensor
 
-from jllm.models.norm import RMSNorm
+from jllm.models.layers.norm import RMSNorm
 
 
 class HeadsNorm(RMSNorm):

@@ -8,7 +8,7 @@ tokens. Parameters are named
 `units.<index>.…` with the unit's global index, so that names never depend on how a model is cut.
 """
 
-from jllm.models.config import DecoderConfig
+from jllm.models.config.decoder_config import DecoderConfig
 
 _LAYER_KINDS = ("attention", "mlp")
 

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jllm.models.config import DecoderConfig, ExpertsConfig
+from jllm.models.config.decoder_config import DecoderConfig, ExpertsConfig
 from jllm.models.experts.balance import BalanceTerms, Tally, balanced
 from jllm.models.experts.combination import combine
 from jllm.models.experts.computation import compute_experts
 from jllm.models.experts.permutation import permutation, permute
 from jllm.models.experts.routing import Routing, route
-from jllm.models.linear import Linear
-from jllm.models.mlp import swiglu
-from jllm.models.norm import RMSNorm
+from jllm.models.layers.linear import Linear
+from jllm.models.layers.mlp import swiglu
+from jllm.models.layers.norm import RMSNorm
 
 
 class Experts(nn.Module):

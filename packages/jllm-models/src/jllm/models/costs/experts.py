@@ -1,6 +1,6 @@
-"""What a mixture of experts costs, by the convention of `jllm.models.flops`."""
+"""What a mixture of experts costs, by the convention of `jllm.models.costs.flops`."""
 
-from jllm.models.config import DecoderConfig, ExpertsConfig
+from jllm.models.config.decoder_config import DecoderConfig, ExpertsConfig
 
 
 def idle_parameters(config: DecoderConfig, experts: ExpertsConfig | None) -> int:

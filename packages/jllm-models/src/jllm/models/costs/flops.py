@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from jllm.models.config import DecoderConfig, loss_chunk
-from jllm.models.experts.costs import idle_parameters, mixture_bytes, mixture_flops
-from jllm.models.latent_costs import latent_bytes, latent_flops
-from jllm.models.table import weight_table
-from jllm.models.units import tied_parameters, unit_count, unit_kind, unit_layer, unit_names
+from jllm.models.config.decoder_config import DecoderConfig, loss_chunk
+from jllm.models.config.units import tied_parameters, unit_count, unit_kind, unit_layer, unit_names
+from jllm.models.costs.experts import idle_parameters, mixture_bytes, mixture_flops
+from jllm.models.costs.latent_attention import latent_bytes, latent_flops
+from jllm.models.weights.table import weight_table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ Dropped in silence they would change every result. By names alone, without PyTor
 from collections.abc import Iterable
 from pathlib import Path
 
-from jllm.models.config import DecoderConfig
-from jllm.models.table import copied_slices, weight_table
-from jllm.models.units import unit_count
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_count
 from jllm.models.weights.blocks import SCALES
 from jllm.models.weights.names import tensor_names
+from jllm.models.weights.table import copied_slices, weight_table
 
 COMPUTED = tuple(f".rotary_emb.{name}" for name in ("inv_freq", "cos_cached", "sin_cached"))
 """Ends of names of buffers in older files that follow from the configuration."""

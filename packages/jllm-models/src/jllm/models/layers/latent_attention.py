@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jllm.models.attention_backends import Attend
-from jllm.models.config import DecoderConfig, LatentConfig
-from jllm.models.documents import Documents
-from jllm.models.linear import Linear
-from jllm.models.norm import RMSNorm
-from jllm.models.positions import Positions
-from jllm.models.rotary import rotate
+from jllm.models.config.decoder_config import DecoderConfig, LatentConfig
+from jllm.models.layers.attention_backends import Attend
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.linear import Linear
+from jllm.models.layers.norm import RMSNorm
+from jllm.models.layers.positions import Positions
+from jllm.models.layers.rotary import rotate
 
 
 class AttendLatent(Protocol):

@@ -4,8 +4,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from jllm.models.attention_backends.sdpa import attend as sdpa
-from jllm.models.documents import Documents
+from jllm.models.layers.attention_backends.sdpa import attend as sdpa
+from jllm.models.layers.documents import Documents
 
 
 class Attend(Protocol):

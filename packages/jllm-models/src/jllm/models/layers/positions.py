@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from jllm.models.config import DecoderConfig
-from jllm.models.documents import Documents
-from jllm.models.rotary import Rotary, rotary_tables
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.rotary import Rotary, rotary_tables
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from jllm.models.config import DecoderConfig
-from jllm.models.stage import Stage
-from jllm.models.table import weight_table
+from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.decoder.stage import Stage
 from jllm.models.weights.read import load_slices
+from jllm.models.weights.table import weight_table
 
 
 def load_stage(stage: Stage, config: DecoderConfig, model_dir: Path) -> None:

@@ -1,0 +1,1 @@
+"""A model as a value: sizes and variants, the names of its tensors, its units."""
