@@ -2,7 +2,7 @@
 
 import pytest
 
-from structure import calls, documents, imports, layout, words
+from structure import calls, documents, imports, layout, rooms, words
 from structure.tree import File, read_files
 
 RULES = [
@@ -14,6 +14,7 @@ RULES = [
     layout.check_length,
     layout.check_names,
     layout.check_namespace,
+    rooms.check_rooms,
     words.check_words,
 ]
 

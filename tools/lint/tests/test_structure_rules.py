@@ -6,6 +6,8 @@ from structure.calls import DEVICE_MODULES, check_devices, check_forbidden, chec
 from structure.documents import check_documents
 from structure.imports import check_imports
 from structure.layout import check_length, check_names, check_namespace
+from structure.rooms import MODELS as MODELS_ROOMS
+from structure.rooms import check_rooms
 from structure.tree import File
 from structure.words import check_words
 
@@ -156,3 +158,35 @@ def test_documents_name_what_exists(text, right):
         File(path="tools/x.sh", text=""),
     ]
     assert (not check(check_documents, text, "docs/x.md", *others)) == right
+
+
+ROOM_FILES = [
+    File(path=f"packages/jllm-models/src/jllm/models/{room.replace('.', '/')}/__init__.py", text="")
+    for room in MODELS_ROOMS
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "right"),
+    [
+        ("layers/x.py", "from jllm.models.config.names import Names", True),
+        ("layers/x.py", "from jllm.models.layers.norm import RMSNorm", True),
+        ("layers/x.py", "from jllm.models.decoder.stage import Stage", False),
+        ("layers/x.py", "from jllm.models.decoder import stage", False),
+        ("layers/x.py", "def f():\n    import jllm.models.decoder.stage", False),
+        ("layers/x.py", "import jllm.models", False),
+        ("layers/below/x.py", "from jllm.models.decoder.stage import Stage", False),
+        ("__init__.py", "from jllm.models.decoder.stage import Stage", True),
+        ("unknown/__init__.py", "", False),
+    ],
+)
+def test_rooms_know_only_what_their_table_says(path, text, right):
+    others = [File(path=MODELS + path, text=text)]
+    findings = [
+        f for f in check_rooms([*ROOM_FILES, *others]) if f.startswith(("jllm-models", MODELS))
+    ]
+    assert (not findings) == right, findings
+
+
+def test_a_room_that_is_gone_is_found():
+    assert any("no folder layers" in f for f in check_rooms(ROOM_FILES[:1]))

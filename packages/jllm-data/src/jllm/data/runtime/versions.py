@@ -7,13 +7,11 @@ import hashlib
 import importlib.metadata
 from pathlib import Path
 
-import jllm.data
-
 
 @functools.cache
 def code_digest() -> str:
     """The digest of all modules of `jllm.data`: a checkout changes more often than its version."""
-    folder, digest = Path(jllm.data.__file__).parent, hashlib.blake2b(digest_size=16)
+    folder, digest = Path(__file__).parents[1], hashlib.blake2b(digest_size=16)
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
