@@ -27,7 +27,7 @@ from jllm.models.weights.read import load_slices
 from jllm.models.weights.slices import Slice, whole
 from jllm.parallel.checkpoint.contents import CheckpointContents, Held
 from jllm.parallel.checkpoint.folder import find
-from jllm.parallel.checkpoint.group import Alone
+from jllm.parallel.checkpoint.group import SingleProcess
 from jllm.parallel.checkpoint.load import load_states
 from jllm.parallel.checkpoint.save import save_checkpoint
 from jllm.parallel.checkpoint.verify import verify
@@ -111,7 +111,7 @@ def measure(folder: Path, mib: int, repeats: int, console: Console) -> None:
     works = {
         "write": (
             lambda: write_plainly(plain, piece, size // len(piece)),
-            lambda: save_checkpoint(folder, contents, Alone()),
+            lambda: save_checkpoint(folder, contents, SingleProcess()),
         ),
         "read": (load_plainly, load),
         "verify": (load_plainly, lambda: verify(find(folder))),

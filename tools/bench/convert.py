@@ -34,9 +34,9 @@ from tokenizers import Tokenizer
 
 from jllm.data.convert.config import Raw2IdsConfig
 from jllm.data.convert.convert import convert
-from jllm.data.convert.encode_split import UnitResult
+from jllm.data.convert.encode_split import EncodedSplit
 from jllm.data.records.input_files import Source
-from jllm.data.records.splits import Unit
+from jllm.data.records.splits import InputSplit
 
 SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32()))])
 
@@ -68,7 +68,7 @@ class Clock:
         """Everything is loaded."""
         self.began = perf_counter()
 
-    def advance(self, unit: Unit, result: UnitResult) -> None:
+    def advance(self, split: InputSplit, result: EncodedSplit) -> None:
         """Nothing to show."""
 
     def note(self, text: str) -> None:

@@ -34,8 +34,8 @@ from jllm.parallel.distributed.mesh import Mesh
 from jllm.parallel.feed.feed import join_bounds
 from jllm.parallel.train.events import Event
 from jllm.parallel.train.inputs import Inputs, read_inputs
-from jllm.parallel.train.saver import fill
-from jllm.parallel.train.trainer import Run
+from jllm.parallel.train.saver import load_or_initialize
+from jllm.parallel.train.trainer import Trainer
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -121,13 +121,13 @@ def prepare(folder: Path, options: Options) -> TrainConfig:
 def new_stage(config: TrainConfig, inputs: Inputs) -> Stage:
     """Makes the whole model with the weights of the seed."""
     stage = Stage(inputs.model, range(unit_count(inputs.model)))
-    fill(stage, inputs.model, None, config.seed)
+    load_or_initialize(stage, inputs.model, None, config.seed)
     return stage
 
 
 def jllm_steps(config: TrainConfig, inputs: Inputs, options: Options) -> Callable[[int], float]:
     """The trainer's own steps."""
-    run = Run(config, inputs, Mesh(), new_stage(config, inputs), torch.device("cpu"))
+    run = Trainer(config, inputs, Mesh(), new_stage(config, inputs), torch.device("cpu"))
     run.follow([Event("train", step) for step in range(2 + options.rounds)])
     return lambda step: run.train_step(step).loss
 

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from jllm.data.convert.config import Raw2IdsConfig, check_config
-from jllm.data.convert.convert import Converted, convert
-from jllm.data.convert.encode_split import UnitResult
+from jllm.data.convert.convert import ConvertedFile, convert
+from jllm.data.convert.encode_split import EncodedSplit
 from jllm.data.records.input_files import Source
-from jllm.data.records.splits import Unit
+from jllm.data.records.splits import InputSplit
 
 
 class Notes:
@@ -22,13 +22,15 @@ class Notes:
 
     def begin(self, sources: Sequence[Source], taken: int) -> None: ...
 
-    def advance(self, unit: Unit, result: UnitResult) -> None: ...
+    def advance(self, unit: InputSplit, result: EncodedSplit) -> None: ...
 
     def note(self, text: str) -> None:
         self.notes.append(text)
 
 
-def run_convert(tokenizer: Path, source: Path, output: Path, **settings: Any) -> list[Converted]:
+def run_convert(
+    tokenizer: Path, source: Path, output: Path, **settings: Any
+) -> list[ConvertedFile]:
     """Convert in this process (one process unless `cores` says otherwise)."""
     settings = {"cores": 1, "max_len": 33, **settings}
     config = Raw2IdsConfig(

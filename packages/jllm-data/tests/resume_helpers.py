@@ -25,7 +25,7 @@ from jllm.data.tokenizer.cache import cached_tokenizer
 from jllm.data.writing.row_writer import RowWriter
 
 SMALL_STEPS = (
-    (splits, "UNIT_BYTES", 2000),
+    (splits, "SPLIT_BYTES", 2000),
     (packer, "WINDOW_IDS", 1),
     (packer, "WINDOW_ROWS", 25),
     (resume, "SHARE", 1e9),
@@ -66,7 +66,7 @@ def convert_it(
 class Slow(Notes):
     """Takes a moment for every unit, for those that want to interrupt it."""
 
-    def advance(self, unit: splits.Unit, result: Any) -> None:
+    def advance(self, unit: splits.InputSplit, result: Any) -> None:
         time.sleep(0.003)
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from jllm.data.format.info import info_text
-from jllm.data.format.record_counts import Account, Problem
+from jllm.data.format.record_counts import Problem, RecordCounts
 from jllm.data.format.schema import FileMetadata
-from jllm.data.packing.batches import RowBlock
+from jllm.data.packing.batches import PackedRows
 from jllm.data.runtime.memory import MemoryPlan
 from jllm.data.tools.shuffle import shuffle as shuffle_module
 from jllm.data.tools.shuffle.config import ShuffleConfig, check_shuffle_config
@@ -24,7 +24,7 @@ METADATA = FileMetadata(
     max_len=33,
     tokenizer_digest="t",
     chat_template_digest="c",
-    document_end_id=1,
+    eos_token_id=1,
 )
 
 
@@ -59,16 +59,16 @@ def write_dataset(
     for start in range(0, rows, 70):  # row groups of uneven content, whatever writers do
         writer.add(_rows(rng, start, min(70, rows - start), first, metadata.max_len))
     writer.finish()
-    account = Account(read=2 * rows + 3, tokens=rows, trained_tokens=7)
+    account = RecordCounts(read=2 * rows + 3, tokens=rows, trained_tokens=7)
     account.dropped["empty text"] = 3
     problem = Problem(line=4, reason="empty text", detail="", fatal=False)
-    account.listed += [("data.jsonl", problem)] * 3
+    account.dropped_examples += [("data.jsonl", problem)] * 3
     text = info_text(metadata, writer.files, account, writer.max_num_blocks)
     (folder / f"{name}_info.json").write_text(text)
     return folder
 
 
-def _rows(rng: np.random.Generator, start: int, count: int, first: int, max_len: int) -> RowBlock:
+def _rows(rng: np.random.Generator, start: int, count: int, first: int, max_len: int) -> PackedRows:
     lengths = rng.integers(6, max_len + 1, count)
     ids = rng.integers(10, 99, int(lengths.sum())).astype(np.int32)
     begins = np.cumsum(lengths) - lengths
@@ -77,7 +77,7 @@ def _rows(rng: np.random.Generator, start: int, count: int, first: int, max_len:
     middles = rng.integers(2, lengths - 2)
     trained[begins] = trained[begins + middles] = False
     bounds = np.stack([np.zeros(count, int), middles, lengths - 1], axis=1).ravel()
-    return RowBlock(
+    return PackedRows(
         ids=ids,
         row_lengths=lengths,
         bounds=bounds.astype(np.int32),
@@ -97,7 +97,7 @@ def run_shuffle(
     **settings: Any,
 ) -> Shuffled:
     """Shuffle with exactly this plan of memory (bytes of rows that each process holds)."""
-    plan = MemoryPlan(processes=processes, held=held)
+    plan = MemoryPlan(processes=processes, buffer_bytes=held)
     monkeypatch.setattr(shuffle_module, "plan_memory", lambda *_: plan)
     settings = {"num_block": 4, **settings}
     config = ShuffleConfig(datasets=str(dataset), output=str(output), **settings)

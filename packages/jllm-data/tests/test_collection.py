@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jllm.data.runtime.memory import collection_put_off
+from jllm.data.runtime.memory import gc_paused
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def test_it_is_off_within_and_then_as_it_was(on: bool) -> None:
     (gc.enable if on else gc.disable)()
     inside = []
 
-    @collection_put_off()
+    @gc_paused()
     def work(fail: bool) -> None:
         inside.append(gc.isenabled())
         if fail:

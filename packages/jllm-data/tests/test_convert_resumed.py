@@ -11,9 +11,9 @@ import pytest
 
 from convert_helpers import Notes, snapshot, write_jsonl
 from jllm.data.convert import resume, setup
-from jllm.data.convert.encode_split import UnitResult
-from jllm.data.convert.resume import take_up
-from jllm.data.records.splits import Unit
+from jllm.data.convert.encode_split import EncodedSplit
+from jllm.data.convert.resume import load_resume_state
+from jllm.data.records.splits import InputSplit
 from jllm.data.runtime.state_file import load_state
 from jllm.data.tools.repartition.config import RepartitionConfig
 from jllm.data.tools.repartition.repartition import repartition
@@ -51,7 +51,7 @@ class StopsAfter(Notes):
     def begin(self, sources: Any, taken: int) -> None:
         self.total, self.taken = sum(source.size or 0 for source in sources), taken
 
-    def advance(self, unit: Unit, result: UnitResult) -> None:
+    def advance(self, unit: InputSplit, result: EncodedSplit) -> None:
         self.units, self.taken = self.units + 1, self.taken + unit.taken
         if self.units == self.left:
             raise KeyboardInterrupt
@@ -94,7 +94,7 @@ def test_rl_prompts_in_compressed_files_go_on_too(tmp_path: Path, tokenizer: Pat
     with pytest.raises(KeyboardInterrupt):
         convert_it(tokenizer, source, tmp_path / "out", reporter, **settings)
     state = load_state(tmp_path / "out" / STAGING / STATE)
-    assert state is not None and 0 < state["open"]["units"] <= at
+    assert state is not None and 0 < state["open"]["splits"] <= at
     assert (
         "checked and kept" in convert_it(tokenizer, source, tmp_path / "out", **settings).notes[0]
     )
@@ -128,10 +128,10 @@ def test_a_full_disk_keeps_what_is_finished(
     assert snapshot(out) == snapshot(tmp_path / "whole")
 
 
-def take_up_log(out: Path) -> resume.WorkLog:
+def take_up_log(out: Path) -> resume.ResumeState:
     saved = load_state(out / STAGING / STATE)
     assert saved is not None
-    return take_up(out / STAGING, saved["key"], lambda note: None)
+    return load_resume_state(out / STAGING, saved["key"], lambda note: None)
 
 
 def touch(source: Path, out: Path) -> None:
@@ -264,18 +264,18 @@ def test_clean_replaces_at_the_end_also_when_stopped_between(
 
 
 def test_a_conversion_that_gave_up_gigatoken_goes_on_without_it(tmp_path: Path) -> None:
-    log = take_up(tmp_path, {"--max_len": 3}, lambda note: None)
+    log = load_resume_state(tmp_path, {"--max_len": 3}, lambda note: None)
     log.begin_anew(allow_fast=False)
     file = {"name": "a.parquet", "bytes": 0, "digest": "cae66941d9efbd404e4d88758ea67670"}
     (tmp_path / "a.parquet").touch()
     log.finish("a", {"files": [file], "taken": 5})
-    again = take_up(tmp_path, {"--max_len": 3}, lambda note: None)
+    again = load_resume_state(tmp_path, {"--max_len": 3}, lambda note: None)
     assert (again.allow_fast, again.taken, again.files) == (False, 5, [file])
 
 
 def test_standard_input_is_not_continued(tmp_path: Path) -> None:
     """Nothing is kept of input that comes once."""
-    log = take_up(tmp_path, {}, lambda note: None)
+    log = load_resume_state(tmp_path, {}, lambda note: None)
     log.finish("stdin.jsonl", {"files": [{"name": "a"}], "taken": 5})
     assert not log.due and not list(tmp_path.iterdir())
 
@@ -288,7 +288,7 @@ def test_input_that_changes_while_it_is_converted_is_refused(
     changed = text.replace("12", "34") if change == "rewritten in place" else text + text
 
     class Changes(Notes):
-        def advance(self, unit: Unit, result: UnitResult) -> None:
+        def advance(self, unit: InputSplit, result: EncodedSplit) -> None:
             (source / "b.jsonl").write_text(changed)
 
     with pytest.raises(ValueError, match="b.jsonl: was changed while it was converted"):

@@ -33,7 +33,7 @@ def test_files_are_the_same_bytes_for_every_number_of_processes(
     tmp_path: Path, tokenizer: Path, settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_jsonl(tmp_path / "data.jsonl", [{"text": text} for text in TEXTS])
-    monkeypatch.setattr("jllm.data.records.splits.UNIT_BYTES", 2000)
+    monkeypatch.setattr("jllm.data.records.splits.SPLIT_BYTES", 2000)
     kept = []
     for cores in (1, 2, 3):
         out = tmp_path / str(cores)
@@ -65,7 +65,7 @@ def test_stacked_rows_are_the_documents_in_their_order(tmp_path: Path, tokenizer
         for row in rows_of(tmp_path / "out")
         for pair in zip(row["input_ids"], row["input_ids"][1:], strict=False)
     ]
-    end = toy_tokenizer("smollm2", "digits").document_end_id
+    end = toy_tokenizer("smollm2", "digits").eos_token_id
     expected = [
         pair for text in TEXTS for pair in zip(ids_of(text), ids_of(text)[1:], strict=False)
     ]
@@ -102,7 +102,7 @@ def test_blank_lines_divide_documents_wherever_units_are_cut(
     (tmp_path / "data.txt").write_bytes(b"\xef\xbb\xbf" + raw.encode())
     expected = [ids_of(text.strip("\n")) for text in texts]
     for size in (1, 7, 10_000):
-        monkeypatch.setattr("jllm.data.records.splits.UNIT_BYTES", size)
+        monkeypatch.setattr("jllm.data.records.splits.SPLIT_BYTES", size)
         out = tmp_path / str(size)
         run_convert(tokenizer, tmp_path / "data.txt", out, type="pretrain", chunk_size=size)
         assert sorted(documents_in(rows_of(out))) == sorted(expected)

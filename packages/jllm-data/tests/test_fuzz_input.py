@@ -109,7 +109,7 @@ def test_every_record_is_written_or_dropped_with_a_reason(
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(data=BYTES, unit=st.integers(1, 400), lines=st.integers(1, 5))
     def check(data: bytes, unit: int, lines: int) -> None:
-        monkeypatch.setattr("jllm.data.records.splits.UNIT_BYTES", unit)
+        monkeypatch.setattr("jllm.data.records.splits.SPLIT_BYTES", unit)
         data += b"\n\n" + GOOD[kind]
         source.write_bytes(gzipped(data) if name.endswith(".gz") else data)
         whole = run(on_error="stop", chunk_size=lines)

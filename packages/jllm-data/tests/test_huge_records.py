@@ -8,7 +8,7 @@ import pytest
 
 from convert_helpers import info_of, rows_of, run_convert, write_jsonl
 from jllm.data.records.input_files import find_sources
-from jllm.data.records.splits import cut_units
+from jllm.data.records.splits import cut_splits
 from memory_limit_helpers import error_under_limit
 from tokenizer_helpers import save_toy_tokenizer
 
@@ -50,7 +50,7 @@ def test_a_record_of_a_gigabyte_stops_the_conversion_after_the_limit_is_read(
     assert said.startswith(f"BadRecord: {source}:{line}: too many bytes: the record has more than")
     (found,), _ = find_sources(source, chats=False)
     read = 0
-    for unit in cut_units(found, max_lines=100, max_record_bytes=5 << 20):
+    for unit in cut_splits(found, max_lines=100, max_record_bytes=5 << 20):
         read += unit.taken
         if unit.too_long:
             break

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jllm.data.runtime.printable import visible
+from jllm.data.runtime.printable import escape_control_chars
 from jllm.data.tools.inspect.row_view import Run
 from jllm.data.tools.inspect.truncate import LEAST, excerpt
 
@@ -47,7 +47,7 @@ def test_every_run_is_seen_where_there_is_room(runs: list[Run], chars: int) -> N
 
 @given(st.text())
 def test_no_control_character_but_tab_and_line_end_is_left(text: str) -> None:
-    shown = visible(text)
+    shown = escape_control_chars(text)
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
-    assert visible("a\udc80") == "a⟨U+DC80⟩"
-    assert visible("a\tb\n中 é") == "a\tb\n中 é"
+    assert escape_control_chars("a\udc80") == "a⟨U+DC80⟩"
+    assert escape_control_chars("a\tb\n中 é") == "a\tb\n中 é"

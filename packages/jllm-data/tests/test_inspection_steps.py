@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from inspection_helpers import make_chats
 from jllm.data.reading import mixture_order
-from jllm.data.reading.mixture import Mixture, open_mixture
+from jllm.data.reading.mixture import DataMixture, open_mixture
 from jllm.data.reading.mixture_shares import Shares, whole_weights
 from jllm.data.reading.reader import LaneReader
 from jllm.data.tokenizer.load import load_tokenizer
@@ -26,7 +26,7 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def numbered(tmp_path_factory: pytest.TempPathFactory) -> Mixture:
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> DataMixture:
     """Two data sets, weights 2 and 1; every id of a row says which it is."""
     folder = tmp_path_factory.mktemp("mixture")
     write_folder(
@@ -59,7 +59,7 @@ def test_a_step_shows_the_rows_that_the_reader_gives(chats: Path, step: int) -> 
 
 @pytest.mark.parametrize("step", [0, 3, 50])
 def test_a_step_of_a_mixture_shows_the_rows_that_the_reader_gives(
-    numbered: Mixture, step: int
+    numbered: DataMixture, step: int
 ) -> None:
     shown = show_step(numbered, step, 3, 7, None, decode=True)
     with LaneReader(numbered, seed=3, global_batch_size=7, lanes=range(7)) as reader:
@@ -94,7 +94,7 @@ def test_every_row_of_a_step_says_that_it_is_seen_at_that_step(
         assert step in steps
 
 
-def test_an_epoch_sees_every_row_once_and_says_which_it_leaves_out(numbered: Mixture) -> None:
+def test_an_epoch_sees_every_row_once_and_says_which_it_leaves_out(numbered: DataMixture) -> None:
     part = numbered.parts[0]
     shares = Shares(weights=whole_weights((Fraction(1),)), global_batch_size=4)
     seen = SeenSteps([part.group_rows], shares, 5)

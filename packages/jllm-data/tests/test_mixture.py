@@ -11,10 +11,10 @@ import pytest
 
 from jllm.data.format.schema import FileMetadata
 from jllm.data.reading.dataset import open_dataset
-from jllm.data.reading.mixture import Mixture, open_mixture, parse_mixture
+from jllm.data.reading.mixture import DataMixture, open_mixture, parse_mixture
 from jllm.data.reading.mixture_order import locate
 from jllm.data.reading.reader import LaneReader
-from jllm.data.reading.row_decoder import Rows
+from jllm.data.reading.row_decoder import TrainingRows
 from parquet_helpers import numbered_rows, write_folder
 
 ROWS = {"a": 65, "b": 21, "c": 9}
@@ -30,11 +30,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def mix(folder: Path, text: str) -> Mixture:
+def mix(folder: Path, text: str) -> DataMixture:
     return open_mixture(",".join(f"{folder}/{item}" for item in text.split(",")))
 
 
-def located(mixture: Mixture, step: int, size: int) -> list[int]:
+def located(mixture: DataMixture, step: int, size: int) -> list[int]:
     """The numbers of the rows that `mixture_order.locate` gives."""
     group_rows = [part.group_rows for part in mixture.parts]
     found = locate(group_rows, mixture.shares(size), 5, step, range(size))
@@ -43,7 +43,7 @@ def located(mixture: Mixture, step: int, size: int) -> list[int]:
     return [int(first[d] + starts[d][g] + r) for d, g, r in zip(*found, strict=True)]
 
 
-def reader(mixture: Mixture, size: int, lanes: range, read_ahead: bool = True) -> LaneReader:
+def reader(mixture: DataMixture, size: int, lanes: range, read_ahead: bool = True) -> LaneReader:
     return LaneReader(
         mixture, seed=5, global_batch_size=size, lanes=lanes, read_ahead=read_ahead
     )  # fmt: skip
@@ -63,7 +63,7 @@ def test_every_number_of_readers_gives_the_rows_that_locate_names(
         rows.close()
 
 
-def counted(read: Callable[[int], Rows], numbers: list[int], number: int) -> Rows:
+def counted(read: Callable[[int], TrainingRows], numbers: list[int], number: int) -> TrainingRows:
     numbers.append(number)
     return read(number)
 
@@ -85,7 +85,7 @@ def test_each_row_group_is_read_once_while_lanes_move_on(
     visits = [
         taken / rows_of_lanes * (len(part.row_groups) + lanes)
         for taken, part, lanes in zip(
-            shares.before(steps), mixture.parts, shares.lanes, strict=True
+            shares.rows_before(steps), mixture.parts, shares.lanes, strict=True
         )
         for rows_of_lanes in [part.num_rows // lanes * lanes]
     ]
@@ -105,7 +105,7 @@ def test_one_folder_is_the_data_set_itself_with_or_without_a_weight(folder: Path
     alone = open_dataset(folder / "a")
     for text in ("a", "a:3"):
         mixture = mix(folder, text)
-        assert mixture == Mixture(parts=(alone,), weights=(1,))
+        assert mixture == DataMixture(parts=(alone,), weights=(1,))
         assert mixture.digest == alone.digest
         with (
             reader(mixture, 8, range(8)) as one,
@@ -172,7 +172,7 @@ def test_data_sets_that_do_not_fit_together_are_refused_by_name(tmp_path: Path) 
         "kind": write("chats", labels=True, kind="ft"),
         "max_len": write("short", max_len=5),
         "tokenizer_digest": write("other tokenizer", tokenizer_digest="u"),
-        "document_end_id": write("other end", document_end_id=3),
+        "document_end_id": write("other end", eos_token_id=3),
     }
     for what, other in others.items():
         with pytest.raises(ValueError, match=f"^{first} and {other} differ in {what}: "):

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from jllm.data.reading import mixture_order, order
-from jllm.data.reading.mixture_order import locate, set_seed, standing, taken
+from jllm.data.reading.mixture_order import lanes_of_step, lanes_reachable, locate, set_seed
 from jllm.data.reading.mixture_shares import Shares
 from order_helpers import MASK, WEIGHTS, places_plainly
 
@@ -85,7 +85,7 @@ def test_each_data_set_is_gone_through_row_by_row_before_any_comes_again(
     for step in range(steps):
         for data_set, *row in rows_of(group_rows, shares, 2, step):
             dealt[data_set].append((row[0], row[1]))
-    assert tuple(map(len, dealt)) == shares.before(steps)
+    assert tuple(map(len, dealt)) == shares.rows_before(steps)
     for rows, own, lanes in zip(dealt, group_rows, shares.lanes, strict=True):
         epoch = sum(own) // lanes * lanes
         epochs = [rows[i : i + epoch] for i in range(0, len(rows) - epoch + 1, epoch)]
@@ -109,11 +109,11 @@ def test_a_reader_stands_in_few_lanes_and_takes_the_next_row_of_each(
     for step in range(30):
         stand = {
             (span.data_set, lane): span.step
-            for span in standing(shares, step, places)
+            for span in lanes_reachable(shares, step, places)
             for lane in span.lanes
         }
         assert len(stand) <= len(places) + more
-        for span in taken(shares, step, places):
+        for span in lanes_of_step(shares, step, places):
             for lane in span.lanes:
                 assert stand[span.data_set, lane] == span.step
         for lane, at in stand.items():  # rows of a lane come one after another

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.packing.batches import DocumentBatch, RowBlock, join_rows
+from jllm.data.packing.batches import DocumentBatch, PackedRows, join_rows
 from jllm.data.packing.best_fit import best_fit_decreasing
 from jllm.data.packing.exact_fit import pack_exactly
 from jllm.data.packing.packer import Packer, assign_rows
@@ -40,7 +40,7 @@ def documents_of(lengths: list[int], *, masked: bool = True) -> DocumentBatch:
     )
 
 
-def rows_of(block: RowBlock) -> list[tuple[list[int], list[int]]]:
+def rows_of(block: PackedRows) -> list[tuple[list[int], list[int]]]:
     """(ids, cu_seqlens) of each row; every segment's record is the document it is of."""
     ids = np.split(block.ids, np.cumsum(block.row_lengths)[:-1])
     bounds = np.split(block.bounds, np.cumsum(block.bound_counts)[:-1])

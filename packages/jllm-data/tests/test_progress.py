@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from jllm.data.convert.convert import Converted
+from jllm.data.convert.convert import ConvertedFile
 from jllm.data.convert.count_records import count_result
-from jllm.data.convert.encode_split import UnitResult
+from jllm.data.convert.encode_split import EncodedSplit
 from jllm.data.convert.report import ConversionReport
-from jllm.data.format.record_counts import Account, Problem
+from jllm.data.format.record_counts import Problem, RecordCounts
 from jllm.data.packing.batches import DocumentBatch
 from jllm.data.records.input_files import STDIN, Source
-from jllm.data.records.splits import Unit
+from jllm.data.records.splits import InputSplit
 from jllm.data.runtime.progress import WorkProgress
 from jllm.repartition import main
 
 SOURCE = Source(
     path=Path("in/data.jsonl"), relative="data.jsonl", layout="lines", name="data", size=100
 )
-UNIT = Unit(path=SOURCE.path, layout="lines", start=0, stop=70, first_line=1, taken=50)
-RESULT = UnitResult(
+UNIT = InputSplit(path=SOURCE.path, layout="lines", start=0, stop=70, first_line=1, taken=50)
+RESULT = EncodedSplit(
     documents=DocumentBatch(
         ids=np.zeros(0, np.int32), lengths=np.zeros(0, np.int64), records=np.zeros(0, np.int64)
     ),
@@ -39,13 +39,13 @@ RESULT = UnitResult(
 
 def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out") -> str:
     out, source = StringIO(), replace(SOURCE, relative=name)
-    account = Account()
+    account = RecordCounts()
     count_result(account, source, RESULT, stop=False)
     with WorkProgress(Console(file=out, force_terminal=terminal, width=80)) as progress:
         reporter = ConversionReport(progress)
         reporter.begin([SOURCE])
         reporter.advance(UNIT, RESULT)
-        converted = Converted(
+        converted = ConvertedFile(
             source=source,
             account=account,
             rows=10,

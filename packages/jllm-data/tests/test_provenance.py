@@ -61,7 +61,7 @@ def test_text_is_found_by_file_and_number_of_the_document(
     """Every piece of a document that is cut says the document's number."""
     texts = [f"{n} " + " ".join(f"x{n}y" for _ in range(n % 25)) for n in range(120)]
     (tmp_path / "data.txt").write_text("\n\n\n".join(texts))
-    monkeypatch.setattr("jllm.data.records.splits.UNIT_BYTES", 500)
+    monkeypatch.setattr("jllm.data.records.splits.SPLIT_BYTES", 500)
     settings = {"type": "pretrain", "stack": stack, "max_len": 33, "num_lines_per_partition": 50}
     run_convert(tokenizer, tmp_path / "data.txt", tmp_path / "out", **settings)
     seen = set()

@@ -23,10 +23,10 @@ from jllm.data.reading.reader import LaneReader
 from jllm.data.reading.remote_row_groups import Pieces, RemoteRowGroups, ranges_of
 from jllm.data.storage.paths import location
 from jllm.data.storage.remote_path import RemotePath
-from jllm.data.storage.retries import Patience, RemoteError
+from jllm.data.storage.retries import RemoteError, RetryPolicy
 from parquet_helpers import INT32_LISTS, numbered_rows, write_folder, write_info
 
-QUICK = Patience(request=1, total=20, first_wait=0.01, longest_wait=0.05)
+QUICK = RetryPolicy(request=1, total=20, first_wait=0.01, longest_wait=0.05)
 
 
 @pytest.fixture
@@ -44,12 +44,14 @@ def test_a_static_server_is_read_by_the_info_files_list_with_faults_and_without(
 ) -> None:
     here = open_dataset(folder)
     with served(files_of(folder)) as (address, requests):
-        dataset = open_dataset(f"{address}/data_info.json", patience=QUICK)
+        dataset = open_dataset(f"{address}/data_info.json", retry_policy=QUICK)
         assert dataset.digest == here.digest
         assert numbers(dataset) == numbers(here)
         faults = cycle([*FAULTS, None, None, None, None])
         requests.fault = lambda number: next(faults)
-        assert numbers(open_dataset(f"{address}/data_info.json", patience=QUICK)) == numbers(here)
+        assert numbers(open_dataset(f"{address}/data_info.json", retry_policy=QUICK)) == numbers(
+            here
+        )
 
 
 def test_names_that_mean_something_in_a_url_are_quoted(tmp_path: Path) -> None:
@@ -57,7 +59,7 @@ def test_names_that_mean_something_in_a_url_are_quoted(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, {name: numbered_rows(9)})
     here = open_dataset(folder)
     with served(files_of(folder)) as (address, _):
-        dataset = open_dataset(f"{address}/data_info.json", patience=QUICK)
+        dataset = open_dataset(f"{address}/data_info.json", retry_policy=QUICK)
         assert dataset.digest == here.digest and numbers(dataset) == numbers(here)
         assert dataset.row_groups[0].file.name == name
 
@@ -65,12 +67,12 @@ def test_names_that_mean_something_in_a_url_are_quoted(tmp_path: Path) -> None:
 def test_what_http_cannot_do_is_refused(folder: Path) -> None:
     with served(files_of(folder)) as (address, _):
         with pytest.raises(ValueError, match=r"http cannot list a folder; name the info file"):
-            open_dataset(address, patience=QUICK)
+            open_dataset(address, retry_policy=QUICK)
         with pytest.raises(RemoteError, match="other_info.json: 1 try in .* 404"):
-            open_dataset(f"{address}/other_info.json", patience=QUICK)
+            open_dataset(f"{address}/other_info.json", retry_policy=QUICK)
         write_info(folder, num_samples=27, max_len=9)
         with pytest.raises(ValueError, match="data_info.json: lists no files"):
-            open_dataset(f"{address}/data_info.json", patience=QUICK)
+            open_dataset(f"{address}/data_info.json", retry_policy=QUICK)
 
 
 def test_a_server_without_ranges_is_refused_before_a_file_is_read_through(folder: Path) -> None:
@@ -79,7 +81,7 @@ def test_a_server_without_ranges_is_refused_before_a_file_is_read_through(folder
     write_folder(folder, {"big.parquet": big}, row_group_size=500, **options)
     with served(files_of(folder, ranges=False)) as (address, requests):
         with pytest.raises(RemoteError, match="1 try .*the server sends the whole file"):
-            open_dataset(f"{address}/data_info.json", patience=QUICK)
+            open_dataset(f"{address}/data_info.json", retry_policy=QUICK)
         assert sum(path.endswith("parquet") for _, path, _ in requests.seen) <= 2  # HEAD and GET
 
 
@@ -89,11 +91,11 @@ def test_memory_and_file_urls(folder: Path) -> None:
         system.pipe_file(f"/rows/{path.name}", path.read_bytes())
         system.pipe_file(f"/rows/.hidden/{path.name}", b"no data")
     here = open_dataset(folder)
-    remote = open_dataset("memory://rows/", patience=QUICK)
+    remote = open_dataset("memory://rows/", retry_policy=QUICK)
     for path in folder.glob("*.parquet"):
         system.pipe_file(f"/foreign/{path.name}", path.read_bytes())
     system.pipe_file("/foreign/data_info.json", b'{"num_samples": 27, "max_len": 9}')
-    foreign = open_dataset("memory://foreign", patience=QUICK)
+    foreign = open_dataset("memory://foreign", retry_policy=QUICK)
     assert numbers(foreign) == numbers(here)
     system.pipe_file("/foreign/1.parquet", (folder / "1.parquet").read_bytes())
     with pytest.raises(ValueError, match="memory://foreign/1.parquet, row group .: the file has"):
@@ -118,19 +120,19 @@ def test_a_request_has_a_time_limit_whatever_the_client(
     for path in folder.iterdir():
         fsspec.filesystem("memory").pipe_file(f"/stalls/{path.name}", path.read_bytes())
     monkeypatch.setattr(MemoryFileSystem, "cat_file", stall)
-    patience = Patience(request=0.1, total=20, first_wait=0.01, longest_wait=0.05)
-    assert numbers(open_dataset("memory://stalls", patience=patience)) == numbers(
+    retry_policy = RetryPolicy(request=0.1, total=20, first_wait=0.01, longest_wait=0.05)
+    assert numbers(open_dataset("memory://stalls", retry_policy=retry_policy)) == numbers(
         open_dataset(folder)
     )
     assert next(asked) > 9
     monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda *args, **options: time.sleep(0.5))
     with pytest.raises(RemoteError, match=r"[2-9] tries in 0\..* s, at last: TimeoutError"):
-        RemotePath("memory://stalls/0.parquet", Patience(request=0.02, total=0.3)).read(0, 9)
+        RemotePath("memory://stalls/0.parquet", RetryPolicy(request=0.02, total=0.3)).read(0, 9)
 
 
 def test_hdfs_without_a_client_is_an_error_with_its_mend() -> None:
     with pytest.raises(ValueError, match=r"^hdfs:// needs .* pip install 'jllm-data\[hdfs\]'"):
-        open_dataset("hdfs://127.0.0.1:1/rows", patience=QUICK)
+        open_dataset("hdfs://127.0.0.1:1/rows", retry_policy=QUICK)
 
 
 def test_paths_of_urls() -> None:
@@ -158,13 +160,14 @@ def test_what_names_nothing_is_refused(text: str) -> None:
 def test_a_server_that_is_not_there_is_said_so() -> None:
     with pytest.raises(RemoteError, match="[0-9] tries in .* ClientConnectorError Cannot connect"):
         open_dataset(
-            "http://127.0.0.1:1/data_info.json", patience=Patience(first_wait=0.01, total=0.1)
+            "http://127.0.0.1:1/data_info.json",
+            retry_policy=RetryPolicy(first_wait=0.01, total=0.1),
         )
 
 
 def test_an_unknown_protocol_is_an_error_that_names_the_url() -> None:
     with pytest.raises(ValueError, match="nothing://x: Protocol not known: nothing"):
-        open_dataset("nothing://x/y", patience=QUICK)
+        open_dataset("nothing://x/y", retry_policy=QUICK)
 
 
 def test_only_the_columns_that_are_read_are_asked_for(tmp_path: Path) -> None:

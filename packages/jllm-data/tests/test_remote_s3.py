@@ -20,12 +20,12 @@ from jllm.data.reading.mixture import open_mixture
 from jllm.data.reading.reader import LaneReader
 from jllm.data.reading.remote_row_groups import ranges_of
 from jllm.data.reading.row_groups import RowGroupFiles
-from jllm.data.storage.retries import Patience, RemoteError
+from jllm.data.storage.retries import RemoteError, RetryPolicy
 from parquet_helpers import numbered_rows, write_folder, write_parquet
 
 SIZE, LENGTH = 6, 257
-CALM = Patience(first_wait=0.01)
-QUICK = Patience(request=1, total=20, first_wait=0.01, longest_wait=0.05)
+CALM = RetryPolicy(first_wait=0.01)
+QUICK = RetryPolicy(request=1, total=20, first_wait=0.01, longest_wait=0.05)
 URL = "s3://bucket/some/rows"
 
 
@@ -95,7 +95,7 @@ def assert_equal_batches(remote: Dataset, local: Dataset, steps: int = 17) -> No
 
 
 def test_batches_and_digest_are_those_of_the_local_files(local: Path, requests: Requests) -> None:
-    remote, here = open_dataset(URL, patience=CALM), open_dataset(local)
+    remote, here = open_dataset(URL, retry_policy=CALM), open_dataset(local)
     assert remote.digest == here.digest
     assert str(remote.row_groups[-1].file) == f"{URL}/x/b.parquet"
     assert_equal_batches(remote, here)
@@ -106,7 +106,7 @@ def test_opening_reads_info_and_footers_and_a_row_group_is_one_request_for_its_b
 ) -> None:
     tail = 4096
     monkeypatch.setattr("jllm.data.reading.footer._TAIL", tail)
-    dataset = open_dataset(URL, patience=CALM)
+    dataset = open_dataset(URL, retry_policy=CALM)
     assert sorted(path.rpartition("/")[2] for path, _ in requests.content()) == [
         "a.parquet", "b.parquet", "data_info.json",
     ]  # fmt: skip
@@ -131,7 +131,7 @@ def test_a_storm_of_faults_changes_no_bit(local: Path, requests: Requests, seed:
     chance = random.Random(seed)
     faults = [chance.choice((*FAULTS, None, None, None)) for _ in range(40)]
     requests.fault = lambda number: faults[number] if number < len(faults) else None
-    assert_equal_batches(open_dataset(URL, patience=QUICK), open_dataset(local), steps=8)
+    assert_equal_batches(open_dataset(URL, retry_policy=QUICK), open_dataset(local), steps=8)
     assert len(requests.seen) > 40
     assert {fault for fault in faults if fault} == set(FAULTS)
 
@@ -140,7 +140,7 @@ def test_a_storm_of_faults_changes_no_bit(local: Path, requests: Requests, seed:
 def test_a_server_that_goes_on_failing_is_an_error_within_the_time_limit(
     local: Path, requests: Requests, fault: str
 ) -> None:
-    dataset = open_dataset(URL, patience=Patience(request=0.2, total=0.6, first_wait=0.02))
+    dataset = open_dataset(URL, retry_policy=RetryPolicy(request=0.2, total=0.6, first_wait=0.02))
     requests.fault = lambda number: fault
     start = time.monotonic()
     with reader(dataset) as rows, pytest.raises(RemoteError) as caught:
@@ -152,7 +152,7 @@ def test_a_server_that_goes_on_failing_is_an_error_within_the_time_limit(
 
 
 def test_what_cannot_get_better_is_tried_once(local: Path, requests: Requests, port: int) -> None:
-    dataset = open_dataset(URL, patience=CALM)
+    dataset = open_dataset(URL, retry_policy=CALM)
     client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
     kept = {
         group.file: client.get_object(Bucket="bucket", Key=group.file.url[12:])["Body"].read()
@@ -169,9 +169,9 @@ def test_what_cannot_get_better_is_tried_once(local: Path, requests: Requests, p
         for file, content in kept.items():
             client.put_object(Bucket="bucket", Key=file.url[12:], Body=content)
     with pytest.raises(ValueError, match="s3://bucket/nothing: holds no"):
-        open_dataset("s3://bucket/nothing", patience=CALM)
+        open_dataset("s3://bucket/nothing", retry_policy=CALM)
     with pytest.raises(RemoteError, match="s3://no-bucket/rows: 1 try"):
-        open_dataset("s3://no-bucket/rows", patience=CALM)
+        open_dataset("s3://no-bucket/rows", retry_policy=CALM)
 
 
 @pytest.mark.parametrize("digests", [True, False])
@@ -180,7 +180,7 @@ def test_a_file_that_changes_under_the_reader_is_an_error(
 ) -> None:
     folder = write_folder(tmp_path, {"a.parquet": numbered_rows(8)}, digests=digests)
     upload(folder, port, f"changing/{digests}")
-    dataset = open_dataset(f"s3://bucket/changing/{digests}", patience=CALM)
+    dataset = open_dataset(f"s3://bucket/changing/{digests}", retry_policy=CALM)
     write_parquet(folder / "a.parquet", numbered_rows(8, first=8))
     upload(folder, port, f"changing/{digests}")
     message = "digest is .*, the info file states" if digests else "the file has .* bytes"

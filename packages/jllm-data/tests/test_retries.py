@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from jllm.data.storage.retries import Patience, RemoteError, keep_trying
+from jllm.data.storage.retries import RemoteError, RetryPolicy, retry
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ class Flaky:
 
 def test_the_waits_double_up_to_the_longest(clock: list[float]) -> None:
     work = Flaky(6, OSError("reset"))
-    assert keep_trying(work, "u", Patience(first_wait=1, longest_wait=10, total=100)) == "done"
+    assert retry(work, "u", RetryPolicy(first_wait=1, longest_wait=10, total=100)) == "done"
     assert clock == [1, 2, 4, 8, 10, 10]
 
 
 def test_after_the_time_limit_the_error_says_what_was_tried(clock: list[float]) -> None:
     work = Flaky(99, TimeoutError())
     with pytest.raises(RemoteError, match=r"^s3://b/x: 4 tries in 7.0 s, at last: TimeoutError$"):
-        keep_trying(work, "s3://b/x", Patience(first_wait=1, total=14))
+        retry(work, "s3://b/x", RetryPolicy(first_wait=1, total=14))
     assert work.calls == 4
 
 
@@ -48,7 +48,7 @@ def test_waits_are_spread_between_a_half_and_the_whole(monkeypatch: pytest.Monke
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     for _ in range(50):
-        keep_trying(Flaky(1, OSError()), "u", Patience(first_wait=1))
+        retry(Flaky(1, OSError()), "u", RetryPolicy(first_wait=1))
     assert 0.5 <= min(waits) < 0.6 < 0.9 < max(waits) <= 1
 
 
@@ -58,9 +58,9 @@ class Refused(Exception):
 
 
 def test_who_waits_long_is_told_once(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
-    keep_trying(Flaky(2, OSError("reset")), "s3://b/x", Patience(first_wait=1))
+    retry(Flaky(2, OSError("reset")), "s3://b/x", RetryPolicy(first_wait=1))
     assert not caplog.messages
-    keep_trying(Flaky(9, OSError("reset\n\tat Java")), "s3://b/x", Patience(first_wait=1))
+    retry(Flaky(9, OSError("reset\n\tat Java")), "s3://b/x", RetryPolicy(first_wait=1))
     assert caplog.messages == ["s3://b/x: OSError reset; it is tried again for up to 300 s"]
 
 
@@ -83,5 +83,5 @@ def test_what_cannot_get_better_is_not_tried_again(
 ) -> None:
     work = Flaky(99, error)
     with pytest.raises(RemoteError, match="1 try" if calls == 1 else f"{calls} tries"):
-        keep_trying(work, "u", Patience(first_wait=1, total=4))
+        retry(work, "u", RetryPolicy(first_wait=1, total=4))
     assert work.calls == calls

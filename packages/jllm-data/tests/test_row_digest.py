@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.format.row_multiset import RowBag, row_bag
+from jllm.data.format.row_multiset import RowMultiset, row_bag
 
 SCHEMA = pa.schema(
     [
@@ -59,7 +59,7 @@ def test_a_lost_a_doubled_and_a_changed_row_show() -> None:
     whole = row_bag(batch_of(rows))
     for other in (rows[1:], [*rows, rows[0]], [*rows[1:], rows[1]], rows[:4] + [{}]):
         assert row_bag(batch_of(other)) != whole
-    assert row_bag(batch_of([])) == RowBag()
+    assert row_bag(batch_of([])) == RowMultiset()
 
 
 def test_the_kind_of_list_does_not_matter() -> None:

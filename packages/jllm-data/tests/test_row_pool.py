@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.tools.shuffle.reorder import LONG, RowPool
+from jllm.data.tools.shuffle.reorder import LONG, ReorderedRows
 
 WIDE, SHORT = pa.list_(pa.field("element", pa.int32(), nullable=False)), pa.list_(pa.int64())
 SCHEMA = pa.schema([("ids", WIDE), ("records", SHORT), ("source", pa.string())])
@@ -32,7 +32,7 @@ def test_rows_are_those_of_arrow(sizes: list[int], longest: int, seed: int) -> N
     rng = np.random.default_rng(seed)
     batches = [random_batch(rng, rows, longest) for rows in sizes]
     order = rng.permutation(sum(sizes))[: rng.integers(1, sum(sizes) + 1)]
-    pool, cut = RowPool(batches, order), int(rng.integers(0, len(order)))
+    pool, cut = ReorderedRows(batches, order), int(rng.integers(0, len(order)))
     found = [
         pool.rows(start, stop) for start, stop in ((0, cut), (cut, len(order))) if start < stop
     ]
@@ -46,5 +46,5 @@ def test_rows_are_those_of_arrow(sizes: list[int], longest: int, seed: int) -> N
 def test_long_lists_with_nulls_keep_them(null: str) -> None:
     rows = [list(range(LONG)), None if null == "row" else [None] * LONG, list(range(LONG))]
     column = pa.array(rows, pa.list_(pa.int32()))
-    pool = RowPool([pa.record_batch([column], ["ids"])], np.array([1, 0, 1]))
+    pool = ReorderedRows([pa.record_batch([column], ["ids"])], np.array([1, 0, 1]))
     assert pool.rows(0, 3).column(0).to_pylist() == [rows[1], rows[0], rows[1]]

@@ -67,8 +67,8 @@ def test_steps_count_what_the_places_before_them_were_given(
     shares = Shares(weights=weights, global_batch_size=size)
     places = np.resize(one_period(weights), size * (step + 1))
     counts = [np.bincount(part, minlength=len(weights)) for part in (places, places[: size * step])]
-    assert shares.before(step + 1) == tuple(counts[0])
-    assert shares.before(step) == tuple(counts[1])
+    assert shares.rows_before(step + 1) == tuple(counts[0])
+    assert shares.rows_before(step) == tuple(counts[1])
     assert all(counts[0] - counts[1] <= shares.lanes)
 
 
@@ -78,7 +78,7 @@ def test_lanes_are_the_most_that_a_step_takes_and_few_more_than_the_batch(
     weights: tuple[int, ...], size: int
 ) -> None:
     shares = Shares(weights=weights, global_batch_size=size)
-    taken = np.diff([shares.before(step) for step in range(sum(weights) + 1)], axis=0)
+    taken = np.diff([shares.rows_before(step) for step in range(sum(weights) + 1)], axis=0)
     assert tuple(taken.max(axis=0)) == shares.lanes
     assert taken.sum(axis=1).tolist() == [size] * sum(weights)
     more = sum(shares.lanes) - size
@@ -87,7 +87,7 @@ def test_lanes_are_the_most_that_a_step_takes_and_few_more_than_the_batch(
 
 def test_distant_steps_are_counted_exactly() -> None:
     shares = Shares(weights=(7, 3), global_batch_size=512)
-    assert shares.before(10**15) == (7 * 512 * 10**14, 3 * 512 * 10**14)
+    assert shares.rows_before(10**15) == (7 * 512 * 10**14, 3 * 512 * 10**14)
 
 
 @pytest.mark.parametrize(

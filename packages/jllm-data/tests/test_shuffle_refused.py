@@ -186,10 +186,10 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_read(
 
 def test_memory_is_shared_by_as_many_processes_as_it_suffices_for() -> None:
     gib = 1 << 30
-    assert plan_memory(64 * gib, 8, gib // 10, "--mem_gb").held == gib
+    assert plan_memory(64 * gib, 8, gib // 10, "--mem_gb").buffer_bytes == gib
     for limit in (gib // 4, gib // 2, gib, 4 * gib):
         plan = plan_memory(limit, 16, gib // 10, "--mem_gb")
-        assert plan.processes * plan.held * 3 + gib // 10 <= limit
+        assert plan.processes * plan.buffer_bytes * 3 + gib // 10 <= limit
     assert plan_memory(gib // 4, 16, gib // 10, "--mem_gb").processes < 16
     with pytest.raises(ValueError, match="--mem_gb: 0.10 GiB is too little; expected 0.17"):
         plan_memory(gib // 10, 1, gib // 10, "--mem_gb")

@@ -13,7 +13,7 @@ from convert_helpers import info_of, run_convert, snapshot
 from jllm.data.convert.config import Raw2IdsConfig, check_config
 from jllm.data.convert.count_records import BadRecord
 from jllm.data.records.input_files import find_sources
-from jllm.data.records.splits import cut_units, read_unit
+from jllm.data.records.splits import cut_splits, read_split
 from tokenizer_helpers import save_toy_tokenizer
 
 TEXT = "".join(f'{{"text": "{"long " * (n % 20)}{n}"}}\r\n' for n in range(500)).encode()
@@ -40,7 +40,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jllm.data.records.splits.UNIT_BYTES", 4_000)
+    monkeypatch.setattr("jllm.data.records.splits.SPLIT_BYTES", 4_000)
 
 
 def rows_by_digest(folder: Path, name: str = "data") -> list[object]:
@@ -64,9 +64,9 @@ def test_compressed_files_have_the_units_and_rows_of_the_plain_one_for_every_num
         source.parent.mkdir()
         source.write_bytes(content)
         (found,), _ = find_sources(source, chats=False)
-        units = list(cut_units(found, max_lines=400))
+        units = list(cut_splits(found, max_lines=400))
         cuts.append([(unit.start, unit.stop, unit.first_line) for unit in units])
-        assert b"".join(map(read_unit, units)) == data
+        assert b"".join(map(read_split, units)) == data
         assert sum(unit.taken for unit in units) == len(content)
         outputs = [tmp_path / f"{form}{cores}" for cores in (1, 2, 3)]
         for cores, out in enumerate(outputs, 1):

@@ -10,7 +10,7 @@ from jllm.data.format.record_counts import Problem
 from jllm.data.records import splits as cutting
 from jllm.data.records.input_files import find_sources
 from jllm.data.records.parse import Text, read_records
-from jllm.data.records.splits import Unit, cut_units, read_unit
+from jllm.data.records.splits import InputSplit, cut_splits, read_split
 
 BYTES = st.lists(
     st.sampled_from(
@@ -20,9 +20,9 @@ BYTES = st.lists(
 ).map(b"".join)
 
 
-def units_of(path: Path, *, max_lines: int) -> list[Unit]:
+def units_of(path: Path, *, max_lines: int) -> list[InputSplit]:
     (source,), _ = find_sources(path, chats=False)
-    return list(cut_units(source, max_lines=max_lines))
+    return list(cut_splits(source, max_lines=max_lines))
 
 
 def records_of(path: Path, *, max_lines: int) -> list[tuple[int, str]]:
@@ -30,7 +30,7 @@ def records_of(path: Path, *, max_lines: int) -> list[tuple[int, str]]:
     return [
         (record.line, record.text if isinstance(record, Text) else record.reason)
         for unit in units_of(path, max_lines=max_lines)
-        for record in read_records(unit, read_unit(unit), "pretrain")
+        for record in read_records(unit, read_split(unit), "pretrain")
         if isinstance(record, Text | Problem)
     ]
 
@@ -45,12 +45,12 @@ def test_records_do_not_depend_on_where_units_are_cut(
     @given(data=BYTES, size=st.integers(1, 30), lines=st.integers(1, 6))
     def check(data: bytes, size: int, lines: int) -> None:
         path.write_bytes(data)
-        monkeypatch.setattr(cutting, "UNIT_BYTES", 10_000)
+        monkeypatch.setattr(cutting, "SPLIT_BYTES", 10_000)
         whole = records_of(path, max_lines=10_000)
-        monkeypatch.setattr(cutting, "UNIT_BYTES", size)
+        monkeypatch.setattr(cutting, "SPLIT_BYTES", size)
         assert records_of(path, max_lines=lines) == whole
         units = units_of(path, max_lines=lines)
-        assert b"".join(map(read_unit, units)) == data
+        assert b"".join(map(read_split, units)) == data
 
     check()
 
@@ -78,7 +78,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> Non
     (unit,) = units_of(path, max_lines=100)
     path.write_bytes(b'{"text": "a"}\n')
     with pytest.raises(OSError, match="became shorter"):
-        read_unit(unit)
+        read_split(unit)
 
 
 def test_what_is_not_input_is_refused_or_passed_over(tmp_path: Path) -> None:

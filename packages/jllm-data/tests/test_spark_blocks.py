@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jllm.data.convert.spark.line_numbers import Before, follow, number_lines, summarise
 from jllm.data.records.parse import pieces
-from jllm.data.records.splits import Unit
+from jllm.data.records.splits import InputSplit
 
 LINES = st.lists(st.sampled_from([b"", b"\r", b" ", b"a", b"b \r", b"\t\r"]), max_size=12)
 LAYOUTS = st.sampled_from(["lines", "paragraphs"])
@@ -34,7 +34,7 @@ def test_blocks_add_up_to_the_file(lines, cuts, layout):
 @settings(max_examples=300, deadline=None)
 @given(lines=LINES, layout=LAYOUTS)
 def test_a_record_holds_the_lines_that_a_reader_of_the_file_gives_it(lines, layout):
-    whole = Unit(path=Path("x"), layout=layout, start=1, stop=1, first_line=1)
+    whole = InputSplit(path=Path("x"), layout=layout, start=1, stop=1, first_line=1)
     expected = [text for _, text in pieces(whole, joined(lines)) if text.strip()]
     groups: dict[int, list[bytes]] = {}
     for text, (_, record) in zip(lines, number_lines(lines, layout, Before()), strict=True):

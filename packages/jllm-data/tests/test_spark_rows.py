@@ -40,7 +40,7 @@ def test_rows_do_not_depend_on_where_units_of_work_end(
 ) -> None:
     for module, name, value in SMALL_STEPS:
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr("jllm.data.convert.spark.convert_partition.UNIT_BYTES", unit_bytes)
+    monkeypatch.setattr("jllm.data.convert.spark.convert_partition.SPLIT_BYTES", unit_bytes)
     tokenizer = save_toy_tokenizer(tmp_path / "tokenizer")
     source = write_input(tmp_path / "in", case)
     settings = {**CASES[case], "num_lines_per_partition": 150}

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.packing.batches import DocumentBatch, RowBlock
+from jllm.data.packing.batches import DocumentBatch, PackedRows
 from jllm.data.packing.stacker import Stacker
 
 END = 0
@@ -25,7 +25,7 @@ Row = tuple[list[int], list[int], list[int]]
 """(ids, cu_seqlens, records)"""
 
 
-def rows_of(blocks: list[RowBlock]) -> list[Row]:
+def rows_of(blocks: list[PackedRows]) -> list[Row]:
     """Each row of the blocks."""
     rows = []
     for block in blocks:

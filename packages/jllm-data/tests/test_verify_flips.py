@@ -10,7 +10,7 @@ from convert_helpers import run_convert, write_jsonl
 from jllm.data.format.file_names import DIGESTS, TOKENIZER_FOLDER
 from jllm.data.tools.verify import check_tokenizer
 from jllm.data.tools.verify.config import VerifyConfig
-from jllm.data.tools.verify.verify import Report, verify
+from jllm.data.tools.verify.verify import VerifyReport, verify
 from shuffle_helpers import Quiet
 from tokenizer_helpers import save_toy_tokenizer
 
@@ -30,7 +30,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ids"
 
 
-def check(folder: Path) -> Report:
+def check(folder: Path) -> VerifyReport:
     return verify(VerifyConfig(folder=str(folder), cores=1), Quiet())
 
 

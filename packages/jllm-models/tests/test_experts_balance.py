@@ -13,7 +13,7 @@ from jllm.models.config.units import unit_count
 from jllm.models.decoder.initialize import initialize_
 from jllm.models.decoder.stage import Stage
 from jllm.models.experts.balance import BalanceLoss, BalanceTerms, auxiliary_weights, moved_bias
-from jllm.models.experts.moe import Mixture
+from jllm.models.experts.moe import MoE
 from jllm.models.experts.routing import route
 from jllm.models.layers.documents import Documents
 from tiny_model_helpers import (
@@ -73,8 +73,8 @@ def terms(loss: BalanceLoss, sequences: range = range(SEQUENCES)) -> BalanceTerm
     )
 
 
-def mixtures(stage: Stage) -> list[Mixture]:
-    return [unit for unit in stage.units.values() if isinstance(unit, Mixture)]
+def mixtures(stage: Stage) -> list[MoE]:
+    return [unit for unit in stage.units.values() if isinstance(unit, MoE)]
 
 
 def watch_routers(stage: Stage) -> list[Tensor]:
@@ -85,7 +85,7 @@ def watch_routers(stage: Stage) -> list[Tensor]:
     return logits
 
 
-def choices_of(mixture: Mixture, logits: Tensor) -> list[list[int]]:
+def choices_of(mixture: MoE, logits: Tensor) -> list[list[int]]:
     """Return the experts of each token."""
     settings = mixture.settings
     chosen = route(
@@ -100,7 +100,7 @@ def choices_of(mixture: Mixture, logits: Tensor) -> list[list[int]]:
     return chosen.experts_TA.tolist()
 
 
-def naive_auxiliary(mixture: Mixture, logits: Tensor, loss: BalanceLoss) -> Tensor:
+def naive_auxiliary(mixture: MoE, logits: Tensor, loss: BalanceLoss) -> Tensor:
     """Write the auxiliary loss of a layer out, token by token and expert by expert."""
     experts = logits.shape[1]
     if mixture.settings.scoring == "sigmoid":

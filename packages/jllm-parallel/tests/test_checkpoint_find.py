@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from checkpoint_helpers import contents
 from jllm.parallel.checkpoint.error import CheckpointError
 from jllm.parallel.checkpoint.folder import clean, find
-from jllm.parallel.checkpoint.group import Alone
+from jllm.parallel.checkpoint.group import SingleProcess
 from jllm.parallel.checkpoint.save import save_checkpoint
 from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.checkpoint.verify import verify
@@ -21,7 +21,7 @@ def pristine(tmp_path_factory):
     """A folder with checkpoints 1 and 2, which tests copy."""
     folder = tmp_path_factory.mktemp("pristine")
     for step in (1, 2):
-        save_checkpoint(folder, contents(step), Alone(), max_shard_bytes=1000)
+        save_checkpoint(folder, contents(step), SingleProcess(), max_shard_bytes=1000)
     return folder
 
 

@@ -14,7 +14,7 @@ import pytest
 from checkpoint_helpers import assert_loads, contents
 from jllm.parallel.checkpoint import folder as folders
 from jllm.parallel.checkpoint.folder import clean, find
-from jllm.parallel.checkpoint.group import Alone
+from jllm.parallel.checkpoint.group import SingleProcess
 from jllm.parallel.checkpoint.save import save_checkpoint
 from jllm.parallel.checkpoint.verify import verify
 
@@ -67,11 +67,11 @@ def test_killed_before_each_effect_on_the_disk(tmp_path, monkeypatch, second, ca
     status, number = -1, 0
     while status != 0:
         folder = tmp_path / str(number)
-        save_checkpoint(folder, contents(1), Alone())
+        save_checkpoint(folder, contents(1), SingleProcess())
 
         def work(folder: Path = folder, number: int = number) -> None:
             kill_myself_at(number)
-            save_checkpoint(folder, contents(second), Alone(), keep=1)
+            save_checkpoint(folder, contents(second), SingleProcess(), keep=1)
 
         status = in_child(work)
         assert status in (0, signal.SIGKILL)
@@ -85,16 +85,16 @@ def test_killed_before_each_effect_on_the_disk(tmp_path, monkeypatch, second, ca
 def test_killed_at_random_moments_of_many_saves(tmp_path) -> None:
     choose = random.Random(0)
     step = 1
-    save_checkpoint(tmp_path, contents(step), Alone())
+    save_checkpoint(tmp_path, contents(step), SingleProcess())
 
     def work() -> None:
         for following in range(step + 1, step + 1000):
-            save_checkpoint(tmp_path, contents(following), Alone(), keep=2)
+            save_checkpoint(tmp_path, contents(following), SingleProcess(), keep=2)
 
     for _ in range(50):
         assert in_child(work, kill_after_s=choose.uniform(0.0, 0.1)) == signal.SIGKILL
         assert_continues(tmp_path, set(range(step, step + 1000)))
         step = find(tmp_path).manifest.step
     assert step > 1
-    save_checkpoint(tmp_path, contents(step + 1), Alone(), keep=1)
+    save_checkpoint(tmp_path, contents(step + 1), SingleProcess(), keep=1)
     assert {path.name for path in tmp_path.iterdir()} == {str(step + 1), "latest"}

@@ -13,7 +13,7 @@ from jllm.parallel.checkpoint import folder as folders
 from jllm.parallel.checkpoint.contents import CheckpointContents, model_files
 from jllm.parallel.checkpoint.error import CheckpointError
 from jllm.parallel.checkpoint.folder import find, survey
-from jllm.parallel.checkpoint.group import Alone
+from jllm.parallel.checkpoint.group import SingleProcess
 from jllm.parallel.checkpoint.save import save_checkpoint
 from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.checkpoint.verify import verify
@@ -25,7 +25,7 @@ def names(folder) -> set[str]:
 
 
 def test_everything_that_was_saved_is_loaded_on_any_layout(tmp_path) -> None:
-    path = save_checkpoint(tmp_path, contents(3), Alone())
+    path = save_checkpoint(tmp_path, contents(3), SingleProcess())
     assert path == tmp_path / "3"
     assert names(path) == {
         "config.json", "tokenizer.json", "model.safetensors", "trainer", "manifest.json",
@@ -43,14 +43,16 @@ def test_everything_that_was_saved_is_loaded_on_any_layout(tmp_path) -> None:
 def test_weights_in_bfloat16_keep_float32_masters_apart(tmp_path) -> None:
     files = {"config.json": b'{"dtype": "bfloat16"}'}
     kept = contents(3, dtype=torch.bfloat16)
-    path = save_checkpoint(tmp_path, CheckpointContents(**{**vars(kept), "files": files}), Alone())
+    path = save_checkpoint(
+        tmp_path, CheckpointContents(**{**vars(kept), "files": files}), SingleProcess()
+    )
     assert open_weights(path).tensors["model.norm.weight"][1].dtype == torch.bfloat16
     assert (path / "trainer" / "master.safetensors").exists()
     assert_loads(path, 3)
 
 
 def test_large_models_become_shards_with_an_index(tmp_path) -> None:
-    path = save_checkpoint(tmp_path, contents(1), Alone(), max_shard_bytes=400)
+    path = save_checkpoint(tmp_path, contents(1), SingleProcess(), max_shard_bytes=400)
     index = json.loads((path / "model.safetensors.index.json").read_bytes())
     assert index["weight_map"].keys() == SHAPES.keys()
     for tensor, file in index["weight_map"].items():
@@ -60,7 +62,7 @@ def test_large_models_become_shards_with_an_index(tmp_path) -> None:
 
 
 def test_a_model_saved_alone_has_no_trainer_and_says_so_when_resumed(tmp_path) -> None:
-    path = save_checkpoint(tmp_path, model_only(4), Alone())
+    path = save_checkpoint(tmp_path, model_only(4), SingleProcess())
     assert names(path) == {"config.json", "tokenizer.json", "model.safetensors", "manifest.json"}
     assert not find(tmp_path).manifest.resumable
     with pytest.raises(CheckpointError, match="--from_ckpt"):
@@ -72,7 +74,7 @@ def test_only_the_newest_are_kept_and_nothing_else_is_touched(tmp_path) -> None:
     (tmp_path / "7" / "mine.txt").write_text("not a checkpoint")
     (tmp_path / "notes").write_text("mine")
     for step in (1, 2, 3, 10):
-        save_checkpoint(tmp_path, contents(step), Alone(), keep=2)
+        save_checkpoint(tmp_path, contents(step), SingleProcess(), keep=2)
     assert names(tmp_path) == {"3", "10", "7", "notes", "latest"}
     assert (tmp_path / "latest").read_text() == "10\n"
     assert find(tmp_path).path == tmp_path / "10"
@@ -80,8 +82,8 @@ def test_only_the_newest_are_kept_and_nothing_else_is_touched(tmp_path) -> None:
 
 def test_a_run_that_went_back_continues_from_its_own_checkpoints(tmp_path) -> None:
     for step in (10, 20, 30):
-        save_checkpoint(tmp_path, contents(step), Alone(), keep=3)
-    save_checkpoint(tmp_path, contents(15), Alone(), keep=3)
+        save_checkpoint(tmp_path, contents(step), SingleProcess(), keep=3)
+    save_checkpoint(tmp_path, contents(15), SingleProcess(), keep=3)
     assert find(tmp_path).path.name == "15"
     assert [found.path.name for found in survey(tmp_path)[0]] == ["20", "30", "15"]
 
@@ -90,8 +92,8 @@ def test_a_run_that_went_back_continues_from_its_own_checkpoints(tmp_path) -> No
 def test_saving_a_step_again_replaces_it(tmp_path, monkeypatch, can_exchange) -> None:
     if not can_exchange:
         monkeypatch.setattr(folders, "exchange", lambda one, other: False)
-    save_checkpoint(tmp_path, model_only(5), Alone())
-    save_checkpoint(tmp_path, contents(5), Alone())
+    save_checkpoint(tmp_path, model_only(5), SingleProcess())
+    save_checkpoint(tmp_path, contents(5), SingleProcess())
     assert names(tmp_path) == {"5", "latest"}
     assert find(tmp_path).manifest.resumable
     assert_loads(tmp_path / "5", 5)
@@ -103,7 +105,7 @@ def test_slices_that_leave_something_out_or_come_twice_are_refused(tmp_path) -> 
     for weights in (half, type(half)(**{**vars(twice), "slices": twice.slices * 2})):
         wrong = CheckpointContents(**{**vars(everything), "weights": weights})
         with pytest.raises(CheckpointError, match="model.safetensors: the ranks wrote"):
-            save_checkpoint(tmp_path, wrong, Alone())
+            save_checkpoint(tmp_path, wrong, SingleProcess())
         assert names(tmp_path) == set()
 
 
@@ -126,7 +128,7 @@ def test_a_buffer_is_float32_in_the_model_and_has_no_optimizer_state(tmp_path) -
     }
     weights = replace(kept.weights, tensors=held("master", 3, 0, 1).tensors)
     made = replace(kept, weights=weights, optimizer=optimizer, buffers=frozenset({buffer}))
-    path = save_checkpoint(tmp_path, made, Alone())
+    path = save_checkpoint(tmp_path, made, SingleProcess())
     model, moments = (
         load_file(path / "model.safetensors"),
         load_file(path / "trainer/exp_avg.safetensors"),

@@ -14,7 +14,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from checkpoint_helpers import assert_loads, contents, same_files
 from jllm.parallel.checkpoint.error import CheckpointError
 from jllm.parallel.checkpoint.folder import clean, find
-from jllm.parallel.checkpoint.group import Alone, ProcessGroup, on_all, on_first
+from jllm.parallel.checkpoint.group import ProcessGroup, SingleProcess, on_all, on_rank_zero
 from jllm.parallel.checkpoint.save import save_checkpoint
 from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.checkpoint.verify import verify
@@ -35,7 +35,7 @@ def save_and_load(rank: int, folder: Path, size: int) -> None:
 @pytest.mark.parametrize("size", [2, 4])
 def test_files_do_not_depend_on_the_number_of_ranks(tmp_path, size) -> None:
     spawn(size, tmp_path, save_and_load, tmp_path / "many", size)
-    save_checkpoint(tmp_path / "one", contents(2), Alone(), max_shard_bytes=500)
+    save_checkpoint(tmp_path / "one", contents(2), SingleProcess(), max_shard_bytes=500)
     assert {p.name for p in (tmp_path / "many").iterdir()} == {"2", "latest"}
     assert same_files(tmp_path / "many" / "2", tmp_path / "one" / "2")
     verify(find(tmp_path / "many"))
@@ -45,13 +45,13 @@ def test_files_do_not_depend_on_the_number_of_ranks(tmp_path, size) -> None:
 
 def load_share(rank: int, folder: Path, size: int) -> None:
     """Load this rank's share of what one process has saved."""
-    path = Path(on_first(ProcessGroup(), lambda: str(find(folder).path)))
+    path = Path(on_rank_zero(ProcessGroup(), lambda: str(find(folder).path)))
     assert read_state(path)["step"] == 5
     assert_loads(path, 5, rank, size)
 
 
 def test_what_one_process_saved_is_loaded_by_two(tmp_path) -> None:
-    save_checkpoint(tmp_path / "one", contents(5), Alone())
+    save_checkpoint(tmp_path / "one", contents(5), SingleProcess())
     spawn(2, tmp_path, load_share, tmp_path / "one", 2)
 
 
@@ -129,7 +129,7 @@ def talk(rank: int) -> None:
     gathered = group.gather(["é" * 10 * rank, rank])
     assert gathered == ([["é" * 10 * r, r] for r in range(3)] if rank == 0 else [])
     assert group.broadcast({"rank": rank}) == {"rank": 0}
-    assert on_first(group, lambda: [rank]) == [0]
+    assert on_rank_zero(group, lambda: [rank]) == [0]
     expected = ZeroDivisionError if rank == 2 else CheckpointError
     with pytest.raises(expected, match="by zero"):
         on_all(group, lambda: 1 // (2 - rank))

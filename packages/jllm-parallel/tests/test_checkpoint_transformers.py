@@ -12,7 +12,7 @@ from jllm.models.weights.read import load_slices
 from jllm.models.weights.slices import assert_cover, shapes
 from jllm.models.weights.table import weight_table
 from jllm.parallel.checkpoint.contents import CheckpointContents, Held, model_files
-from jllm.parallel.checkpoint.group import Alone
+from jllm.parallel.checkpoint.group import SingleProcess
 from jllm.parallel.checkpoint.save import save_checkpoint
 
 
@@ -52,7 +52,7 @@ def test_a_saved_llama_opens_in_transformers_with_equal_logits(tmp_path, dtype, 
             state={"step": 1, **STATE},
             files=model_files(tmp_path / "source", dtype),
         ),
-        Alone(),
+        SingleProcess(),
         max_shard_bytes=8000,
     )
     ours, loading = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)

@@ -13,7 +13,7 @@ from jllm.data.reading.reader import LaneReader
 from jllm.models.config.units import unit_count
 from jllm.models.decoder.initialize import initialize_
 from jllm.models.decoder.stage import Stage
-from jllm.models.experts.moe import Mixture
+from jllm.models.experts.moe import MoE
 from jllm.models.families import read_config
 from jllm.models.layers.documents import Documents
 from jllm.parallel.config.config import TrainConfig
@@ -30,7 +30,7 @@ def rows_of_first_step(config: TrainConfig) -> list[Row]:
     initialize_(stage, model, config.seed)
     logits: list[Tensor] = []
     for unit in stage.units.values():
-        if isinstance(unit, Mixture):
+        if isinstance(unit, MoE):
             router = unit.router.weight.detach().T
             unit.norm.register_forward_hook(
                 lambda module, x, normed, router=router: logits.append(normed @ router)

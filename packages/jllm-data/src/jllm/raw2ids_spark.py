@@ -17,7 +17,7 @@ from rich.console import Console
 
 from jllm.data.convert.spark.config import SparkConfig, conversion
 from jllm.data.runtime.command_line import run_guarded
-from jllm.data.runtime.printable import plain
+from jllm.data.runtime.printable import as_rich_text
 from jllm.data.runtime.signals import StopSignals
 
 
@@ -61,7 +61,7 @@ def run(config: SparkConfig, stop: StopSignals) -> int:
         spark.stop()
     account, console = converted.account, Console()
     console.print(
-        plain(
+        as_rich_text(
             f"{config.output_path}: {account.read:,} records read, {account.written:,} written, "
             f"{converted.rows:,} rows, {account.tokens:,} tokens, "
             f"{account.trained_tokens:,} trained"
@@ -70,7 +70,7 @@ def run(config: SparkConfig, stop: StopSignals) -> int:
     )
     for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
         for reason, count in sorted(counts.items()):
-            console.print(plain(f"note: {count:,} {what}: {reason}"))
+            console.print(as_rich_text(f"note: {count:,} {what}: {reason}"))
     return 0
 
 

@@ -35,7 +35,7 @@ def run(config: ShuffleConfig, progress: WorkProgress) -> int:
     done = shuffle(config, progress)
     progress.note(
         f"{config.output}: {done.rows:,} rows in {done.files:,} files, every row once "
-        f"({done.plan.processes} processes, {done.plan.held >> 20} MiB of rows each)"
+        f"({done.plan.processes} processes, {done.plan.buffer_bytes >> 20} MiB of rows each)"
     )
     return 0
 

@@ -18,7 +18,7 @@ MARKED = re.compile("\ue000([0-9]+)\ue001")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class TextSpan:
     """Characters [start, stop) of a rendered text: an answer with its end of turn."""
 
     start: int
@@ -51,7 +51,7 @@ class Example:
     @staticmethod
     def cut(
         text: str,
-        answers: Sequence[Span],
+        answers: Sequence[TextSpan],
         special: re.Pattern[str],
         tokenizer: TextTokenizer,
         *,

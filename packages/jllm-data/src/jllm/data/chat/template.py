@@ -27,9 +27,16 @@ from typing import Any
 from jinja2 import TemplateError
 
 from jllm.data.chat.jinja_ast import parse_template
-from jllm.data.chat.rendered import Example, Filled, Span, difference, ends_with_answer, readable
+from jllm.data.chat.rendered import (
+    Example,
+    Filled,
+    TextSpan,
+    difference,
+    ends_with_answer,
+    readable,
+)
 from jllm.data.chat.static_analysis import Guard, guards_of
-from jllm.data.chat.token_boundaries import AnswerCuts, history_begins_with_space
+from jllm.data.chat.token_boundaries import BoundaryMerges, history_begins_with_space
 from jllm.data.records.message_formats import Message
 from jllm.data.tokenizer.load import TextTokenizer
 
@@ -81,7 +88,7 @@ class ChatTemplate:
         self.source: str = hf.get_chat_template()
         specials = sorted(self.tokenizer.specials, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
-        self._cuts = AnswerCuts(tokenizer=self.tokenizer, special=self._special)
+        self._cuts = BoundaryMerges(tokenizer=self.tokenizer, special=self._special)
         self._tree = parse_template(self.source)
 
     def examples(self, messages: Sequence[Message]) -> list[Filled]:
@@ -253,10 +260,10 @@ class ChatTemplate:
             self._cut(text, [span], marked=marked) for text, span in zip(texts, spans, strict=True)
         ]
 
-    def _cut(self, text: str, spans: list[Span], *, marked: bool) -> Example:
+    def _cut(self, text: str, spans: list[TextSpan], *, marked: bool) -> Example:
         return Example.cut(text, spans, self._special, self.tokenizer, marked=marked)
 
-    def _span(self, start: int, text: str, closing: str, number: int) -> Span:
+    def _span(self, start: int, text: str, closing: str, number: int) -> TextSpan:
         if not text.endswith(closing) or len(text) - len(closing) < start:
             raise ChatRefused(
                 "template refused",
@@ -270,7 +277,7 @@ class ChatTemplate:
                 f"the chat template writes no special token after an answer (but {closing!r}), so "
                 "a model could not learn to stop; put the end-of-sequence token there",
             )
-        return Span(start=start, stop=len(text) - len(closing) + end.end())
+        return TextSpan(start=start, stop=len(text) - len(closing) + end.end())
 
     def _hide_specials(self, contents: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Contents with each special token's text replaced by a private one, and what that was."""

@@ -22,7 +22,7 @@ REMEMBERED = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerCuts:
+class BoundaryMerges:
     """Tries with a tokenizer whether tokens lie across the cuts before answers."""
 
     tokenizer: TextTokenizer

@@ -69,7 +69,7 @@ class Raw2IdsConfig:
     num_lines_per_partition: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
     """Start a new file (and new rows) after so many input records."""
     chunk_size: int = 16384
-    """Most input lines a work unit."""
+    """Most input lines an input split."""
     max_record_bytes: int = MAX_RECORD_BYTES
     """A longer record is not read: an error, or counted (--on_error skip). Bounds the memory."""
     template_kwargs: str = "{}"

@@ -1,9 +1,9 @@
 """Raw text and chats → packed token ids: the whole conversion.
 
-The input is cut into units by the file alone, several processes encode them, and one consumer takes
-the results in order, packs and writes. So the files are the same, byte for byte, for every number
-of processes, and for a conversion that was stopped and goes on. Memory: the tokenizer, a few units
-a process, one packing window.
+The input is cut into splits by the file alone, several processes encode them, and one consumer
+takes the results in order, packs and writes. So the files are the same, byte for byte, for every
+number of processes, and for a conversion that was stopped and goes on. Memory: the tokenizer, a few
+splits a process, one packing window.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Protocol
 
 from jllm.data.convert.config import Raw2IdsConfig, check_prompts
-from jllm.data.convert.convert_file import Converted, convert_source, converted_of
-from jllm.data.convert.count_records import bad_record, nothing_left
-from jllm.data.convert.encode_split import UnitResult, UnitWork
-from jllm.data.convert.resume import WorkLog, published_log, take_up
+from jllm.data.convert.convert_file import ConvertedFile, convert_source, converted_file_of
+from jllm.data.convert.count_records import bad_record, no_records_error
+from jllm.data.convert.encode_split import EncodedSplit, SplitEncoder
+from jllm.data.convert.resume import ResumeState, load_resume_state, published_log
 from jllm.data.convert.setup import conversion_key, prepare_work
 from jllm.data.format.file_names import rename_widely
 from jllm.data.format.info import info_text
@@ -28,7 +28,7 @@ from jllm.data.reading.dataset import open_dataset
 from jllm.data.reading.prompt_ids import repeated_prompts
 from jllm.data.records.input_files import Source, find_sources
 from jllm.data.records.parse import chats_or_prompts, too_long
-from jllm.data.records.splits import Unit, cut_units
+from jllm.data.records.splits import InputSplit, cut_splits
 from jllm.data.runtime.disk_space import naming_a_full_disk
 from jllm.data.runtime.worker_pool import map_in_order
 from jllm.data.storage.paths import stamp
@@ -54,14 +54,14 @@ class Reporter(Protocol):
     def begin(self, sources: Sequence[Source], taken: int) -> None:
         """The input files are known, and how many of their bytes were converted before."""
 
-    def advance(self, unit: Unit, result: UnitResult) -> None:
-        """A unit was packed."""
+    def advance(self, split: InputSplit, result: EncodedSplit) -> None:
+        """A split was packed."""
 
     def note(self, text: str) -> None:
         """Something that a person should know."""
 
 
-def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
+def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[ConvertedFile]:
     """Convert `config.input` into `config.output_folder`; all files appear there at the end.
 
     A conversion of the same that was stopped is continued. Raises ValueError for what a person can
@@ -84,9 +84,9 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
         published = (staged / PUBLISHED).exists()
         if not published:
             refuse_to_mix(output, clean=config.clean)
-        units, kind = _units(config, sources), config.kind
+        splits, kind = _splits(config, sources), config.kind
         if kind == "ft":
-            kind, units = chats_or_prompts(units)
+            kind, splits = chats_or_prompts(splits)
         if kind == "rl":
             check_prompts(config)
         tokenizer = cached_tokenizer(config.tokenizer)
@@ -106,14 +106,16 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[Converted]:
                 reporter.note(f"{output}: the conversion was complete but for renaming its files")
                 if kind == "rl":
                     _note_repeated(output, reporter)
-                return [converted_of(source, done.finished[source.relative]) for source in sources]
+                return [
+                    converted_file_of(source, done.finished[source.relative]) for source in sources
+                ]
             empty_folder(staged)
             refuse_to_mix(output, clean=config.clean)
-        log = take_up(staged, key, reporter.note)
+        log = load_resume_state(staged, key, reporter.note)
         keep_tokenizer(tokenizer, staged)
         refuse_another_tokenizer(output, staged, clean=config.clean)
         with _keeping_what_is_done(log, reporter):
-            converted = job.run(units, work, metadata, log)
+            converted = job.run(splits, work, metadata, log)
             for one in converted:
                 text = info_text(metadata, one.files, one.account, one.max_num_blocks)
                 (staged / f"{one.source.name}_info.json").write_text(text, encoding="utf-8")
@@ -130,7 +132,7 @@ def _note_repeated(output: Path, reporter: Reporter) -> None:
 
 
 @contextlib.contextmanager
-def _keeping_what_is_done(log: WorkLog, reporter: Reporter) -> Iterator[None]:
+def _keeping_what_is_done(log: ResumeState, reporter: Reporter) -> Iterator[None]:
     """After an error, keep the finished files for the next conversion, and say so."""
     try:
         yield
@@ -157,24 +159,28 @@ class _Job:
     tokenizer: TextTokenizer
     reporter: Reporter
 
-    def prepare(self, *, allow_fast: bool) -> tuple[UnitWork, FileMetadata]:
-        """What works on the units, and what the files will say of themselves."""
+    def prepare(self, *, allow_fast: bool) -> tuple[SplitEncoder, FileMetadata]:
+        """What works on the splits, and what the files will say of themselves."""
         note = self.reporter.note
         return prepare_work(self.config, self.kind, self.tokenizer, note, allow_fast=allow_fast)
 
     def run(
-        self, units: Iterator[Unit], work: UnitWork, metadata: FileMetadata, log: WorkLog
-    ) -> list[Converted]:
-        """Convert what the log does not know of; `units` are those of all sources.
+        self,
+        splits: Iterator[InputSplit],
+        work: SplitEncoder,
+        metadata: FileMetadata,
+        log: ResumeState,
+    ) -> list[ConvertedFile]:
+        """Convert what the log does not know of; `splits` are those of all sources.
 
         Begins again without gigatoken where it gives other ids than `tokenizers`.
         """
         if not log.allow_fast:
             work, _ = self.prepare(allow_fast=False)
         if log.begun:
-            units = _units(self.config, self.sources, log)
+            splits = _splits(self.config, self.sources, log)
         try:
-            converted = self._convert(units, work, metadata, log)
+            converted = self._convert(splits, work, metadata, log)
         except EncodersDiffer as difference:
             if self.config.input == "-":
                 raise ValueError(f"{difference}; give --fast off, and please report it") from None
@@ -184,14 +190,14 @@ class _Job:
             log.begin_anew(allow_fast=False)
             keep_tokenizer(self.tokenizer, log.folder)
             work, _ = self.prepare(allow_fast=False)
-            converted = self._convert(_units(self.config, self.sources), work, metadata, log)
+            converted = self._convert(_splits(self.config, self.sources), work, metadata, log)
         self._refuse_what_changed(log)
         log.save()
         work.encoder.remember()
         return converted
 
-    def _refuse_what_changed(self, log: WorkLog) -> None:
-        """A unit is cut by one process and read by another: both must see the same file."""
+    def _refuse_what_changed(self, log: ResumeState) -> None:
+        """A split is cut by one process and read by another: both must see the same file."""
         for path, before in self.stamps.items():
             if stamp(path) != before:
                 log.begin_anew(allow_fast=True)
@@ -201,46 +207,50 @@ class _Job:
                 )
 
     def _convert(
-        self, units: Iterator[Unit], work: UnitWork, metadata: FileMetadata, log: WorkLog
-    ) -> list[Converted]:
+        self,
+        splits: Iterator[InputSplit],
+        work: SplitEncoder,
+        metadata: FileMetadata,
+        log: ResumeState,
+    ) -> list[ConvertedFile]:
         self.reporter.begin(self.sources, log.taken)
         known, left = self.sources[: len(log.finished)], self.sources[len(log.finished) :]
-        done = [converted_of(source, log.finished[source.relative]) for source in known]
+        done = [converted_file_of(source, log.finished[source.relative]) for source in known]
         config, advance = self.config, self.reporter.advance
-        pairs = map_in_order(work, units, config.processes, threads=config.thread)
+        pairs = map_in_order(work, splits, config.processes, threads=config.thread)
         with contextlib.closing(pairs) as results:
             by_file = itertools.groupby(results, key=lambda pair: pair[0].path)
             group = next(by_file, None)
             for source in left:
-                mine: Iterator[tuple[Unit, UnitResult]] = iter(())
+                mine: Iterator[tuple[InputSplit, EncodedSplit]] = iter(())
                 if group is not None and group[0] == source.path:
                     mine = group[1]
                 done.append(convert_source(config, source, mine, metadata, log, advance))
                 if group is not None and group[0] == source.path:
                     group = next(by_file, None)
         if not any(one.rows for one in done):
-            raise nothing_left(config.input, [one.account for one in done])
+            raise no_records_error(config.input, [one.account for one in done])
         for tree in log.finished.values():
             rename_widely(log.folder, tree["files"])
-        return [converted_of(source, log.finished[source.relative]) for source in self.sources]
+        return [converted_file_of(source, log.finished[source.relative]) for source in self.sources]
 
 
-def _units(
-    config: Raw2IdsConfig, sources: Sequence[Source], log: WorkLog | None = None
-) -> Iterator[Unit]:
-    """The units of all files that the log does not know of."""
+def _splits(
+    config: Raw2IdsConfig, sources: Sequence[Source], log: ResumeState | None = None
+) -> Iterator[InputSplit]:
+    """The splits of all files that the log does not know of."""
     skip = 0
     if log is not None:
         sources = sources[len(log.finished) :]
-        skip = log.open["units"] if log.open is not None else 0
-    units = itertools.chain.from_iterable(_units_of(config, source) for source in sources)
-    return itertools.islice(units, skip, None)
+        skip = log.open["splits"] if log.open is not None else 0
+    splits = itertools.chain.from_iterable(_splits_of(config, source) for source in sources)
+    return itertools.islice(splits, skip, None)
 
 
-def _units_of(config: Raw2IdsConfig, source: Source) -> Iterator[Unit]:
-    """The units of a file. A record that is too long and stops the conversion is not read on."""
+def _splits_of(config: Raw2IdsConfig, source: Source) -> Iterator[InputSplit]:
+    """The splits of a file. A record that is too long and stops the conversion is not read on."""
     limit = config.max_record_bytes
-    for unit in cut_units(source, max_lines=config.chunk_size, max_record_bytes=limit):
-        if unit.too_long and config.on_error == "stop":
-            raise bad_record(source.path, too_long(unit.first_line, limit))
-        yield unit
+    for split in cut_splits(source, max_lines=config.chunk_size, max_record_bytes=limit):
+        if split.too_long and config.on_error == "stop":
+            raise bad_record(source.path, too_long(split.first_line, limit))
+        yield split

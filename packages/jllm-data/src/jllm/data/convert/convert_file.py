@@ -1,4 +1,4 @@
-"""One input file → its parquet files, from the results of its units; also from the middle on."""
+"""One input file → its parquet files, from the results of its splits; also from the middle on."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 
 from jllm.data.convert.config import Raw2IdsConfig
 from jllm.data.convert.count_records import count_result
-from jllm.data.convert.encode_split import UnitResult
+from jllm.data.convert.encode_split import EncodedSplit
 from jllm.data.convert.output_files import FileOutput, OutputSettings
-from jllm.data.convert.resume import Tree, WorkLog
+from jllm.data.convert.resume import ResumeState, Tree
 from jllm.data.format.info import FileInfo, file_info
-from jllm.data.format.record_counts import Account, account_of
+from jllm.data.format.record_counts import RecordCounts, record_counts_of
 from jllm.data.format.schema import FileMetadata
 from jllm.data.packing.batches import DocumentBatch
 from jllm.data.records.input_files import Source
-from jllm.data.records.splits import Unit
+from jllm.data.records.splits import InputSplit
 
 
 @dataclass(frozen=True, kw_only=True)
-class Converted:
+class ConvertedFile:
     """What became of one input file."""
 
     source: Source
-    account: Account
+    account: RecordCounts
     rows: int
     row_ids: int
     max_len: int
@@ -37,11 +37,11 @@ class Converted:
         return self.row_ids / (self.rows * self.max_len) if self.rows else 0.0
 
 
-def converted_of(source: Source, tree: Tree) -> Converted:
+def converted_file_of(source: Source, tree: Tree) -> ConvertedFile:
     """What the log says of a finished input file."""
-    return Converted(
+    return ConvertedFile(
         source=source,
-        account=account_of(tree["account"]),
+        account=record_counts_of(tree["account"]),
         files=tuple(file_info(file) for file in tree["files"]),
         **{name: tree[name] for name in ("rows", "row_ids", "max_len", "max_num_blocks")},
     )
@@ -50,16 +50,16 @@ def converted_of(source: Source, tree: Tree) -> Converted:
 def convert_source(
     config: Raw2IdsConfig,
     source: Source,
-    results: Iterator[tuple[Unit, UnitResult]],
+    results: Iterator[tuple[InputSplit, EncodedSplit]],
     metadata: FileMetadata,
-    log: WorkLog,
-    advance: Callable[[Unit, UnitResult], None],
-) -> Converted:
+    log: ResumeState,
+    advance: Callable[[InputSplit, EncodedSplit], None],
+) -> ConvertedFile:
     """Write the parquet files of `source` to the log's folder, and keep the log.
 
-    `results`: those of the units that the log does not know of yet; `advance` is told of each.
+    `results`: those of the splits that the log does not know of yet; `advance` is told of each.
     """
-    account, taken, units = Account(), 0, 0
+    account, taken, splits = RecordCounts(), 0, 0
     output = FileOutput(
         folder=log.folder,
         name=source.name,
@@ -75,25 +75,25 @@ def convert_source(
     )
     try:
         if log.open is not None:
-            account = account_of(log.open["account"])
+            account = record_counts_of(log.open["account"])
             output.restore(log.open["output"])
-            units, taken = log.open["units"], log.open["taken"]
-        for unit, result in results:
+            splits, taken = log.open["splits"], log.open["taken"]
+        for split, result in results:
             before = account.read
             count_result(account, source, result, stop=config.on_error == "stop")
-            output.add(_numbered(unit, result, before), result.record, result.read)
-            units, taken = units + 1, taken + unit.taken
-            state = output.end_unit(wanted=log.due)
+            output.add(_numbered(split, result, before), result.record, result.read)
+            splits, taken = splits + 1, taken + split.taken
+            state = output.end_split(wanted=log.due)
             if state is not None:
                 log.open = {
                     "source": source.relative,
-                    "units": units,
+                    "splits": splits,
                     "taken": taken,
                     "account": account.tree(),
                     "output": state,
                 }
                 log.save()
-            advance(unit, result)
+            advance(split, result)
         if not account.read and config.on_error == "stop":
             raise ValueError(
                 f"{source.path}: the file is empty, expected at least one record (blank lines are "
@@ -112,14 +112,14 @@ def convert_source(
         "files": [dataclasses.asdict(file) for file in output.files],
     }
     log.finish(source.relative, tree)
-    return converted_of(source, tree)
+    return converted_file_of(source, tree)
 
 
-def _numbered(unit: Unit, result: UnitResult, before: int) -> DocumentBatch:
+def _numbered(split: InputSplit, result: EncodedSplit, before: int) -> DocumentBatch:
     """The documents by what a person finds them by: lines, or, in text, the how manieth record.
 
-    `before`: records of the file before this unit.
+    `before`: records of the file before this split.
     """
-    if unit.layout == "lines":
+    if split.layout == "lines":
         return result.documents
     return dataclasses.replace(result.documents, records=before + 1 + result.record)

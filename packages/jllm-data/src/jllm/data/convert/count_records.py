@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from jllm.data.convert.encode_split import UnitResult
-from jllm.data.format.record_counts import LISTED, Account, Problem
+from jllm.data.convert.encode_split import EncodedSplit
+from jllm.data.format.record_counts import MAX_EXAMPLES, Problem, RecordCounts
 from jllm.data.records.input_files import Source
 
 
@@ -23,10 +23,10 @@ def bad_record(path: Path, problem: Problem) -> BadRecord:
     )
 
 
-def nothing_left(given: str, accounts: Sequence[Account]) -> ValueError:
+def no_records_error(given: str, accounts: Sequence[RecordCounts]) -> ValueError:
     """The error of an input of which nothing can be written."""
     dropped = sum((account.dropped for account in accounts), Counter[str]())
-    first = next((one for account in accounts for one in account.listed), None)
+    first = next((one for account in accounts for one in account.dropped_examples), None)
     what = ", ".join(f"{count:,} × {reason}" for reason, count in dropped.most_common())
     if first is not None:
         name, problem = first
@@ -36,7 +36,9 @@ def nothing_left(given: str, accounts: Sequence[Account]) -> ValueError:
     )
 
 
-def count_result(account: Account, source: Source, result: UnitResult, *, stop: bool) -> None:
+def count_result(
+    account: RecordCounts, source: Source, result: EncodedSplit, *, stop: bool
+) -> None:
     """Add the records of a split to `account`.
 
     Raises BadRecord for the first fatal problem, if `stop`.
@@ -49,5 +51,5 @@ def count_result(account: Account, source: Source, result: UnitResult, *, stop: 
         if stop and problem.fatal:
             raise bad_record(source.path, problem)
         account.dropped[problem.reason] += 1
-        if len(account.listed) < LISTED:
-            account.listed.append((source.relative, problem))
+        if len(account.dropped_examples) < MAX_EXAMPLES:
+            account.dropped_examples.append((source.relative, problem))

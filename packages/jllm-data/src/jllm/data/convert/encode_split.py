@@ -1,6 +1,6 @@
-"""One work unit → documents of token ids and the account of its records.
+"""One input split → documents of token ids and the account of its records.
 
-This is what worker processes do. A result depends on the unit's bytes and the settings alone.
+This is what worker processes do. A result depends on the split's bytes and the settings alone.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from jllm.data.format.record_counts import Problem
 from jllm.data.format.schema import Kind
 from jllm.data.packing.batches import DocumentBatch
 from jllm.data.records.parse import Chat, Prompt, Record, Text, read_records
-from jllm.data.records.splits import Unit, read_unit
+from jllm.data.records.splits import InputSplit, read_split
 from jllm.data.tokenizer.encoder import Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitResult:
-    """What became of a unit.
+class EncodedSplit:
+    """What became of a split.
 
     documents: in input order; their `records` are the lines (from 1) at which the records begin;
-    record: int64 [documents], which of the unit's records (from 0) each is of; read: records in the
-    unit; problems: the records that were not used; truncated: records by what was cut off; tokens:
-    ids, without the overlap of pieces; trained: ids that are targets.
+    record: int64 [documents], which of the split's records (from 0) each is of; read: records in
+    the split; problems: the records that were not used; truncated: records by what was cut off;
+    tokens: ids, without the overlap of pieces; trained: ids that are targets.
     """
 
     documents: DocumentBatch
@@ -41,8 +41,8 @@ class UnitResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitWork:
-    """Turns units into results."""
+class SplitEncoder:
+    """Turns splits into results."""
 
     kind: Kind
     max_len: int
@@ -53,12 +53,12 @@ class UnitWork:
     chats: ChatEncoder | PromptEncoder | None
     """For kinds "ft" and "rl"."""
 
-    def __call__(self, unit: Unit) -> UnitResult:
-        """Read, check and encode the records of a unit. Raises EncodersDiffer."""
+    def __call__(self, split: InputSplit) -> EncodedSplit:
+        """Read, check and encode the records of a split. Raises EncodersDiffer."""
         records = list(
             read_records(
-                unit,
-                read_unit(unit),
+                split,
+                read_split(split),
                 self.kind,
                 drop_unanswered=self.drop_untrained,
                 max_record_bytes=self.max_record_bytes,
@@ -70,13 +70,13 @@ class UnitWork:
             return self._chats(records, self.chats)
         return self._texts(records)
 
-    def _texts(self, records: Sequence[Record | Problem]) -> UnitResult:
+    def _texts(self, records: Sequence[Record | Problem]) -> EncodedSplit:
         """A document is the tokenizer's own prefix (if any), its ids and the document-end id."""
         problems = [record for record in records if isinstance(record, Problem)]
         texts = [(n, record) for n, record in enumerate(records) if isinstance(record, Text)]
         tokenizer = self.encoder.tokenizer
         before = np.array(tokenizer.prefix_ids, np.int32)
-        after = np.array([tokenizer.document_end_id], np.int32)
+        after = np.array([tokenizer.eos_token_id], np.int32)
         pieces, lengths, of_record, trained = [], [], [], 0
         encoded = self.encoder.encode([text.text for _, text in texts])
         for (number, text), ids in zip(texts, encoded, strict=True):
@@ -95,7 +95,7 @@ class UnitWork:
         )
         if not self.stack:
             documents, record = cut_long(documents, record, self.max_len)
-        return UnitResult(
+        return EncodedSplit(
             documents=documents,
             record=record,
             read=len(records),
@@ -105,14 +105,14 @@ class UnitWork:
             trained=trained,
         )
 
-    def _chats(self, records: Sequence[Record | Problem], chats: ChatEncoder) -> UnitResult:
+    def _chats(self, records: Sequence[Record | Problem], chats: ChatEncoder) -> EncodedSplit:
         numbered = [(n, record) for n, record in enumerate(records) if isinstance(record, Chat)]
         made = chats.encode([chat for _, chat in numbered])
         problems = [record for record in records if isinstance(record, Problem)] + made.problems
         numbers = np.array([number for number, _ in numbered], np.int64)
         record = numbers[made.chat]
         assert made.documents.trained is not None
-        return UnitResult(
+        return EncodedSplit(
             documents=made.documents,
             record=record,
             read=len(records),
@@ -122,13 +122,13 @@ class UnitWork:
             trained=int(made.documents.trained.sum()),
         )
 
-    def _prompts(self, records: Sequence[Record | Problem], prompts: PromptEncoder) -> UnitResult:
+    def _prompts(self, records: Sequence[Record | Problem], prompts: PromptEncoder) -> EncodedSplit:
         """Nothing is trained of a prompt."""
         numbered = [(n, record) for n, record in enumerate(records) if isinstance(record, Prompt)]
         made = prompts.encode([prompt for _, prompt in numbered])
         problems = [record for record in records if isinstance(record, Problem)] + made.problems
         numbers = np.array([number for number, _ in numbered], np.int64)
-        return UnitResult(
+        return EncodedSplit(
             documents=made.documents,
             record=numbers[made.prompt],
             read=len(records),

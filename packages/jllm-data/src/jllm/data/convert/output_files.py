@@ -14,7 +14,7 @@ import numpy as np
 from jllm.data.format.file_names import chunk_name
 from jllm.data.format.info import FileInfo, file_info
 from jllm.data.format.schema import FileMetadata
-from jllm.data.packing.batches import DocumentBatch, RowBlock
+from jllm.data.packing.batches import DocumentBatch, PackedRows
 from jllm.data.packing.one_per_row import PromptRows
 from jllm.data.packing.packer import Packer
 from jllm.data.packing.padding import pad_rows
@@ -81,7 +81,7 @@ class FileOutput:
         self.files += self._writer.files
         self.max_num_blocks = max(self.max_num_blocks, self._writer.max_num_blocks)
 
-    def end_unit(self, *, wanted: bool) -> dict[str, Any] | None:
+    def end_split(self, *, wanted: bool) -> dict[str, Any] | None:
         """What to `restore` if the conversion is to go on from here; about a window of packing.
 
         None where it is not `wanted` or where no file was finished since the last call.
@@ -104,7 +104,7 @@ class FileOutput:
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `end_unit` gave `state`; the files that it names lie in the folder."""
+        """Go on where `end_split` gave `state`; the files that it names lie in the folder."""
         self.files = [file_info(file) for file in state["files"]]
         self.max_num_blocks = state["max_num_blocks"]
         self.rows, self.row_ids = state["rows"], state["row_ids"]
@@ -123,12 +123,12 @@ class FileOutput:
         if start < end:
             self._write(self._maker.add(documents.slice(int(start), int(end))))
 
-    def _write(self, blocks: Iterator[RowBlock]) -> None:
+    def _write(self, blocks: Iterator[PackedRows]) -> None:
         for block in blocks:
             self.rows += len(block)
             self.row_ids += int(block.row_lengths.sum())
             if self.settings.pad:
-                filler = self.metadata.document_end_id or 0
+                filler = self.metadata.eos_token_id or 0
                 block = pad_rows(block, self.metadata.max_len, filler)
             self._writer.add(block)
 
@@ -150,6 +150,6 @@ def row_maker(metadata: FileMetadata, *, stack: bool) -> Packer | PromptRows | S
     if metadata.kind == "rl":
         return PromptRows()
     if stack:
-        assert metadata.document_end_id is not None
-        return Stacker(metadata.max_len, metadata.document_end_id)
+        assert metadata.eos_token_id is not None
+        return Stacker(metadata.max_len, metadata.eos_token_id)
     return Packer(metadata.max_len)

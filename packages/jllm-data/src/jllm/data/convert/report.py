@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from jllm.data.convert.convert import Converted
-from jllm.data.convert.encode_split import UnitResult
+from jllm.data.convert.convert import ConvertedFile
+from jllm.data.convert.encode_split import EncodedSplit
 from jllm.data.records.input_files import Source
-from jllm.data.records.splits import Unit
-from jllm.data.runtime.printable import plain
+from jllm.data.records.splits import InputSplit
+from jllm.data.runtime.printable import as_rich_text
 from jllm.data.runtime.progress import WorkProgress
 
 SHOWN = 10
@@ -36,17 +36,17 @@ class ConversionReport:
         self._records = self._tokens = 0
         self._progress.begin("converting", total, "bytes", done=taken)
 
-    def advance(self, unit: Unit, result: UnitResult) -> None:
-        """Count a unit and show where the conversion is."""
+    def advance(self, split: InputSplit, result: EncodedSplit) -> None:
+        """Count a split and show where the conversion is."""
         self._records += result.read
         self._tokens += result.tokens
-        self._progress.advance(unit.taken, self._rates())
+        self._progress.advance(split.taken, self._rates())
 
     def note(self, text: str) -> None:
         """Print a line."""
         self._progress.note(f"note: {text}")
 
-    def close(self, converted: Sequence[Converted], output: str) -> None:
+    def close(self, converted: Sequence[ConvertedFile], output: str) -> None:
         """Print the closing table and the dropped records that are listed."""
         self._progress.end()
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -57,7 +57,7 @@ class ConversionReport:
             counts = (account.read, account.written, one.rows)
             tokens = (account.tokens, account.trained_tokens)
             table.add_row(
-                plain(one.source.relative),
+                as_rich_text(one.source.relative),
                 *(f"{count:,}" for count in counts),
                 f"{one.fill:.2%}",
                 *(f"{count:,}" for count in tokens),
@@ -67,15 +67,15 @@ class ConversionReport:
         for one in converted:
             self._explain(one)
 
-    def _explain(self, one: Converted) -> None:
+    def _explain(self, one: ConvertedFile) -> None:
         """What was dropped and cut, and the first of the records that were dropped."""
         account = one.account
         for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
             for reason, count in sorted(counts.items()):
                 self.note(f"{one.source.relative}: {count:,} {what}: {reason}")
-        for name, problem in account.listed[:SHOWN]:
+        for name, problem in account.dropped_examples[:SHOWN]:
             self.note(f"{name}:{problem.line}: {problem.reason}: {problem.detail}")
-        if len(account.listed) > SHOWN:
+        if len(account.dropped_examples) > SHOWN:
             self.note(f"more of them are listed in {one.source.name}_info.json")
 
     def _rates(self) -> str:

@@ -1,9 +1,9 @@
 """What of a conversion is done, so that one that was stopped goes on and ends with the same bytes.
 
 Beside the files of a conversion under way lies its state: the finished files with their digests,
-the account so far, how many work units of the open input file were taken, and what waited then to
-become rows. It is taken between two units, after a file was finished, so it is small. It serves the
-same settings, versions and input files alone, and only while every file that it lists is whole.
+the account so far, how many input splits of the open input file were taken, and what waited then to
+become rows. It is taken between two splits, after a file was finished, so it is small. It serves
+the same settings, versions and input files alone, and only while every file that it lists is whole.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Tree = dict[str, Any]
 
 
 @dataclass(kw_only=True)
-class WorkLog:
+class ResumeState:
     """The log of the conversion that writes to `folder`."""
 
     folder: Path
@@ -34,9 +34,9 @@ class WorkLog:
     allow_fast: bool = True
     """False once gigatoken gave other ids than `tokenizers`."""
     finished: dict[str, Tree] = field(default_factory=dict)
-    """What became of the input files that are done, by name: `Converted.tree`."""
+    """What became of the input files that are done, by name: `ConvertedFile.tree`."""
     open: Tree | None = None
-    """Of the input file under way: its name ("source"), "units", "taken" bytes, "account",
+    """Of the input file under way: its name ("source"), "splits", "taken" bytes, "account",
     "output" (`FileOutput.end_unit`)."""
     _due: float = 0.0
 
@@ -96,7 +96,7 @@ class WorkLog:
         return len(names)
 
 
-def take_up(folder: Path, key: Tree, note: Callable[[str], None]) -> WorkLog:
+def load_resume_state(folder: Path, key: Tree, note: Callable[[str], None]) -> ResumeState:
     """The log of the same conversion where one was stopped in `folder`, else an empty one.
 
     `note` is told which; files that are not reused are removed. An empty `key`: nothing is.
@@ -114,12 +114,12 @@ def take_up(folder: Path, key: Tree, note: Callable[[str], None]) -> WorkLog:
             )
             return log
         note(f"the conversion that was stopped in {folder.parent} is begun anew: {why}")
-    log = WorkLog(folder=folder, key=key)
+    log = ResumeState(folder=folder, key=key)
     log.begin_anew(allow_fast=True)
     return log
 
 
-def published_log(folder: Path, key: Tree) -> WorkLog | None:
+def published_log(folder: Path, key: Tree) -> ResumeState | None:
     """The log of the same conversion, if it was stopped while it was published and is whole now.
 
     `folder` is the staging folder; the files are where they belong, beside it.
@@ -131,8 +131,8 @@ def published_log(folder: Path, key: Tree) -> WorkLog | None:
     return log
 
 
-def _restored(folder: Path, saved: Tree) -> WorkLog:
-    return WorkLog(folder=folder, **saved)
+def _restored(folder: Path, saved: Tree) -> ResumeState:
+    return ResumeState(folder=folder, **saved)
 
 
 def _difference(saved: Mapping[str, Any], key: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The settings and the tokenizer → what works on the units, and what the output depends on."""
+"""The settings and the tokenizer → what works on the splits, and what the output depends on."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jllm.data.chat.encode_prompts import PromptEncoder
 from jllm.data.chat.render_options import SWITCH, thinking_off
 from jllm.data.chat.template import ChatTemplate
 from jllm.data.convert.config import Raw2IdsConfig
-from jllm.data.convert.encode_split import UnitWork
+from jllm.data.convert.encode_split import SplitEncoder
 from jllm.data.format.schema import FileMetadata, Kind
 from jllm.data.packing import packer
 from jllm.data.records import splits
 from jllm.data.records.input_files import Source
-from jllm.data.runtime.memory import collection_put_off
+from jllm.data.runtime.memory import gc_paused
 from jllm.data.runtime.versions import code_digest, version_of
 from jllm.data.storage.remote_path import Stamp
 from jllm.data.tokenizer.encoder import make_encoder
@@ -42,7 +42,7 @@ SETTINGS = (
 was kept then had no error."""
 
 
-@collection_put_off()
+@gc_paused()
 def prepare_work(
     config: Raw2IdsConfig,
     kind: Kind,
@@ -50,8 +50,8 @@ def prepare_work(
     note: Callable[[str], None],
     *,
     allow_fast: bool,
-) -> tuple[UnitWork, FileMetadata]:
-    """What works on the units of the input, and what the files will say of themselves.
+) -> tuple[SplitEncoder, FileMetadata]:
+    """What works on the splits of the input, and what the files will say of themselves.
 
     Raises ValueError for a tokenizer or template that cannot be used.
     """
@@ -79,12 +79,12 @@ def prepare_work(
             )
         )
         chats.probe()
-    elif tokenizer.document_end_id is None:
+    elif tokenizer.eos_token_id is None:
         raise ValueError(
             f"--tokenizer {tokenizer.name} has no end-of-sequence token, so the end of a document "
             "cannot be written; set eos_token in tokenizer_config.json"
         )
-    work = UnitWork(
+    work = SplitEncoder(
         kind=kind,
         max_len=config.max_len,
         stack=config.stack,
@@ -99,7 +99,7 @@ def prepare_work(
         tokenizer_digest=tokenizer.digest,
         chat_template_digest=template_digest,
         special_tokens_digest=tokenizer.specials_digest,
-        document_end_id=tokenizer.document_end_id,
+        eos_token_id=tokenizer.eos_token_id,
     )
     return work, metadata
 
@@ -120,7 +120,7 @@ def conversion_key(
     key["the code of jllm.data"] = [code_digest()]
     for name in ("numpy", "pyarrow", "tokenizers", "transformers", "jinja2", "gigatoken"):
         key[f"the version of {name}"] = version_of(name)
-    key["the size of work units"] = [splits.UNIT_BYTES, packer.WINDOW_IDS, packer.WINDOW_ROWS]
+    key["the size of input splits"] = [splits.SPLIT_BYTES, packer.WINDOW_IDS, packer.WINDOW_ROWS]
     key["the list of input files"] = [source.relative for source in sources]
     for source in sources:
         key[f"the input file {source.relative}"] = [

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jllm.data.format.limits import MAX_INFO_BYTES, MAX_LENGTH
-from jllm.data.format.record_counts import Account
+from jllm.data.format.record_counts import RecordCounts
 from jllm.data.format.schema import FileMetadata, fields_of
 from jllm.data.format.sealed_json import sealed
 from jllm.data.storage.paths import Location, read_bytes
@@ -49,7 +49,7 @@ def file_info(fields: Mapping[str, Any]) -> FileInfo:
 def info_text(
     metadata: FileMetadata,
     files: Sequence[FileInfo],
-    account: Account,
+    account: RecordCounts,
     max_num_blocks: int,
 ) -> str:
     """The info file's JSON text.
@@ -66,7 +66,7 @@ def info_text(
         "tokenizer_digest": metadata.tokenizer_digest,
         "chat_template_digest": metadata.chat_template_digest,
         "special_tokens_digest": metadata.special_tokens_digest,
-        "document_end_id": metadata.document_end_id,
+        "document_end_id": metadata.eos_token_id,
         "files": file_entries(files),
         "records": {
             "read": account.read,
@@ -75,7 +75,7 @@ def info_text(
             "truncated": dict(sorted(account.truncated.items())),
             "dropped_list": [
                 {"file": name, "line": p.line, "reason": p.reason, "detail": p.detail}
-                for name, p in account.listed
+                for name, p in account.dropped_examples
             ],
         },
         "tokens": account.tokens,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jllm.data.format.info import FileInfo, file_entries
-from jllm.data.format.record_counts import LISTED
+from jllm.data.format.record_counts import MAX_EXAMPLES
 from jllm.data.format.sealed_json import SEAL
 
 _SUMS = ("tokens", "trained_tokens")
@@ -66,5 +66,5 @@ def _add_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "read": sum(one["read"] for one in records),
         "written": sum(one["written"] for one in records),
         **counts,
-        "dropped_list": listed[:LISTED],
+        "dropped_list": listed[:MAX_EXAMPLES],
     }

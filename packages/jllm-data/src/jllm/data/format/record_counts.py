@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-LISTED = 100
+MAX_EXAMPLES = 100
 """Dropped records that are listed with their line; the rest are counted."""
 
 
@@ -24,13 +24,13 @@ class Problem:
 
 
 @dataclass(kw_only=True)
-class Account:
+class RecordCounts:
     """What became of the records of one input file."""
 
     read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     truncated: Counter[str] = field(default_factory=Counter)
-    listed: list[tuple[str, Problem]] = field(default_factory=list)
+    dropped_examples: list[tuple[str, Problem]] = field(default_factory=list)
     """The first dropped records: the file's name below --input and what was wrong."""
     tokens: int = 0
     """Ids of the documents that were written; overlaps and padding are not counted."""
@@ -42,14 +42,15 @@ class Account:
         return self.read - sum(self.dropped.values())
 
     def tree(self) -> dict[str, Any]:
-        """The account as plain values, for `account_of`."""
-        listed = [(name, vars(problem)) for name, problem in self.listed]
-        return vars(self) | {"listed": listed}
+        """The account as plain values, for `record_counts_of`."""
+        examples = [(name, vars(problem)) for name, problem in self.dropped_examples]
+        return vars(self) | {"dropped_examples": examples}
 
 
-def account_of(tree: dict[str, Any]) -> Account:
+def record_counts_of(tree: dict[str, Any]) -> RecordCounts:
     """The account of which this is the `tree`."""
     values = dict(tree)
     values |= {name: Counter(tree[name]) for name in ("dropped", "truncated")}
-    values["listed"] = [(name, Problem(**problem)) for name, problem in tree["listed"]]
-    return Account(**values)
+    examples = tree["dropped_examples"]
+    values["dropped_examples"] = [(name, Problem(**problem)) for name, problem in examples]
+    return RecordCounts(**values)

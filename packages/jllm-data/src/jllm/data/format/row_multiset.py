@@ -23,18 +23,20 @@ _NULL, _PLAIN = -1, -2
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowBag:
+class RowMultiset:
     """How many rows there are and the sum of their hashes; bags add up."""
 
     rows: int = 0
     total: int = 0
 
-    def __add__(self, other: RowBag) -> RowBag:
+    def __add__(self, other: RowMultiset) -> RowMultiset:
         """Both together."""
-        return RowBag(rows=self.rows + other.rows, total=(self.total + other.total) % (1 << 128))
+        return RowMultiset(
+            rows=self.rows + other.rows, total=(self.total + other.total) % (1 << 128)
+        )
 
 
-def row_bag(batch: pa.RecordBatch) -> RowBag:
+def row_bag(batch: pa.RecordBatch) -> RowMultiset:
     """The bag of a record batch's rows; columns of any type, in the batch's order."""
     cells = [_cells(column) for column in batch.columns]
     lengths = np.stack([lengths for lengths, _ in cells], axis=1).astype("<i8")
@@ -42,7 +44,7 @@ def row_bag(batch: pa.RecordBatch) -> RowBag:
     edges = range(0, len(tails) + 1, 8 * len(cells))
     rows = zip(*(values for _, values in cells), _cut(tails, edges), strict=True)
     total = sum(map(xxh3_128_intdigest, map(b"".join, rows)))
-    return RowBag(rows=batch.num_rows, total=total % (1 << 128))
+    return RowMultiset(rows=batch.num_rows, total=total % (1 << 128))
 
 
 def _cells(column: pa.Array) -> tuple[np.ndarray, Iterable[bytes | memoryview]]:

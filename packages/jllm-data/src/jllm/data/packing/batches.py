@@ -61,7 +61,7 @@ class DocumentBatch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowBlock:
+class PackedRows:
     """N finished rows, one after another.
 
     ids: int32 [Σ row_lengths]; row_lengths: int64 [N]; bounds: int32, the rows' `cu_seqlens` one
@@ -82,10 +82,10 @@ class RowBlock:
     def __len__(self) -> int:
         return len(self.row_lengths)
 
-    def slice(self, start: int, stop: int) -> RowBlock:
+    def slice(self, start: int, stop: int) -> PackedRows:
         """Rows [start, stop), without copying."""
         flat = _span(self.row_lengths, start, stop)
-        return RowBlock(
+        return PackedRows(
             ids=self.ids[flat],
             row_lengths=self.row_lengths[start:stop],
             bounds=self.bounds[_span(self.bound_counts, start, stop)],
@@ -110,14 +110,14 @@ def join_documents(batches: Sequence[DocumentBatch]) -> DocumentBatch:
     )
 
 
-def join_rows(blocks: Sequence[RowBlock]) -> RowBlock:
+def join_rows(blocks: Sequence[PackedRows]) -> PackedRows:
     """All rows of the blocks in order; `labels` and `number` in all of them or in none."""
     if len(blocks) == 1:
         return blocks[0]
     labels = [block.labels for block in blocks if block.labels is not None]
     numbers = [block.number for block in blocks if block.number is not None]
     assert len(labels) in (0, len(blocks)) and len(numbers) in (0, len(blocks))
-    return RowBlock(
+    return PackedRows(
         ids=np.concatenate([block.ids for block in blocks]),
         row_lengths=np.concatenate([block.row_lengths for block in blocks]),
         bounds=np.concatenate([block.bounds for block in blocks]),

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from jllm.data.packing.batches import DocumentBatch, RowBlock
+from jllm.data.packing.batches import DocumentBatch, PackedRows
 
 
 class PromptRows:
     """Documents with a number in, rows of one document out."""
 
-    def add(self, documents: DocumentBatch) -> Iterator[RowBlock]:
+    def add(self, documents: DocumentBatch) -> Iterator[PackedRows]:
         """Take prompts; yields them."""
         ends = np.stack((np.zeros_like(documents.lengths), documents.lengths - 1), 1)
-        yield RowBlock(
+        yield PackedRows(
             ids=documents.ids,
             row_lengths=documents.lengths,
             bounds=ends.reshape(-1).astype(np.int32),
@@ -32,6 +32,6 @@ class PromptRows:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on."""
 
-    def finish(self) -> Iterator[RowBlock]:
+    def finish(self) -> Iterator[PackedRows]:
         """Nothing waits."""
         yield from ()

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jllm.data.packing.batches import DocumentBatch, RowBlock, join_documents, labels_of
+from jllm.data.packing.batches import DocumentBatch, PackedRows, join_documents, labels_of
 from jllm.data.packing.best_fit import best_fit_decreasing
 from jllm.data.packing.exact_fit import pack_exactly
 
@@ -51,7 +51,7 @@ class Packer:
         self._waiting: list[DocumentBatch] = []
         self._waiting_ids = 0
 
-    def add(self, documents: DocumentBatch) -> Iterator[RowBlock]:
+    def add(self, documents: DocumentBatch) -> Iterator[PackedRows]:
         """Take documents of 2 … capacity ids; yields rows whenever a window is full."""
         if len(documents):
             self._waiting.append(documents)
@@ -59,7 +59,7 @@ class Packer:
         while self._waiting_ids >= self._window:
             yield self._pack(last=False)
 
-    def finish(self) -> Iterator[RowBlock]:
+    def finish(self) -> Iterator[PackedRows]:
         """Pack all that waits."""
         if self._waiting:
             yield self._pack(last=True)
@@ -73,7 +73,7 @@ class Packer:
         self._waiting = [DocumentBatch(**state["waiting"])] if state["waiting"] else []
         self._waiting_ids = sum(len(documents.ids) for documents in self._waiting)
 
-    def _pack(self, *, last: bool) -> RowBlock:
+    def _pack(self, *, last: bool) -> PackedRows:
         """The rows of the first window of what waits, or of all of it if it is the `last`."""
         waiting = join_documents(self._waiting)
         count = len(waiting)
@@ -99,7 +99,7 @@ class Packer:
         return carried[row]
 
 
-def pack_rows(documents: DocumentBatch, row: np.ndarray, chosen: np.ndarray) -> RowBlock:
+def pack_rows(documents: DocumentBatch, row: np.ndarray, chosen: np.ndarray) -> PackedRows:
     """The rows made of the `chosen` documents (int [M], ascending), `row` giving each its row."""
     rows, first_document, number = np.unique(row[chosen], return_index=True, return_inverse=True)
     rank = np.empty(len(rows), np.int64)
@@ -115,7 +115,7 @@ def pack_rows(documents: DocumentBatch, row: np.ndarray, chosen: np.ndarray) -> 
         ends - np.repeat(row_ends - row_lengths, per_row), np.cumsum(per_row) - per_row, 0
     )
     bounds[np.cumsum(per_row + 1) - 1] -= 1
-    return RowBlock(
+    return PackedRows(
         ids=packed.ids,
         row_lengths=row_lengths,
         bounds=bounds.astype(np.int32),

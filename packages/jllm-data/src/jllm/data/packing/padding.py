@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from jllm.data.format.schema import NO_RECORD
-from jllm.data.packing.batches import RowBlock
+from jllm.data.packing.batches import PackedRows
 
 
-def pad_rows(rows: RowBlock, max_len: int, filler: int) -> RowBlock:
+def pad_rows(rows: PackedRows, max_len: int, filler: int) -> PackedRows:
     """Rows completed to `max_len` ids by a closing document of `filler` that is not trained.
 
     A single missing id joins the last document (a document has at least two ids).
@@ -23,7 +23,7 @@ def pad_rows(rows: RowBlock, max_len: int, filler: int) -> RowBlock:
     labels = rows.labels
     if labels is not None:
         labels = np.insert(labels, np.repeat(ends, missing), np.int32(-100))
-    return RowBlock(
+    return PackedRows(
         ids=np.insert(rows.ids, np.repeat(ends, missing), np.int32(filler)),
         row_lengths=rows.row_lengths + missing,
         bounds=bounds,

@@ -16,23 +16,23 @@ from typing import Any
 import numpy as np
 
 from jllm.data.format.schema import NO_RECORD
-from jllm.data.packing.batches import DocumentBatch, RowBlock
+from jllm.data.packing.batches import DocumentBatch, PackedRows
 
 
 class Stacker:
-    """Documents (each ending in `document_end_id`) in, rows of exactly `max_len` ids out."""
+    """Documents (each ending in `eos_token_id`) in, rows of exactly `max_len` ids out."""
 
-    def __init__(self, max_len: int, document_end_id: int) -> None:
+    def __init__(self, max_len: int, eos_token_id: int) -> None:
         assert max_len >= 2
         self._max_len = max_len
-        self._document_end_id = document_end_id
+        self._eos_token_id = eos_token_id
         self._ids = np.zeros(0, np.int32)
         self._starts = np.zeros(0, np.int64)
         """Where documents start, rising; the first may have started before the ids (below 0)."""
         self._records = np.zeros(0, np.int64)
         """Their records."""
 
-    def add(self, documents: DocumentBatch) -> Iterator[RowBlock]:
+    def add(self, documents: DocumentBatch) -> Iterator[PackedRows]:
         """Take documents; yields the rows that are complete, if any."""
         starts = len(self._ids) + np.cumsum(documents.lengths) - documents.lengths
         self._ids = np.concatenate((self._ids, documents.ids))
@@ -40,14 +40,14 @@ class Stacker:
         self._records = np.concatenate((self._records, documents.records))
         yield from self._cut(len(self._ids))
 
-    def finish(self) -> Iterator[RowBlock]:
+    def finish(self) -> Iterator[PackedRows]:
         """The last row, completed; nothing when no id is left."""
         left = len(self._ids)
         if not left:
             return
         missing = self._max_len - left
         assert left >= 2 and missing > 0
-        end = np.full(missing, self._document_end_id, np.int32)
+        end = np.full(missing, self._eos_token_id, np.int32)
         self._ids = np.concatenate((self._ids, end))
         self._starts = np.append(self._starts, left)
         self._records = np.append(self._records, NO_RECORD)
@@ -62,7 +62,7 @@ class Stacker:
         self._ids, self._starts = state["ids"], state["starts"]
         self._records = state["records"]
 
-    def _cut(self, available: int) -> Iterator[RowBlock]:
+    def _cut(self, available: int) -> Iterator[PackedRows]:
         """Rows while one is complete; a row that ends with a document does not overlap the next.
 
         Whether it does is known from the next id alone, so a row waits for it, unless the ids end
@@ -79,7 +79,7 @@ class Stacker:
         self._ids, self._starts = self._ids[at:], self._starts[first:] - at
         self._records = self._records[first:]
 
-    def _rows(self, row_starts: np.ndarray) -> RowBlock:
+    def _rows(self, row_starts: np.ndarray) -> PackedRows:
         positions = self._max_len - 1
         document_starts = self._starts
         first = np.searchsorted(document_starts, row_starts, "right")
@@ -99,7 +99,7 @@ class Stacker:
         segment_starts = (bounds + np.repeat(row_starts, counts))[
             np.delete(np.arange(len(bounds)), row_ends - 1)
         ]
-        return RowBlock(
+        return PackedRows(
             ids=np.concatenate([self._ids[at : at + self._max_len] for at in row_starts.tolist()]),
             row_lengths=np.full(len(row_starts), self._max_len, np.int64),
             bounds=bounds.astype(np.int32),

@@ -10,7 +10,7 @@ from jllm.data.reading.footer import Footer
 from jllm.data.storage.paths import Location
 
 
-def check_alike(footers: Sequence[Footer]) -> None:
+def check_consistent(footers: Sequence[Footer]) -> None:
     """Raise ValueError, naming both, where two files cannot be read as one data set."""
     first = footers[0]
     for footer in footers[1:]:

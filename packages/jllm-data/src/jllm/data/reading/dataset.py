@@ -21,7 +21,7 @@ import numpy as np
 from jllm.data.format.info import HOW_TO_WRITE, Info, ListedFile, read_info
 from jllm.data.format.limits import MAX_GROUP_ROWS
 from jllm.data.format.schema import FileMetadata, Kind
-from jllm.data.reading.consistency import check_alike, check_infos, stated_alike
+from jllm.data.reading.consistency import check_consistent, check_infos, stated_alike
 from jllm.data.reading.footer import Footer, read_footer
 from jllm.data.storage.paths import (
     Location,
@@ -32,7 +32,7 @@ from jllm.data.storage.paths import (
     relative_name,
 )
 from jllm.data.storage.remote_path import RemotePath, Stamp
-from jllm.data.storage.retries import Patience
+from jllm.data.storage.retries import RetryPolicy
 
 _THREADS = 16
 
@@ -67,7 +67,7 @@ class Dataset:
     """By relative file name, then index: the numbering that `order` permutes."""
     metadata: FileMetadata | None
     """What every file says of itself; None for files by others."""
-    document_end_id: int | None
+    eos_token_id: int | None
     tokenizer_digest: str
     """Empty where the files do not state one (files by others), as the next two."""
     chat_template_digest: str
@@ -109,12 +109,13 @@ class Dataset:
 
 
 def open_dataset(
-    path: str | Location, *, patience: Patience | None = None, lazy: bool = False
+    path: str | Location, *, retry_policy: RetryPolicy | None = None, lazy: bool = False
 ) -> Dataset:
     """Open the folder `path` (parquet files at any depth, hidden and temporary ones left out).
 
     A URL (`remote_path`) names a folder or, where the protocol has no listing, an info file in it;
-    `patience` says how long its answers are waited for. RemoteError names what cannot be reached.
+    `retry_policy` says how long its answers are waited for. RemoteError names what cannot be
+    reached.
 
     `lazy`: of files that an info file lists with their size only the first one's footer is read,
     and those of another size than listed; for who reads rows with `RowGroupFiles`, which looks at
@@ -124,7 +125,7 @@ def open_dataset(
     column or one that is not list<int32>, files of different kinds, lengths or tokenizers, and
     whatever an info file states otherwise than the footers.
     """
-    path = location(path, patience)
+    path = location(path, retry_policy)
     files, about = data_files(path)
     with ThreadPoolExecutor(_THREADS) as pool:
         infos = list(pool.map(read_info, about))
@@ -144,7 +145,7 @@ def open_dataset(
             lambda file: _as_listed(file, listed, first) or read_footer(file), files[1:]
         )
         footers = [first, *others]
-    check_alike(footers)
+    check_consistent(footers)
     max_len = max(info.max_len for info in infos)
     if first.metadata is not None and first.metadata.max_len != max_len:
         raise ValueError(
@@ -172,7 +173,7 @@ def open_dataset(
         num_rows=sum(footer.num_rows for footer in footers),
         row_groups=row_groups,
         metadata=first.metadata,
-        document_end_id=about.get("document_end_id"),
+        eos_token_id=about.get("document_end_id"),
         tokenizer_digest=about.get("tokenizer_digest", ""),
         chat_template_digest=about.get("chat_template_digest", ""),
         special_tokens_digest=about.get("special_tokens_digest", ""),

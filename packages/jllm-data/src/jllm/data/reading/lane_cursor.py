@@ -11,10 +11,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from jllm.data.reading import order
-from jllm.data.reading.mixture_order import Span
+from jllm.data.reading.mixture_order import LaneSpan
 
 
-class LanePlaces:
+class LaneCursor:
     """The places of one data set's lanes."""
 
     def __init__(
@@ -28,11 +28,11 @@ class LanePlaces:
         self._epochs: dict[int, order.EpochOrder] = {}
         self._row_orders: dict[tuple[int, int], np.ndarray] = {}
 
-    def groups(self, span: Span) -> np.ndarray:
+    def groups(self, span: LaneSpan) -> np.ndarray:
         """The row group of each lane, int64; order.NO_ROW for lanes without a row."""
         return self._find(span)[1]
 
-    def rows(self, span: Span) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, span: LaneSpan) -> tuple[np.ndarray, np.ndarray]:
         """(row group, row in it) of each lane, int64."""
         epoch, groups, offsets = self._find(span)
         rows = [
@@ -41,7 +41,7 @@ class LanePlaces:
         ]
         return groups, np.array(rows, dtype=np.int64)
 
-    def upcoming(self, spans: Sequence[Span], count: int) -> list[int]:
+    def upcoming(self, spans: Sequence[LaneSpan], count: int) -> list[int]:
         """Up to `count` row groups that lanes of `spans` enter next, soonest first."""
         when: dict[int, int] = {}
         for span in spans:
@@ -50,13 +50,13 @@ class LanePlaces:
             found = list(zip(groups.tolist(), (entered - inside).tolist(), strict=True))
             if len(found) < count:  # the end of the epoch is near
                 left = steps - inside
-                first = Span(data_set=span.data_set, lanes=span.lanes, step=span.step + left)
+                first = LaneSpan(data_set=span.data_set, lanes=span.lanes, step=span.step + left)
                 found += [(g, left) for g in self.groups(first).tolist() if g != order.NO_ROW]
             for group, at in found:
                 when[group] = min(at, when.get(group, at))
         return sorted(when, key=lambda group: when[group])[:count]
 
-    def keep(self, spans: Sequence[Span], groups: Collection[int]) -> None:
+    def keep(self, spans: Sequence[LaneSpan], groups: Collection[int]) -> None:
         """Forget the orders of epochs that `spans` are past, and of all but `groups`."""
         now = {self._split(span.step)[0] for span in spans}
         kept = now | {epoch + 1 for epoch in now}
@@ -68,7 +68,7 @@ class LanePlaces:
     def _split(self, step: int) -> tuple[int, int, int]:
         return order.split_step(self._num_rows, self._lanes, step, keep_last=self._keep_last)
 
-    def _find(self, span: Span) -> tuple[int, np.ndarray, np.ndarray]:
+    def _find(self, span: LaneSpan) -> tuple[int, np.ndarray, np.ndarray]:
         epoch, inside, steps = self._split(span.step)
         stream = self._epoch(epoch)
         positions = order.lane_positions(span.lanes, steps, inside)

@@ -19,7 +19,7 @@ from jllm.data.storage.paths import Location, location
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture:
+class DataMixture:
     """One or more open data sets of one kind, length and tokenizer."""
 
     parts: tuple[Dataset, ...]
@@ -32,9 +32,9 @@ class Mixture:
         return self.parts[0].max_len
 
     @property
-    def document_end_id(self) -> int | None:
+    def eos_token_id(self) -> int | None:
         """What closes a document, and fills what a row lacks."""
-        return self.parts[0].document_end_id
+        return self.parts[0].eos_token_id
 
     @property
     def tokenizer_digest(self) -> str:
@@ -72,11 +72,11 @@ class Mixture:
 
     def epochs(self, global_batch_size: int, steps: int) -> tuple[float, ...]:
         """How often each data set is gone through in the first `steps` steps."""
-        rows = self.shares(global_batch_size).before(steps)
+        rows = self.shares(global_batch_size).rows_before(steps)
         return tuple(n / part.num_rows for n, part in zip(rows, self.parts, strict=True))
 
 
-def open_mixture(text: str) -> Mixture:
+def open_mixture(text: str) -> DataMixture:
     """Open what `text` names: one folder, or `folder:weight` several times with commas between.
 
     ValueError for what `open_dataset` refuses, for weights that are missing or wrong, and for data
@@ -86,8 +86,8 @@ def open_mixture(text: str) -> Mixture:
     weights = whole_weights(tuple(weight for _, weight in named))
     parts = tuple(open_dataset(path, lazy=True) for path, _ in named)
     for first, other in combinations(parts, 2):
-        check_alike(first, other)
-    return Mixture(parts=parts, weights=weights)
+        check_mixable(first, other)
+    return DataMixture(parts=parts, weights=weights)
 
 
 def parse_mixture(text: str) -> list[tuple[str, Fraction]]:
@@ -131,12 +131,12 @@ def _split(item: str) -> tuple[str, Fraction | None]:
         return item, None
 
 
-def check_alike(first: Dataset, other: Dataset) -> None:
+def check_mixable(first: Dataset, other: Dataset) -> None:
     """Raise ValueError, naming both, where two data sets cannot be trained as one."""
     for what, here, there in (
         ("kind", first.kind, other.kind),
         ("max_len", first.max_len, other.max_len),
-        ("document_end_id", first.document_end_id, other.document_end_id),
+        ("document_end_id", first.eos_token_id, other.eos_token_id),
         ("tokenizer_digest", first.tokenizer_digest, other.tokenizer_digest),
         ("chat_template_digest", first.chat_template_digest, other.chat_template_digest),
         ("special_tokens_digest", first.special_tokens_digest, other.special_tokens_digest),

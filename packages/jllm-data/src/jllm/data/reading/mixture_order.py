@@ -21,7 +21,7 @@ from jllm.data.reading.mixture_shares import Shares
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class LaneSpan:
     """Neighbouring lanes of one data set that are at the same step of it."""
 
     data_set: int
@@ -36,15 +36,17 @@ def set_seed(seed: int, data_set: int, data_sets: int) -> int:
     return seed if data_sets == 1 else order.splitmix64(order.splitmix64(seed & mask) ^ data_set)
 
 
-def taken(shares: Shares, step: int, places: range | None = None) -> list[Span]:
+def lanes_of_step(shares: Shares, step: int, places: range | None = None) -> list[LaneSpan]:
     """What `places` of the global batch of `step` are made of, in their order; default: all."""
-    now, then = shares.before(step), shares.before(step + 1)
+    now, then = shares.rows_before(step), shares.rows_before(step + 1)
     spans = []
     for d, (lanes, first, end) in enumerate(zip(shares.lanes, now, then, strict=True)):
         row, lane = divmod(first, lanes)
         wrapped = max(0, lane + end - first - lanes)
-        spans.append(Span(data_set=d, lanes=range(wrapped), step=row + 1))
-        spans.append(Span(data_set=d, lanes=range(lane, lane + end - first - wrapped), step=row))
+        spans.append(LaneSpan(data_set=d, lanes=range(wrapped), step=row + 1))
+        spans.append(
+            LaneSpan(data_set=d, lanes=range(lane, lane + end - first - wrapped), step=row)
+        )
     if places is None:
         return [span for span in spans if span.lanes]
     found, offset = [], 0
@@ -52,22 +54,22 @@ def taken(shares: Shares, step: int, places: range | None = None) -> list[Span]:
         part = span.lanes[max(0, places.start - offset) : max(0, places.stop - offset)]
         offset += len(span.lanes)
         if part:
-            found.append(Span(data_set=span.data_set, lanes=part, step=span.step))
+            found.append(LaneSpan(data_set=span.data_set, lanes=part, step=span.step))
     return found
 
 
-def standing(shares: Shares, step: int, places: range) -> list[Span]:
+def lanes_reachable(shares: Shares, step: int, places: range) -> list[LaneSpan]:
     """The lanes that `places` may take at `step` or later, each at the row that is next in it."""
     spare = sum(shares.lanes) - shares.global_batch_size
     spans, offset = [], 0
-    for d, (lanes, first) in enumerate(zip(shares.lanes, shares.before(step), strict=True)):
+    for d, (lanes, first) in enumerate(zip(shares.lanes, shares.rows_before(step), strict=True)):
         row, lane = divmod(first, lanes)
         low, high = max(0, places.start - offset), min(lanes, places.stop + spare - offset)
         offset += lanes
         here, passed = range(max(low, lane), high), range(low, min(lane, high))
         for part, at in ((here, row), (passed, row + 1)):
             if part:
-                spans.append(Span(data_set=d, lanes=part, step=at))
+                spans.append(LaneSpan(data_set=d, lanes=part, step=at))
     return spans
 
 
@@ -85,7 +87,7 @@ def locate(
     rows than lanes.
     """
     found = []
-    for span in taken(shares, step, places):
+    for span in lanes_of_step(shares, step, places):
         own, d = group_rows[span.data_set], span.data_set
         groups, rows = order.locate(
             own, set_seed(seed, d, len(group_rows)), shares.lanes[d], span.step, span.lanes, shuffle

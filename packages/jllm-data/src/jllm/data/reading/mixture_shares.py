@@ -84,7 +84,7 @@ class Shares:
     """As `whole_weights` gives them, by data set."""
     global_batch_size: int
 
-    def before(self, step: int) -> tuple[int, ...]:
+    def rows_before(self, step: int) -> tuple[int, ...]:
         """Rows of each data set in all steps before `step`."""
         periods, place = divmod(step * self.global_batch_size, sum(self.weights))
         inside = self._counts[:, place].tolist()

@@ -16,7 +16,7 @@ import numpy as np
 from jllm.data.reading import order
 from jllm.data.reading.dataset import Dataset
 from jllm.data.reading.prompt_ids import repeated_prompts
-from jllm.data.reading.row_decoder import Rows
+from jllm.data.reading.row_decoder import TrainingRows
 from jllm.data.reading.row_groups import RowGroupFiles
 
 
@@ -57,7 +57,7 @@ class PromptReader:
         self._dataset, self._files = dataset, RowGroupFiles(dataset)
         self._seed, self._size, self._shuffle = seed, prompts_per_step, shuffle
         self._lanes = range(prompts_per_step) if lanes is None else lanes
-        self._held: dict[int, Rows] = {}
+        self._held: dict[int, TrainingRows] = {}
 
     def read(self, step: int) -> list[PromptRow]:
         """The prompts of this reader's lanes at the global `step` (0 or more), in lane order.
@@ -90,6 +90,6 @@ class PromptReader:
         self._files.close()
 
 
-def _prompt(rows: Rows, place: int) -> PromptRow:
+def _prompt(rows: TrainingRows, place: int) -> PromptRow:
     assert rows.labels is not None
     return PromptRow(number=int(rows.labels.row(place)[0]), ids=rows.ids.row(place))

@@ -21,10 +21,10 @@ import numpy as np
 
 from jllm.data.reading import mixture_order, order
 from jllm.data.reading.dataset import Dataset
-from jllm.data.reading.lane_cursor import LanePlaces
-from jllm.data.reading.mixture import Mixture
-from jllm.data.reading.mixture_order import Span
-from jllm.data.reading.row_decoder import Rows, write_nothing
+from jllm.data.reading.lane_cursor import LaneCursor
+from jllm.data.reading.mixture import DataMixture
+from jllm.data.reading.mixture_order import LaneSpan
+from jllm.data.reading.row_decoder import TrainingRows, fill_padding
 from jllm.data.reading.row_groups import RowGroupFiles
 
 
@@ -59,7 +59,7 @@ class LaneReader:
 
     def __init__(
         self,
-        data: Dataset | Mixture,
+        data: Dataset | DataMixture,
         *,
         seed: int,
         global_batch_size: int,
@@ -71,7 +71,7 @@ class LaneReader:
         """Read nothing yet. ValueError where a data set does not fill one step."""
         if not lanes or min(lanes) < 0 or max(lanes) >= global_batch_size:
             raise ValueError(f"lanes are {lanes}, expected some of 0…{global_batch_size - 1}")
-        mixture = Mixture(parts=(data,), weights=(1,)) if isinstance(data, Dataset) else data
+        mixture = DataMixture(parts=(data,), weights=(1,)) if isinstance(data, Dataset) else data
         parts = mixture.parts
         for part in parts:
             if part.kind == "rl":
@@ -86,7 +86,7 @@ class LaneReader:
             mixture.num_rows, global_batch_size, keep_last=keep_last
         )
         self._places = [
-            LanePlaces(
+            LaneCursor(
                 part.group_rows,
                 seed=mixture_order.set_seed(seed, d, len(parts)),
                 lanes=cut,
@@ -98,7 +98,7 @@ class LaneReader:
         self._files = [RowGroupFiles(part) for part in parts]
         threads = REMOTE_READS if any(part.is_remote for part in parts) else LOCAL_READS
         self._pool = ThreadPoolExecutor(threads, "jllm-read-ahead") if read_ahead else None
-        self._groups: dict[Group, Future[Rows]] = {}
+        self._groups: dict[Group, Future[TrainingRows]] = {}
 
     def read(self, step: int) -> Batch:
         """The rows of this reader's lanes at the global `step` (0 or more), in lane order.
@@ -108,8 +108,8 @@ class LaneReader:
         """
         if step < 0:
             raise ValueError(f"step is {step}, expected 0 or more")
-        spans = mixture_order.taken(self._shares, step, self._lanes)
-        self._hold(spans, mixture_order.standing(self._shares, step, self._lanes))
+        spans = mixture_order.lanes_of_step(self._shares, step, self._lanes)
+        self._hold(spans, mixture_order.lanes_reachable(self._shares, step, self._lanes))
         shape = (len(self._lanes), self._data.max_len - 1)
         tokens, targets = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.int32)
         bounds: list[np.ndarray] = []
@@ -118,7 +118,7 @@ class LaneReader:
             for group, row in zip(groups.tolist(), rows.tolist(), strict=True):
                 i = len(bounds)
                 if group == order.NO_ROW:
-                    write_nothing(tokens[i], targets[i], self._data.document_end_id)
+                    fill_padding(tokens[i], targets[i], self._data.eos_token_id)
                     bounds.append(np.array([0, shape[1]], dtype=np.int32))
                 else:
                     held = self._rows((span.data_set, group))
@@ -144,13 +144,13 @@ class LaneReader:
         """Close it."""
         self.close()
 
-    def _rows(self, group: Group) -> Rows:
+    def _rows(self, group: Group) -> TrainingRows:
         future = self._groups[group]
         if future.exception() is not None:
             del self._groups[group]  # the next attempt reads it again
         return future.result()
 
-    def _hold(self, spans: list[Span], standing: list[Span]) -> None:
+    def _hold(self, spans: list[LaneSpan], standing: list[LaneSpan]) -> None:
         """Let go of what no lane needs soon, start to read what is needed, then what is next.
 
         The thread reads in the order of `wanted`.
@@ -171,7 +171,7 @@ class LaneReader:
             own = [span for span in standing if span.data_set == d]
             places.keep(own, {number for data_set, number in stay if data_set == d})
 
-    def _groups_of(self, spans: Iterable[Span]) -> dict[Group, None]:
+    def _groups_of(self, spans: Iterable[LaneSpan]) -> dict[Group, None]:
         """The row groups in which lanes stand, in their order."""
         return {
             (span.data_set, group): None
@@ -180,7 +180,7 @@ class LaneReader:
             if group != order.NO_ROW
         }
 
-    def _next_groups(self, standing: list[Span], held: dict[Group, None]) -> list[Group]:
+    def _next_groups(self, standing: list[LaneSpan], held: dict[Group, None]) -> list[Group]:
         """The row groups that lanes enter next and that are not held for those they are in."""
         if self._pool is None:
             return []
@@ -192,10 +192,10 @@ class LaneReader:
             found += [group for group in groups if group not in held][:count]
         return found
 
-    def _start(self, group: Group) -> Future[Rows]:
+    def _start(self, group: Group) -> Future[TrainingRows]:
         data_set, number = group
         if self._pool is not None:
             return self._pool.submit(self._files[data_set].read, number)
-        future: Future[Rows] = Future()
+        future: Future[TrainingRows] = Future()
         future.set_result(self._files[data_set].read(number))
         return future

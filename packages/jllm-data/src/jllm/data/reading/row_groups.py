@@ -24,7 +24,7 @@ from jllm.data.format.schema import LABELS
 from jllm.data.reading.dataset import Dataset, RowGroup
 from jllm.data.reading.footer import footer_of
 from jllm.data.reading.remote_row_groups import RemoteRowGroups
-from jllm.data.reading.row_decoder import Rows, check_numbers, decode_rows, ragged
+from jllm.data.reading.row_decoder import TrainingRows, check_numbers, decode_rows, ragged
 from jllm.data.storage.paths import Location, stamp
 from jllm.data.storage.remote_path import RemotePath
 from jllm.data.storage.retries import RemoteError
@@ -43,7 +43,7 @@ class RowGroupFiles:
         self._lock = threading.Lock()
         self._remote = RemoteRowGroups(KEPT_FOOTERS)
 
-    def read(self, number: int) -> Rows:
+    def read(self, number: int) -> TrainingRows:
         """Read, check and decode `dataset.row_groups[number]`.
 
         ValueError names file and row group where the file is missing, damaged or not the one that
@@ -75,7 +75,7 @@ class RowGroupFiles:
         """Forget the footers."""
         self._footers.clear()
 
-    def _read(self, group: RowGroup, where: str) -> Rows:
+    def _read(self, group: RowGroup, where: str) -> TrainingRows:
         columns = self._columns(group, self._dataset.fields, where)
         if group.digest is None:
             _check_stamp(group, where)
@@ -84,7 +84,7 @@ class RowGroupFiles:
         return decode_rows(
             columns,
             max_len=self._dataset.max_len,
-            document_end_id=self._dataset.document_end_id,
+            eos_token_id=self._dataset.eos_token_id,
             where=where,
             prompts=self._dataset.kind == "rl",
         )

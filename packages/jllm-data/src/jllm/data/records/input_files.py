@@ -15,7 +15,7 @@ from typing import Literal
 
 from jllm.data.format.file_names import check_output_name
 
-Layout = Literal["lines", "paragraphs"]
+RecordLayout = Literal["lines", "paragraphs"]
 """One JSON value a line, or documents divided by empty lines."""
 Codec = Literal["gzip", "zstd"]
 CODECS: dict[str, Codec] = {".gz": "gzip", ".zst": "zstd"}
@@ -31,7 +31,7 @@ class Source:
     path: Path
     relative: str
     """Its name below `--input`, parts divided by "/"; of a single file its own name."""
-    layout: Layout
+    layout: RecordLayout
     name: str
     """What the names of its outputs begin with."""
     size: int | None
@@ -83,7 +83,7 @@ def base_name(name: str) -> str:
     return base_name(stem) if stem and f"{dot}{suffix}" in CODECS else stem or name
 
 
-def layout_of(name: str, *, chats: bool) -> Layout:
+def layout_of(name: str, *, chats: bool) -> RecordLayout:
     """How a file of this name is divided into records. Raises ValueError where it is no input."""
     form = _form(name, chats=chats)
     if form is None:
@@ -120,7 +120,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _form(name: str, *, chats: bool) -> tuple[Layout, Codec | None] | None:
+def _form(name: str, *, chats: bool) -> tuple[RecordLayout, Codec | None] | None:
     """How a file of this name is read; None: not at all."""
     codec = CODECS.get(Path(name).suffix)
     plain = name.removesuffix(Path(name).suffix) if codec else name

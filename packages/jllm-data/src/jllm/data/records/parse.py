@@ -1,4 +1,4 @@
-"""Bytes of a work unit → records: texts, chats or prompts with their lines, or what is wrong.
+"""Bytes of an input split → records: texts, chats or prompts with their lines, or what is wrong.
 
 Nothing is repaired and nothing is guessed: a line that is not the JSON that it should be is a
 `Problem`, and the caller decides whether that stops the conversion or is counted.
@@ -26,7 +26,7 @@ from jllm.data.records.message_formats import (
     text_of,
     unique_keys,
 )
-from jllm.data.records.splits import MAX_RECORD_BYTES, Unit, read_unit
+from jllm.data.records.splits import MAX_RECORD_BYTES, InputSplit, read_split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,20 +61,20 @@ _DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
 
 
 def read_records(
-    unit: Unit,
+    split: InputSplit,
     data: bytes,
     kind: Kind,
     *,
     drop_unanswered: bool = False,
     max_record_bytes: int = MAX_RECORD_BYTES,
 ) -> Iterator[Record | Problem]:
-    """The records of a unit in order. Blank lines are not records.
+    """The records of a split in order. Blank lines are not records.
 
     `drop_unanswered`: a chat without an answer is dropped and counted instead of being an error.
     """
-    if unit.too_long:
-        yield too_long(unit.first_line, max_record_bytes)
-    for line, piece in pieces(unit, data):
+    if split.too_long:
+        yield too_long(split.first_line, max_record_bytes)
+    for line, piece in pieces(split, data):
         if len(piece) > max_record_bytes:
             yield too_long(line, max_record_bytes)
             continue
@@ -82,13 +82,13 @@ def read_records(
             continue
         try:
             text = _decode(piece)
-            if unit.layout == "paragraphs":
+            if split.layout == "paragraphs":
                 yield Text(line=line, text=text)
             elif kind == "pretrain":
                 yield Text(line=line, text=text_of(_json(text, "")))
             else:
                 plain = "; for plain text give --type pretrain"
-                value = _json(text, plain if ".txt" in unit.path.suffixes else "")
+                value = _json(text, plain if ".txt" in split.path.suffixes else "")
                 yield _dialogue(line, value, kind, drop_unanswered=drop_unanswered)
         except Unusable as why:
             yield Problem(
@@ -106,19 +106,19 @@ def too_long(line: int, max_record_bytes: int) -> Problem:
     )
 
 
-def pieces(unit: Unit, data: bytes) -> Iterator[tuple[int, bytes]]:
+def pieces(split: InputSplit, data: bytes) -> Iterator[tuple[int, bytes]]:
     """(line, bytes) of what lies between the separators; nothing but blanks is no record."""
-    if unit.start == 0:
+    if split.start == 0:
         data = data.removeprefix(b"\xef\xbb\xbf")
-    return _paragraphs(unit, data) if unit.layout == "paragraphs" else _lines(unit, data)
+    return _paragraphs(split, data) if split.layout == "paragraphs" else _lines(split, data)
 
 
-def _lines(unit: Unit, data: bytes) -> Iterator[tuple[int, bytes]]:
-    yield from enumerate(data.split(b"\n"), unit.first_line)
+def _lines(split: InputSplit, data: bytes) -> Iterator[tuple[int, bytes]]:
+    yield from enumerate(data.split(b"\n"), split.first_line)
 
 
-def _paragraphs(unit: Unit, data: bytes) -> Iterator[tuple[int, bytes]]:
-    line = unit.first_line
+def _paragraphs(split: InputSplit, data: bytes) -> Iterator[tuple[int, bytes]]:
+    line = split.first_line
     for piece in data.replace(b"\r\n", b"\n").split(b"\n\n"):
         yield line + (len(piece) - len(piece.lstrip(b"\n"))), piece.strip(b"\n")
         line += piece.count(b"\n") + 2
@@ -168,19 +168,19 @@ def _json(text: str, hint: str) -> object:
     return value
 
 
-def chats_or_prompts(units: Iterator[Unit]) -> tuple[Kind, Iterator[Unit]]:
-    """The kind, "rl" where the first JSON value is `[7, {"user": …}]`, and all the units.
+def chats_or_prompts(splits: Iterator[InputSplit]) -> tuple[Kind, Iterator[InputSplit]]:
+    """The kind, "rl" where the first JSON value is `[7, {"user": …}]`, and all the splits.
 
-    Only the first unit is looked at.
+    Only the first split is looked at.
     """
-    first = next(units, None)
+    first = next(splits, None)
     if first is None:
-        return "ft", units
-    return "rl" if _holds_prompts(first) else "ft", itertools.chain((first,), units)
+        return "ft", splits
+    return "rl" if _holds_prompts(first) else "ft", itertools.chain((first,), splits)
 
 
-def _holds_prompts(unit: Unit) -> bool:
-    for _, piece in pieces(unit, read_unit(unit)):
+def _holds_prompts(split: InputSplit) -> bool:
+    for _, piece in pieces(split, read_split(split)):
         if piece.strip():
             with contextlib.suppress(ValueError, RecursionError):
                 return is_prompt(json.loads(piece))

@@ -1,9 +1,9 @@
-"""Work units: parts of an input file that hold whole records.
+"""Input splits: parts of an input file that hold whole records.
 
-A unit holds whole lines of JSON lines, whole documents of a text. Where the cuts lie depends on the
-bytes (unpacked) and the limits alone, never on the number of processes or on how the file is
+A split holds whole lines of JSON lines, whole documents of a text. Where the cuts lie depends on
+the bytes (unpacked) and the limits alone, never on the number of processes or on how the file is
 compressed. One process reads a file once, at the speed of the disk or of the decompression, and
-holds one unit in memory, or one record where that is longer.
+holds one split in memory, or one record where that is longer.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jllm.data.records.decompress import SourceStream, open_stream
-from jllm.data.records.input_files import STDIN, Layout, Source
+from jllm.data.records.input_files import STDIN, RecordLayout, Source
 
-UNIT_BYTES = 1 << 20
-"""A unit ends at the last record that begins and ends within this many bytes."""
+SPLIT_BYTES = 1 << 20
+"""A split ends at the last record that begins and ends within this many bytes."""
 MAX_RECORD_BYTES = 1 << 26
 """The default of `--max_record_bytes`."""
 _SEPARATORS = 8
@@ -25,16 +25,16 @@ _SEPARATORS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unit:
+class InputSplit:
     """Bytes [start, stop) of a file (unpacked); `first_line`: the number (from 1) of their first.
 
     data: the bytes, where the file cannot be read from its middle; taken: how many bytes of the
-    file as it lies were read since the unit before; too_long: the unit is the beginning of one
+    file as it lies were read since the split before; too_long: the split is the beginning of one
     record that is longer than may be, so it is not read.
     """
 
     path: Path
-    layout: Layout
+    layout: RecordLayout
     start: int
     stop: int
     first_line: int
@@ -43,16 +43,16 @@ class Unit:
     too_long: bool = False
 
 
-def cut_units(
+def cut_splits(
     source: Source, *, max_lines: int, max_record_bytes: int = MAX_RECORD_BYTES
-) -> Iterator[Unit]:
-    """The units of a file, in order, together all its bytes but those of records too long.
+) -> Iterator[InputSplit]:
+    """The splits of a file, in order, together all its bytes but those of records too long.
 
-    Such a record is read to its end only when the next unit is asked for. Raises ValueError where
+    Such a record is read to its end only when the next split is asked for. Raises ValueError where
     compressed data is damaged.
     """
     kept = source.codec is not None or source.path == STDIN
-    limit = max(UNIT_BYTES, max_record_bytes + _SEPARATORS)
+    limit = max(SPLIT_BYTES, max_record_bytes + _SEPARATORS)
     with open_stream(source) as stream:
         held, start, line, taken = b"", 0, 1, 0
         while True:
@@ -61,7 +61,7 @@ def cut_units(
                 return
             block = held[:whole]
             block = block[: _after_lines(block, source.layout, max_lines)]
-            yield Unit(
+            yield InputSplit(
                 path=source.path,
                 layout=source.layout,
                 start=start,
@@ -80,30 +80,30 @@ def cut_units(
                 start, line = start + count, line + lines
 
 
-def read_unit(unit: Unit) -> bytes:
-    """The bytes of a unit. Raises OSError when the file has become shorter meanwhile."""
-    if unit.data is not None or unit.too_long:
-        return unit.data or b""
-    count, parts = unit.stop - unit.start, []
-    descriptor = os.open(unit.path, os.O_RDONLY)
+def read_split(split: InputSplit) -> bytes:
+    """The bytes of a split. Raises OSError when the file has become shorter meanwhile."""
+    if split.data is not None or split.too_long:
+        return split.data or b""
+    count, parts = split.stop - split.start, []
+    descriptor = os.open(split.path, os.O_RDONLY)
     try:
-        while count and (part := os.pread(descriptor, count, unit.stop - count)):
+        while count and (part := os.pread(descriptor, count, split.stop - count)):
             parts.append(part)
             count -= len(part)
     finally:
         os.close(descriptor)
     if count:
-        raise OSError(f"{unit.path}: the file became shorter while it was read")
+        raise OSError(f"{split.path}: the file became shorter while it was read")
     return b"".join(parts)
 
 
-def _fill(stream: SourceStream, held: bytes, layout: Layout, limit: int) -> tuple[bytes, int]:
+def _fill(stream: SourceStream, held: bytes, layout: RecordLayout, limit: int) -> tuple[bytes, int]:
     """The bytes held, with more of the stream, and how many of them are whole records.
 
-    These are the records that end within `UNIT_BYTES`, or the first one if it is longer; none (0)
+    These are the records that end within `SPLIT_BYTES`, or the first one if it is longer; none (0)
     where that is longer than `limit`.
     """
-    wanted = UNIT_BYTES
+    wanted = SPLIT_BYTES
     while True:
         if len(held) < wanted:
             held += stream.read(wanted - len(held))
@@ -115,12 +115,12 @@ def _fill(stream: SourceStream, held: bytes, layout: Layout, limit: int) -> tupl
         wanted = min(2 * wanted, limit)
 
 
-def _skip_record(stream: SourceStream, held: bytes, layout: Layout) -> tuple[bytes, int, int]:
+def _skip_record(stream: SourceStream, held: bytes, layout: RecordLayout) -> tuple[bytes, int, int]:
     """Read on to the end of a record: what is held behind it, its bytes and its lines."""
     count = lines = 0
     while True:
         end = _first_end(held, layout)
-        more = b"" if end else stream.read(UNIT_BYTES)
+        more = b"" if end else stream.read(SPLIT_BYTES)
         gone = end or (len(held) - 2 if more else len(held))
         count, lines = count + gone, lines + held.count(b"\n", 0, gone)
         held = held[gone:] + more
@@ -128,7 +128,7 @@ def _skip_record(stream: SourceStream, held: bytes, layout: Layout) -> tuple[byt
             return held, count, lines
 
 
-def _last_end(block: bytes, layout: Layout, stop: int) -> int:
+def _last_end(block: bytes, layout: RecordLayout, stop: int) -> int:
     """The end of the last separator before `stop`; 0 when there is none."""
     if layout == "lines":
         return block.rfind(b"\n", 0, stop) + 1
@@ -136,7 +136,7 @@ def _last_end(block: bytes, layout: Layout, stop: int) -> int:
     return max((at + length for at, length in found if at >= 0), default=0)
 
 
-def _first_end(block: bytes, layout: Layout, start: int = 0) -> int:
+def _first_end(block: bytes, layout: RecordLayout, start: int = 0) -> int:
     """The end of the first separator at or after `start`; 0 when there is none."""
     if layout == "lines":
         return block.find(b"\n", start) + 1
@@ -144,7 +144,7 @@ def _first_end(block: bytes, layout: Layout, start: int = 0) -> int:
     return min((at + length for at, length in found if at >= 0), default=0)
 
 
-def _after_lines(block: bytes, layout: Layout, max_lines: int) -> int:
+def _after_lines(block: bytes, layout: RecordLayout, max_lines: int) -> int:
     """The end of the first separator at or after line `max_lines` of the block."""
     if block.count(b"\n") <= max_lines:
         return len(block)

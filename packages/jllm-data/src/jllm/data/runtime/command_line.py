@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import tyro
 from rich.console import Console
 
-from jllm.data.runtime.printable import visible
+from jllm.data.runtime.printable import escape_control_chars
 from jllm.data.runtime.progress import WorkProgress
 from jllm.data.runtime.signals import StopSignals
 
@@ -73,7 +73,7 @@ def run_guarded(
     try:
         return work(config, stop)
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {visible(_said(error))}\n")
+        sys.stderr.write(f"error: {escape_control_chars(_said(error))}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"error: stopped; {stopped}\n")

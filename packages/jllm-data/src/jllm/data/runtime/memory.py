@@ -22,7 +22,7 @@ class MemoryPlan:
     """How a memory limit is shared."""
 
     processes: int
-    held: int
+    buffer_bytes: int
     """Bytes of data that each process holds at once."""
 
 
@@ -34,9 +34,9 @@ def plan_memory(limit: int, processes: int, used: int, flag: str) -> MemoryPlan:
     """
     for count in range(processes, 0, -1):
         own = used + (PROCESS * count if count > 1 else 0)
-        held = min(MOST, (limit - own) // (COPIES * count))
-        if held >= LEAST:
-            return MemoryPlan(processes=count, held=held)
+        buffer_bytes = min(MOST, (limit - own) // (COPIES * count))
+        if buffer_bytes >= LEAST:
+            return MemoryPlan(processes=count, buffer_bytes=buffer_bytes)
     least = (used + COPIES * LEAST) / 2**30
     raise ValueError(f"{flag}: {limit / 2**30:.2f} GiB is too little; expected {least:.2f} or more")
 
@@ -75,7 +75,7 @@ def _control_group_left(folder: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def collection_put_off() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Within it (also as a decorator) Python does not look for cycles of garbage.
 
     It does so whenever there are many new objects, among all: a sixth of the time of importing

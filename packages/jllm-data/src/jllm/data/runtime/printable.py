@@ -13,11 +13,11 @@ UNSAFE = re.compile(
 no terminal takes, the halves of pairs that stand for undecodable bytes of names."""
 
 
-def visible(text: str) -> str:
+def escape_control_chars(text: str) -> str:
     """The text with every unsafe character written as ⟨U+001B⟩."""
     return UNSAFE.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
 
 
-def plain(text: str, style: str = "") -> Text:
+def as_rich_text(text: str, style: str = "") -> Text:
     """The same for a rich console, which reads no markup in it."""
-    return Text(visible(text), style)
+    return Text(escape_control_chars(text), style)

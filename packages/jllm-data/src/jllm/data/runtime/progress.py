@@ -10,7 +10,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from jllm.data.runtime.printable import plain
+from jllm.data.runtime.printable import as_rich_text
 
 PLAIN_SECONDS = 10.0
 """Between two plain lines."""
@@ -67,7 +67,7 @@ class WorkProgress:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.console.print(plain(text), soft_wrap=True)
+        self.console.print(as_rich_text(text), soft_wrap=True)
 
     def end(self) -> None:
         """Take the bar away: what follows is print."""

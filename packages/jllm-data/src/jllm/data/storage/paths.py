@@ -8,12 +8,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from jllm.data.storage.remote_path import RemotePath, Stamp, has_listing, is_remote
-from jllm.data.storage.retries import Patience
+from jllm.data.storage.retries import RetryPolicy
 
 Location = Path | RemotePath
 
 
-def location(text: str | Location, patience: Patience | None = None) -> Location:
+def location(text: str | Location, retry_policy: RetryPolicy | None = None) -> Location:
     """What `text` names: a URL, or a local path (also as file://…); ValueError if nothing."""
     if isinstance(text, RemotePath):
         return text
@@ -22,7 +22,7 @@ def location(text: str | Location, patience: Patience | None = None) -> Location
     if is_remote(text):
         if not str(text).partition("://")[2].strip("/"):
             raise ValueError(f"{text}: names no host, bucket or folder")
-        return RemotePath(str(text).rstrip("/"), patience or Patience())
+        return RemotePath(str(text).rstrip("/"), retry_policy or RetryPolicy())
     if str(text).startswith("file://"):
         return Path(unquote(urlsplit(str(text)).path))
     return Path(text)

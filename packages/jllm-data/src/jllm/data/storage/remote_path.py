@@ -18,13 +18,13 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote
 
-from jllm.data.storage.retries import Patience, keep_trying
+from jllm.data.storage.retries import RetryPolicy, retry
 
 _LONGEST_READ = 16 << 20
 """Bytes of one request: larger ranges are read in several, each with its own time limit."""
 
 _ONE_TRY = {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
-"""Options of s3fs that leave trying again to `keep_trying`."""
+"""Options of s3fs that leave trying again to `retry`."""
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "hdfs": "hdfs", "viewfs": "hdfs"}
 """The extra that a protocol needs; the others `remote`."""
@@ -50,7 +50,7 @@ class RemotePath:
     """A file or folder; a little of what `pathlib.Path` is."""
 
     url: str
-    patience: Patience = field(default=Patience(), compare=False, repr=False)
+    retry_policy: RetryPolicy = field(default=RetryPolicy(), compare=False, repr=False)
     listed: Stamp | None = field(default=None, compare=False, repr=False)
     """As the listing of its folder said, so that it need not be asked for."""
 
@@ -61,7 +61,7 @@ class RemotePath:
     def __truediv__(self, name: str) -> RemotePath:
         """A file below this folder; in URLs of the web the name is quoted."""
         quoted = name if has_listing(self) else quote(name)
-        return RemotePath(f"{self.url.rstrip('/')}/{quoted}", self.patience)
+        return RemotePath(f"{self.url.rstrip('/')}/{quoted}", self.retry_policy)
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ class RemotePath:
     @property
     def parent(self) -> RemotePath:
         """The folder that it lies in."""
-        return RemotePath(self.url.rstrip("/").rpartition("/")[0], self.patience)
+        return RemotePath(self.url.rstrip("/").rpartition("/")[0], self.retry_policy)
 
     def relative_to(self, folder: RemotePath) -> PurePosixPath:
         """The way from `folder`, which it lies below."""
@@ -85,9 +85,9 @@ class RemotePath:
         def ask() -> Mapping[str, Any]:
             system, path = _open(self.url)
             system.invalidate_cache()
-            return _call(system, "info", path, timeout=self.patience.request)
+            return _call(system, "info", path, timeout=self.retry_policy.request)
 
-        return _stamp(keep_trying(ask, self.url, self.patience), self.url)
+        return _stamp(retry(ask, self.url, self.retry_policy), self.url)
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes start … end − 1. RemoteError where they cannot be had."""
@@ -97,7 +97,7 @@ class RemotePath:
     def _read(self, start: int, end: int) -> bytes:
         def ask() -> bytes:
             system, path = _open(self.url)
-            timeout = self.patience.request
+            timeout = self.retry_policy.request
             found = _call(system, "cat_file", path, start=start, end=end, timeout=timeout)
             if len(found) > end - start:
                 raise ValueError("the server sends the whole file where a range was asked for")
@@ -105,7 +105,7 @@ class RemotePath:
                 raise OSError(f"{len(found)} bytes came, {end - start} were asked for")
             return found
 
-        return keep_trying(ask, f"{self.url}, bytes {start} to {end}", self.patience)
+        return retry(ask, f"{self.url}, bytes {start} to {end}", self.retry_policy)
 
     def files(self) -> Iterator[RemotePath]:
         """Every file below this folder, with its stamp, in no order."""
@@ -113,14 +113,14 @@ class RemotePath:
         def ask() -> Mapping[str, Mapping[str, Any]]:
             system, path = _open(self.url)
             system.invalidate_cache()
-            return _call(system, "find", path, detail=True, timeout=self.patience.request)
+            return _call(system, "find", path, detail=True, timeout=self.retry_policy.request)
 
         base = _open(self.url)[1].rstrip("/") + "/"
-        for path, about in keep_trying(ask, self.url, self.patience).items():
+        for path, about in retry(ask, self.url, self.retry_policy).items():
             url = f"{self.url.rstrip('/')}/{path.removeprefix(base)}"
             # Times may be told otherwise in a listing than of the file itself; ETags are not.
             listed = _stamp(about, url) if about.get("ETag") else None
-            yield RemotePath(url, self.patience, listed)
+            yield RemotePath(url, self.retry_policy, listed)
 
 
 def is_remote(path: object) -> bool:

@@ -24,7 +24,7 @@ class RemoteError(OSError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long is waited for a remote file, in seconds."""
 
     request: float = 30
@@ -42,7 +42,7 @@ _LASTING = (
 )  # fmt: skip
 
 
-def lasts(error: Exception) -> bool:
+def is_permanent(error: Exception) -> bool:
     """Whether trying again cannot help: no such file, no right to it, a request that is wrong."""
     error = _cause(error)
     status = getattr(error, "status", None)  # of aiohttp's errors
@@ -58,7 +58,7 @@ def _cause(error: Exception) -> Exception:
     return cause if from_http else error
 
 
-def keep_trying(work: Callable[[], Result], what: str, patience: Patience) -> Result:
+def retry(work: Callable[[], Result], what: str, retry_policy: RetryPolicy) -> Result:
     """What `work` gives, once it does.
 
     RemoteError begins with `what` (the URL) and says how often it was tried, how long and what went
@@ -70,17 +70,17 @@ def keep_trying(work: Callable[[], Result], what: str, patience: Patience) -> Re
         try:
             return work()
         except Exception as error:  # whatever a protocol's library raises; raised again below
-            wait = min(patience.longest_wait, patience.first_wait * 2 ** (tries - 1))
+            wait = min(retry_policy.longest_wait, retry_policy.first_wait * 2 ** (tries - 1))
             wait *= random.uniform(0.5, 1)
             taken = time.monotonic() - start
             cause = _cause(error)
             said = f"{type(cause).__name__} {cause}".strip().partition("\n")[0]
-            if lasts(error) or taken + wait > patience.total:
+            if is_permanent(error) or taken + wait > retry_policy.total:
                 count = "1 try" if tries == 1 else f"{tries} tries"
                 raise RemoteError(f"{what}: {count} in {taken:.1f} s, at last: {said}") from error
             if not told and taken + wait > _SILENCE:
                 logging.getLogger(__name__).warning(
-                    "%s: %s; it is tried again for up to %.0f s", what, said, patience.total
+                    "%s: %s; it is tried again for up to %.0f s", what, said, retry_policy.total
                 )
                 told = True
             time.sleep(wait)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jllm.data.format.digests import file_digest
-from jllm.data.runtime.memory import collection_put_off
+from jllm.data.runtime.memory import gc_paused
 from jllm.data.runtime.user_cache import cache_key, recall, remember
 from jllm.data.runtime.versions import code_digest, version_of
 from jllm.data.tokenizer.load import (
@@ -37,7 +37,7 @@ READ_BYTES = 64 << 20
 """Larger files are not a tokenizer's either."""
 
 
-@collection_put_off()
+@gc_paused()
 def cached_tokenizer(name: str) -> TextTokenizer:
     """`load_tokenizer`, from the cache where the same folder was loaded before. Raises ValueError.
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from jllm.data.format.digests import ByteDigest, file_digest, row_group_digest
 from jllm.data.format.info import FileInfo, RowGroupInfo
-from jllm.data.format.row_multiset import RowBag, row_bag
+from jllm.data.format.row_multiset import RowMultiset, row_bag
 from jllm.data.format.schema import CU_SEQLENS, FIELDS
 
 
@@ -28,7 +28,7 @@ class GroupWriter:
     def __init__(self, path: Path, schema: pa.Schema, *, compression: str) -> None:
         self.max_num_blocks = 0
         """The most entries of a row's `cu_seqlens` (2 where there is no such column)."""
-        self.bag = RowBag()
+        self.bag = RowMultiset()
         """The rows that were written."""
         self._path = path
         self._groups: list[RowGroupInfo] = []

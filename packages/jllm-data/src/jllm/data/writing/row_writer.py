@@ -34,7 +34,7 @@ from jllm.data.format.schema import (
     arrow_schema,
     fields_of,
 )
-from jllm.data.packing.batches import RowBlock, join_rows
+from jllm.data.packing.batches import PackedRows, join_rows
 
 GROUP_ROWS, GROUP_IDS = 256, 1 << 20
 
@@ -67,7 +67,7 @@ class RowWriter:
         self._compression = compression
         self._group_rows = min(rows_a_group(metadata.max_len), file_rows)
         self._groups_a_file = -(-file_rows // self._group_rows)
-        self._waiting: list[RowBlock] = []
+        self._waiting: list[PackedRows] = []
         self._waiting_rows = 0
         self._writer: pq.ParquetWriter | None = None
         self._thread = ThreadPoolExecutor(1, "jllm-write")
@@ -76,10 +76,10 @@ class RowWriter:
         self._under_way: Future[None] | None = None
         """The row group that the thread compresses and writes meanwhile."""
         self._groups: list[RowGroupInfo] = []
-        self._head: list[RowBlock] | None = []
+        self._head: list[PackedRows] | None = []
         """The rows in the open file, if its beginning is not yet forgotten."""
 
-    def add(self, rows: RowBlock) -> None:
+    def add(self, rows: PackedRows) -> None:
         """Take rows; writes the row groups that are full.
 
         Raises OSError (disk full, …), here or in the next call.
@@ -109,7 +109,7 @@ class RowWriter:
         self.files = [file_info(file) for file in state["files"]]
         self.max_num_blocks = state["max_num_blocks"]
         if state["rows"]:
-            self.add(RowBlock(**state["rows"]))
+            self.add(PackedRows(**state["rows"]))
 
     def forget(self) -> None:
         """Let go of the open file's rows; there is no `state` then until the next file begins."""
@@ -130,7 +130,7 @@ class RowWriter:
                 self._writer.close()
             self._writer = None
 
-    def _write(self, rows: RowBlock) -> None:
+    def _write(self, rows: PackedRows) -> None:
         table = pa.Table.from_pydict(row_columns(rows, self._source), schema=self._schema)
         if self._writer is None:
             self._writer = pq.ParquetWriter(
@@ -178,7 +178,7 @@ class RowWriter:
         self._head = []
 
 
-def row_columns(rows: RowBlock, source: str) -> dict[str, pa.Array]:
+def row_columns(rows: PackedRows, source: str) -> dict[str, pa.Array]:
     """The columns of rows of one source, those of their kind, by name."""
     columns: dict[str, pa.Array] = {INPUT_IDS: _lists(rows.ids, rows.row_lengths)}
     if rows.number is not None:

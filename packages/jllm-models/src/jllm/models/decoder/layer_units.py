@@ -3,7 +3,7 @@
 import torch
 
 from jllm.models.config.decoder_config import DecoderConfig
-from jllm.models.experts.moe import Mixture
+from jllm.models.experts.moe import MoE
 from jllm.models.layers.attention import Attention
 from jllm.models.layers.attention_backends import Attend
 from jllm.models.layers.latent_attention import LatentAttention
@@ -27,8 +27,8 @@ def attention_unit(
 
 def mlp_unit(
     config: DecoderConfig, layer: int, *, dtype: torch.dtype, device: torch.device | str
-) -> MLP | Mixture:
+) -> MLP | MoE:
     """Make the MLP or the mixture of experts of a layer."""
     experts = config.mixture(layer)
     place = {"dtype": dtype, "device": device}
-    return Mixture(config, experts, **place) if experts else MLP(config, **place)
+    return MoE(config, experts, **place) if experts else MLP(config, **place)

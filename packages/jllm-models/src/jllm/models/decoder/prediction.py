@@ -25,7 +25,7 @@ from jllm.models.config.decoder_config import DecoderConfig, PredictionConfig
 from jllm.models.decoder.layer_units import attention_unit, mlp_unit
 from jllm.models.decoder.loss import linear_cross_entropy
 from jllm.models.experts.balance import BalanceTerms
-from jllm.models.experts.moe import Mixture
+from jllm.models.experts.moe import MoE
 from jllm.models.layers.attention_backends import Attend
 from jllm.models.layers.documents import Documents
 from jllm.models.layers.linear import Linear
@@ -73,7 +73,7 @@ class Predictor(nn.Module):
         both = [self.token_norm(embedded_TD), self.hidden_norm(hidden_TD)]
         x_TD = self.join(torch.cat(both, dim=-1))
         x_TD = self.attention(x_TD, context.documents, context.positions)
-        arguments = (context.balance,) if isinstance(self.mlp, Mixture) else ()
+        arguments = (context.balance,) if isinstance(self.mlp, MoE) else ()
         return self.norm(self.mlp(x_TD, *arguments))
 
 

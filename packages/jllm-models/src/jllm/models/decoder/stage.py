@@ -16,7 +16,7 @@ from jllm.models.decoder.head import Embedding, Head
 from jllm.models.decoder.layer_units import attention_unit, mlp_unit
 from jllm.models.decoder.prediction import Context, Prediction
 from jllm.models.experts.balance import BalanceTerms
-from jllm.models.experts.moe import Mixture
+from jllm.models.experts.moe import MoE
 from jllm.models.layers.attention import Attention
 from jllm.models.layers.attention_backends import attention_backend
 from jllm.models.layers.documents import Documents
@@ -153,7 +153,7 @@ class Stage(nn.Module):
             match unit:
                 case Attention() | LatentAttention():
                     x = self._run(int(name), unit, x, documents, positions)
-                case Mixture():
+                case MoE():
                     x = self._run(int(name), unit, x, balance)
                 case _:
                     x = self._run(int(name), unit, x)

@@ -68,7 +68,7 @@ class SharedExpert(nn.Module):
         return y_TD if self.share is None else torch.sigmoid(self.share(x_TD)) * y_TD
 
 
-class Mixture(nn.Module):
+class MoE(nn.Module):
     """x + Σ weight · expert(norm(x)) over each token's experts, and the shared expert's result.
 
     No token is dropped. What balances the experts comes with the micro-batch. `router_bias` [E] is

@@ -36,7 +36,7 @@ class Group(Protocol):
         ...
 
 
-class Alone:
+class SingleProcess:
     """The group of a single process."""
 
     rank = 0
@@ -95,7 +95,7 @@ def on_all(group: Group, step: Callable[[], Any]) -> list[Any]:
     return [value for value, _ in outcomes]
 
 
-def on_first(group: Group, step: Callable[[], Any]) -> Any:
+def on_rank_zero(group: Group, step: Callable[[], Any]) -> Any:
     """Run a step on rank 0 alone; return its JSON result, or raise its failure, on every rank."""
     result, problem, failure = _attempt(step) if group.rank == 0 else (None, None, None)
     result, problem = group.broadcast([result, problem])

@@ -23,7 +23,7 @@ from jllm.parallel.checkpoint.contents import (
     Held,
 )
 from jllm.parallel.lora.saved_adapter import SavedAdapter, merged_rows
-from jllm.parallel.optimizer.gradient_shards import Rows
+from jllm.parallel.optimizer.gradient_shards import ShardRows
 from jllm.parallel.optimizer.sharded_adamw import ShardedAdamW
 
 
@@ -35,7 +35,7 @@ def checkpoint_contents(
     step: int,
     state: Mapping[str, Any] | None,
     files: Mapping[str, bytes],
-    share: Mapping[str, Rows],
+    share: Mapping[str, ShardRows],
     adapter: SavedAdapter | None = None,
 ) -> CheckpointContents:
     """Describes what this process has to save.
@@ -91,11 +91,11 @@ def checkpoint_contents(
     )
 
 
-def _own_rows(table: tuple[Slice, ...], share: Mapping[str, Rows]) -> Iterator[Slice]:
+def _own_rows(table: tuple[Slice, ...], share: Mapping[str, ShardRows]) -> Iterator[Slice]:
     for name, part in share.items():
         yield from rows(table, name, part.start, part.stop)
 
 
-def _valid(tensors: Mapping[str, Tensor], share: Mapping[str, Rows]) -> dict[str, Tensor]:
+def _valid(tensors: Mapping[str, Tensor], share: Mapping[str, ShardRows]) -> dict[str, Tensor]:
     """Picks the parameters of `share`, without the padding rows of their shards."""
     return {n: tensors[n].detach()[: part.stop - part.start] for n, part in share.items()}

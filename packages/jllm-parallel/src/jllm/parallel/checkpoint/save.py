@@ -32,7 +32,7 @@ from jllm.parallel.checkpoint import state as states
 from jllm.parallel.checkpoint.atomic import sync_directory, write_file
 from jllm.parallel.checkpoint.contents import STATE_NAMES, CheckpointContents, Held
 from jllm.parallel.checkpoint.error import CheckpointError
-from jllm.parallel.checkpoint.group import Group, on_all, on_first
+from jllm.parallel.checkpoint.group import Group, on_all, on_rank_zero
 from jllm.parallel.checkpoint.state import TRAINER
 
 
@@ -59,13 +59,13 @@ def save_checkpoint(
     CheckpointError, the same on every rank, if any rank fails.
     """
     parts = _parts(contents, max_shard_bytes)
-    name = on_first(group, lambda: _begin(folder, contents.step))
+    name = on_rank_zero(group, lambda: _begin(folder, contents.step))
     temporary = folder / name
     try:
-        first = on_first(group, lambda: _create(temporary, contents, parts))
+        first = on_rank_zero(group, lambda: _create(temporary, contents, parts))
         gathered = on_all(group, lambda: _write(temporary, parts))
         chunks = manifests.chunks_from_json(row for rows in (first, *gathered) for row in rows)
-        on_first(group, lambda: _finish(folder, temporary, contents, parts, chunks, keep))
+        on_rank_zero(group, lambda: _finish(folder, temporary, contents, parts, chunks, keep))
     except BaseException:
         if group.rank == 0:
             shutil.rmtree(temporary, ignore_errors=True)

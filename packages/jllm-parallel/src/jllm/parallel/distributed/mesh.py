@@ -39,7 +39,7 @@ class Mesh:
     world: Axis = Axis()
     pp: Axis = Axis()
     dp: Axis = Axis()
-    ends: Axis = Axis()
+    embedding_head: Axis = Axis()
     """First and last stage of this pipeline; of size 1 on the stages between and where there is one
     stage."""
     feed_pipeline: dist.ProcessGroup | None = None
@@ -90,14 +90,16 @@ def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 360
     control = devices.CONTROL_BACKEND
     pipelines = [pipeline_ranks(r, stages) for r in range(replicas)]
     copies = [replica_ranks(s, stages, replicas) for s in range(stages)]
-    ends = [(p[0], p[-1]) for p in pipelines] if stages > 1 else []
+    embedding_head = [(p[0], p[-1]) for p in pipelines] if stages > 1 else []
     world = tuple(range(stages * replicas))
-    own_ends = next((e for e in ends if rank in e), (rank,))
+    own_ends = next((e for e in embedding_head if rank in e), (rank,))
     return Mesh(
         world=Axis(rank=rank, ranks=world, group=groups([world], control)),
         pp=Axis(rank=stage, ranks=pipelines[replica], group=groups(pipelines, backend)),
         dp=Axis(rank=replica, ranks=copies[stage], group=groups(copies, backend)),
-        ends=Axis(rank=own_ends.index(rank), ranks=own_ends, group=groups(ends, backend)),
+        embedding_head=Axis(
+            rank=own_ends.index(rank), ranks=own_ends, group=groups(embedding_head, backend)
+        ),
         feed_pipeline=groups(pipelines, control),
         feed_readers=groups(copies[:1], control),
     )

@@ -21,7 +21,7 @@ from jllm.models.decoder.head import Head
 from jllm.models.decoder.prediction import Predictor
 from jllm.models.decoder.stage import Stage
 from jllm.models.experts.balance import BalanceLoss, BalanceTerms, moved_bias
-from jllm.models.experts.moe import Mixture
+from jllm.models.experts.moe import MoE
 from jllm.models.families import read_json
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.distributed.mesh import Mesh
@@ -143,15 +143,15 @@ class ExpertBalance:
         self._keep(torch.tensor(rows, dtype=torch.int64))
 
 
-def _mixtures(model: DecoderConfig, stage: Stage) -> Iterator[tuple[int, Mixture]]:
+def _mixtures(model: DecoderConfig, stage: Stage) -> Iterator[tuple[int, MoE]]:
     """Gives the layers with experts of a stage that are trained, with their numbers."""
     for name, unit in stage.units.items():
-        if isinstance(unit, Mixture):
+        if isinstance(unit, MoE):
             yield unit_layer(int(name)), unit
         elif isinstance(unit, Head) and unit.prediction and trained_predictions(model):
             for number, module in enumerate(unit.prediction.layers, start=model.num_layers):
                 assert isinstance(module, Predictor)
-                if isinstance(module.mlp, Mixture):
+                if isinstance(module.mlp, MoE):
                     yield number, module.mlp
 
 

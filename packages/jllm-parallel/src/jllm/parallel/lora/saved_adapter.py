@@ -16,7 +16,7 @@ from jllm.models.lora.layers import LoraLinear
 from jllm.models.lora.merge import MergedRows
 from jllm.models.lora.settings import Lora
 from jllm.parallel.lora.adapter import BESIDE
-from jllm.parallel.optimizer.gradient_shards import Rows
+from jllm.parallel.optimizer.gradient_shards import ShardRows
 
 MODEL_CONFIGS = ("config.json", "generation_config.json")
 """Files that would make a directory a model's."""
@@ -57,7 +57,7 @@ class SavedAdapter:
         return kept
 
 
-def merged_rows(stage: Stage, share: Mapping[str, Rows]) -> dict[str, MergedRows]:
+def merged_rows(stage: Stage, share: Mapping[str, ShardRows]) -> dict[str, MergedRows]:
     """Gives the adapted parameters of a stage, merged when they are written; rows as in `share`."""
     modules = ((f"{name}.weight", module) for name, module in stage.named_modules())
     return {

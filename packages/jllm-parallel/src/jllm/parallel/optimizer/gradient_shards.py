@@ -40,7 +40,7 @@ class GradientSums:
             self._wide[parameter] = gradient.float()
         parameter.grad = None
 
-    def take(self, parameter: nn.Parameter) -> torch.Tensor:
+    def pop(self, parameter: nn.Parameter) -> torch.Tensor:
         """Hands out a parameter's float32 sum, zeros where nothing reached it, and forgets it."""
         total = self._wide.pop(parameter, None)
         if total is None:
@@ -49,7 +49,7 @@ class GradientSums:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Rows:
+class ShardRows:
     """The rows [start, stop) of a parameter that one replica owns, out of `padded` · replicas."""
 
     start: int
@@ -58,11 +58,11 @@ class Rows:
     """Rows of every replica's shard; those past `stop` are padding."""
 
 
-def rows_of(rows: int, replicas: int, replica: int) -> Rows:
+def rows_of(rows: int, replicas: int, replica: int) -> ShardRows:
     """Cuts `rows` into equal runs, the last ones shorter or empty."""
     padded = -(-rows // replicas)
     start = min(replica * padded, rows)
-    return Rows(start=start, stop=min(start + padded, rows), padded=padded)
+    return ShardRows(start=start, stop=min(start + padded, rows), padded=padded)
 
 
 def _buckets(sizes: Sequence[int]) -> Iterator[range]:

@@ -11,7 +11,7 @@ from torch import nn
 from jllm.parallel.distributed.mesh import Mesh
 from jllm.parallel.optimizer.gradient_shards import (
     GradientSums,
-    Rows,
+    ShardRows,
     all_gather,
     reduce_scatter,
     rows_of,
@@ -60,7 +60,7 @@ class ShardedAdamW:
         self._mesh, self._max_norm = mesh, max_norm
         self._tied = tied if tied and mesh.pp.size == 1 else None
         self._remote = next(
-            (n for n in tied or () if mesh.ends.size > 1 and n in dict(named)), None
+            (n for n in tied or () if mesh.embedding_head.size > 1 and n in dict(named)), None
         )
         self._head = tied[1] if tied else None
         self._shared_head = dict(named)[self._tied[1]] if self._tied else None
@@ -85,7 +85,7 @@ class ShardedAdamW:
         self._set_states(0, {})
         self._slot, self._slots = self._norm_slots()
 
-    def _master(self, parameter: nn.Parameter, rows: Rows) -> torch.Tensor:
+    def _master(self, parameter: nn.Parameter, rows: ShardRows) -> torch.Tensor:
         if self.in_place:
             return parameter
         shard = parameter.new_zeros(rows.padded, *parameter.shape[1:], dtype=torch.float32)
@@ -136,14 +136,14 @@ class ShardedAdamW:
         return norm, totals
 
     def _reduced(self) -> list[torch.Tensor]:
-        gradients = reduce_scatter([self._sums.take(p) for p in self._parameters], self._mesh.dp)
+        gradients = reduce_scatter([self._sums.pop(p) for p in self._parameters], self._mesh.dp)
         if self._tied:
             assert self._shared_head is not None
-            (head,) = reduce_scatter([self._sums.take(self._shared_head)], self._mesh.dp)
+            (head,) = reduce_scatter([self._sums.pop(self._shared_head)], self._mesh.dp)
             gradients[self.names.index(self._tied[0])].add_(head)
         elif self._remote:
             gradient = gradients[self.names.index(self._remote)]
-            dist.all_reduce(gradient, group=self._mesh.ends.group)
+            dist.all_reduce(gradient, group=self._mesh.embedding_head.group)
         return gradients
 
     def _norm(

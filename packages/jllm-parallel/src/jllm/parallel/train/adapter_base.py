@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jllm.models.lora.base import BASE, Base, digest_of_pieces, piece_digests, read_base
-from jllm.parallel.checkpoint.group import Group, on_all, on_first
+from jllm.parallel.checkpoint.group import Group, on_all, on_rank_zero
 from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.lora.saved_adapter import TRAINED_TOO, SavedAdapter
@@ -48,7 +48,7 @@ def saved_adapter(config: TrainConfig, inputs: Inputs, group: Group) -> SavedAda
 def find_base(directory: Path, group: Group) -> Base:
     """Gives path and digest of a model. Collective."""
     shares = on_all(group, lambda: piece_digests(directory, group.rank, group.size))
-    digest = on_first(group, lambda: digest_of_pieces(shares))
+    digest = on_rank_zero(group, lambda: digest_of_pieces(shares))
     return Base(path=str(directory.resolve()), digest=digest)
 
 

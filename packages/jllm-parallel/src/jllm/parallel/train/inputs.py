@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jllm.data.reading.mixture import Mixture, open_mixture
+from jllm.data.reading.mixture import DataMixture, open_mixture
 from jllm.data.reading.order import steps_per_epoch
 from jllm.data.tools.verify.tokenizer_match import stating
 from jllm.models.config.decoder_config import DecoderConfig
@@ -25,7 +25,7 @@ from jllm.parallel.config.layout import Layout, layout
 from jllm.parallel.experts.load_balance import balance_problems
 from jllm.parallel.feed.step_data import StepShape
 from jllm.parallel.lora.adapter import lora_of, lora_state
-from jllm.parallel.train.multi_token_prediction import predicting
+from jllm.parallel.train.multi_token_prediction import with_mtp
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Inputs:
     """Checkpoints that are read, whose digests are checked first."""
     resume_dir: Path | None
     """Checkpoint whose optimizer state and step are continued."""
-    datasets: dict[str, Mixture]
+    datasets: dict[str, DataMixture]
     """"train" and "eval", where there are such; "eval" is one data set."""
     shapes: dict[str, StepShape]
     """Of one replica's part of a step, by data set."""
@@ -139,7 +139,7 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
         weights_dir = Path(config.model)
     return Inputs(
         layout=sizes,
-        model=predicting(config, model, weights_dir),
+        model=with_mtp(config, model, weights_dir),
         lora=lora,
         model_dir=Path(config.model),
         weights_dir=weights_dir,
@@ -155,7 +155,7 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
     )
 
 
-def step_shape(config: TrainConfig, sizes: Layout, name: str, data: Mixture) -> StepShape:
+def step_shape(config: TrainConfig, sizes: Layout, name: str, data: DataMixture) -> StepShape:
     """Gives the sizes of a data set's steps; an evaluation has no more micro-batches than rows."""
     count = sizes.micro_batches
     if name == "eval":

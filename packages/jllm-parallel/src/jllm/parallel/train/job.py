@@ -17,7 +17,7 @@ from jllm.models.decoder.stage import Stage
 from jllm.models.lora.layers import attach_
 from jllm.models.weights.extra import refuse_extra
 from jllm.parallel.checkpoint.folder import open_checkpoint
-from jllm.parallel.checkpoint.group import Alone, Group, ProcessGroup, on_all, on_first
+from jllm.parallel.checkpoint.group import Group, ProcessGroup, SingleProcess, on_all, on_rank_zero
 from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.checkpoint.verify import verify
 from jllm.parallel.config.config import TrainConfig
@@ -30,9 +30,9 @@ from jllm.parallel.train.events import events
 from jllm.parallel.train.inputs import Inputs, read_inputs
 from jllm.parallel.train.metrics import Reporter, expert_metrics, prediction_metrics
 from jllm.parallel.train.overview import boundaries, print_overview
-from jllm.parallel.train.saver import EXPERT_LOADS, Saver, fill, load_optimizer
+from jllm.parallel.train.saver import EXPERT_LOADS, Saver, load_optimizer, load_or_initialize
 from jllm.parallel.train.tokenizer_check import check_tokenizers
-from jllm.parallel.train.trainer import Run
+from jllm.parallel.train.trainer import Trainer
 
 
 def run_job(config: TrainConfig, launch: Launch) -> bool:
@@ -76,10 +76,10 @@ class Job:
     ) -> None:
         """Builds this process's stage and loads it. Collective."""
         self._config, self._inputs, self._mesh, self._device = config, inputs, mesh, device
-        group: Group = ProcessGroup(mesh.world.group) if mesh.world.group else Alone()
-        on_first(group, lambda: _check_names(config, inputs))
+        group: Group = ProcessGroup(mesh.world.group) if mesh.world.group else SingleProcess()
+        on_rank_zero(group, lambda: _check_names(config, inputs))
         self._locks: list[TextIO] = []
-        on_first(group, lambda: self._lock(config))
+        on_rank_zero(group, lambda: self._lock(config))
         dtype = devices.dtype_of(inputs.dtype, device.type)
         stage = Stage(
             inputs.model,
@@ -94,14 +94,16 @@ class Job:
             attach_(stage, lora, freeze=config.only_optimize_lora)
         for path in inputs.checkpoints:
             on_all(group, functools.partial(verify, open_checkpoint(path), group.rank, group.size))
-        on_all(group, lambda: fill(stage, inputs.model, inputs.weights_dir, config.seed))
+        on_all(
+            group, lambda: load_or_initialize(stage, inputs.model, inputs.weights_dir, config.seed)
+        )
         if lora:
             on_all(
                 group,
                 lambda: fill_adapter(stage, lora, config, inputs.model, inputs.resume_dir),
             )
         adapter = saved_adapter(config, inputs, group)
-        self._run = Run(config, inputs, mesh, stage, device)
+        self._run = Trainer(config, inputs, mesh, stage, device)
         optimizer, resume_dir = self._run.optimizer, inputs.resume_dir
         if optimizer and resume_dir:
             on_all(group, lambda: load_optimizer(optimizer, stage, inputs.model, lora, resume_dir))

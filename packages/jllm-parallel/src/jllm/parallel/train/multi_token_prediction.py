@@ -20,9 +20,7 @@ class PredictionFigures:
     """Mean token loss of each module over the tokens that it predicts, in the global batch."""
 
 
-def predicting(
-    config: TrainConfig, model: DecoderConfig, weights_dir: Path | None
-) -> DecoderConfig:
+def with_mtp(config: TrainConfig, model: DecoderConfig, weights_dir: Path | None) -> DecoderConfig:
     """Gives the model with the modules of multi-token prediction that the run holds.
 
     They are those of the weights' files. Without files there are those that config.json names if

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from jllm.data.reading.mixture import Mixture
+from jllm.data.reading.mixture import DataMixture
 from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.costs.flops import parameter_count, unit_costs
 from jllm.models.lora.settings import Lora
@@ -111,7 +111,7 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
         console.print(partition_table(config.partition_method, cuts, rows))
 
 
-def shares(data: Mixture, global_batch_size: int, steps: int) -> Iterator[str]:
+def shares(data: DataMixture, global_batch_size: int, steps: int) -> Iterator[str]:
     """Says of each data set of a mixture what its share is and how often it is gone through."""
     epochs = data.epochs(global_batch_size, steps)
     for part, weight, times in zip(data.parts, data.weights, epochs, strict=True):

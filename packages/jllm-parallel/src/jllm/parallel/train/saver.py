@@ -17,7 +17,7 @@ from jllm.models.weights.read import load_slices
 from jllm.models.weights.table import weight_table
 from jllm.parallel.checkpoint.atomic import sync_directory
 from jllm.parallel.checkpoint.contents import CheckpointContents, model_files
-from jllm.parallel.checkpoint.group import Group, on_first
+from jllm.parallel.checkpoint.group import Group, on_rank_zero
 from jllm.parallel.checkpoint.load import has_state, load_states
 from jllm.parallel.checkpoint.model_state import _own_rows, _valid, checkpoint_contents
 from jllm.parallel.checkpoint.save import save_checkpoint
@@ -28,13 +28,15 @@ from jllm.parallel.lora.saved_adapter import SavedAdapter
 from jllm.parallel.optimizer.gradient_shards import rows_of
 from jllm.parallel.optimizer.sharded_adamw import ShardedAdamW
 from jllm.parallel.train.inputs import Inputs
-from jllm.parallel.train.trainer import Run
+from jllm.parallel.train.trainer import Trainer
 
 EXPERT_LOADS = "expert_loads"
 """Key of state.json: how often each expert was chosen in the last step, by layer."""
 
 
-def fill(stage: Stage, config: DecoderConfig, weights_dir: Path | None, seed: int) -> None:
+def load_or_initialize(
+    stage: Stage, config: DecoderConfig, weights_dir: Path | None, seed: int
+) -> None:
     """Gives a stage its weights: from a model directory, or random ones where it is None."""
     if weights_dir is None:
         initialize_(stage, config, seed)
@@ -76,7 +78,7 @@ class Saver:
         self,
         config: TrainConfig,
         inputs: Inputs,
-        run: Run,
+        run: Trainer,
         mesh: Mesh,
         group: Group,
         adapter: SavedAdapter | None = None,
@@ -120,9 +122,11 @@ class Saver:
             ValueError: the same on every process, if any of them cannot write.
         """
         beside = directory.parent / f".tmp-{directory.name}"
-        on_first(self._group, lambda: shutil.rmtree(beside, ignore_errors=True))  # a killed run's
+        on_rank_zero(
+            self._group, lambda: shutil.rmtree(beside, ignore_errors=True)
+        )  # a killed run's
         made = save_checkpoint(beside, self._contents(step, only_model=True), self._group)
-        on_first(self._group, lambda: _move(made, directory))
+        on_rank_zero(self._group, lambda: _move(made, directory))
 
     def _contents(self, step: int, *, only_model: bool) -> CheckpointContents:
         state = self._inputs.state

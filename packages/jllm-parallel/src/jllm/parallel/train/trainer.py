@@ -35,7 +35,7 @@ from jllm.parallel.train.training_stage import TrainingStage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StepFigures:
+class StepMetrics:
     """What a training step gave."""
 
     loss: float
@@ -55,7 +55,7 @@ class StepFigures:
     """Some process was asked to stop after this step."""
 
 
-class Run:
+class Trainer:
     """A process's share of training and evaluation."""
 
     def __init__(
@@ -163,7 +163,7 @@ class Run:
     def _run_plan(self, name: str) -> StepResult:
         return run_step(self._plans[name], [self._executed], self._transports[name])
 
-    def train_step(self, step: int, stop: bool = False) -> StepFigures:
+    def train_step(self, step: int, stop: bool = False) -> StepMetrics:
         """Takes optimizer step `step`, counted from 0.
 
         Args:
@@ -189,7 +189,7 @@ class Run:
         predicted, losses = others[: len(predicted)], others[len(predicted) :]
         experts = self.balance.end_step(losses, data.counted_tokens) if self.balance else None
         shape = self.inputs.shapes["train"]
-        return StepFigures(
+        return StepMetrics(
             loss=loss / data.trained_tokens,
             gradient_norm=norm,
             learning_rate=rate,

@@ -1,7 +1,7 @@
 """Numbered lines of input files → rows, partition by partition: what a Spark task does.
 
 The same functions as in `jllm.raw2ids -n`, on the same records, so the same rows. Memory: one work
-unit and one packing window.
+split and one packing window.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import pyarrow as pa
 
 from jllm.data.convert.config import Raw2IdsConfig
 from jllm.data.convert.count_records import count_result
-from jllm.data.convert.encode_split import UnitWork
+from jllm.data.convert.encode_split import SplitEncoder
 from jllm.data.convert.output_files import row_maker
 from jllm.data.convert.setup import prepare_work
 from jllm.data.convert.spark.partition_counts import account_text
-from jllm.data.format.record_counts import Account
-from jllm.data.format.row_multiset import RowBag, row_bag
+from jllm.data.format.record_counts import RecordCounts
+from jllm.data.format.row_multiset import RowMultiset, row_bag
 from jllm.data.format.schema import SOURCE, FileMetadata, arrow_schema
-from jllm.data.packing.batches import DocumentBatch, RowBlock
+from jllm.data.packing.batches import DocumentBatch, PackedRows
 from jllm.data.packing.padding import pad_rows
 from jllm.data.records.input_files import Source, layout_of
-from jllm.data.records.splits import UNIT_BYTES, Unit
+from jllm.data.records.splits import SPLIT_BYTES, InputSplit
 from jllm.data.tokenizer.load import load_tokenizer
 from jllm.data.writing.row_writer import row_columns
 
@@ -54,7 +54,7 @@ class Converter:
     """Converts whole partitions."""
 
     config: Raw2IdsConfig
-    work: UnitWork
+    work: SplitEncoder
     metadata: FileMetadata
 
     def convert(self, lines: Iterable[Line]) -> Iterator[pa.RecordBatch]:
@@ -68,15 +68,15 @@ class Converter:
 
     def _partition(self, name: str, first: int, lines: Iterator[Line]) -> Iterator[pa.RecordBatch]:
         source = _source(name, chats=self.metadata.kind != "pretrain")
-        account, bag, most_blocks = Account(), RowBag(), 0
+        account, bag, most_blocks = RecordCounts(), RowMultiset(), 0
         maker = row_maker(self.metadata, stack=self.config.stack)
         schema = row_schema(self.metadata)
 
-        def batches(blocks: Iterator[RowBlock]) -> Iterator[pa.RecordBatch]:
+        def batches(blocks: Iterator[PackedRows]) -> Iterator[pa.RecordBatch]:
             nonlocal bag, most_blocks
             for block in blocks:
                 if self.config.pad:
-                    filler = self.metadata.document_end_id or 0
+                    filler = self.metadata.eos_token_id or 0
                     block = pad_rows(block, self.metadata.max_len, filler)
                 most_blocks = max(most_blocks, int(block.bound_counts.max(initial=0)))
                 columns = row_columns(block, name)
@@ -85,8 +85,8 @@ class Converter:
                 nothing = pa.nulls(len(block), pa.string())
                 yield pa.RecordBatch.from_arrays([*rows.columns, nothing], schema=schema)
 
-        for unit in units(lines, source):
-            result = self.work(unit)
+        for split in splits(lines, source):
+            result = self.work(split)
             before = first + account.read
             count_result(account, source, result, stop=self.config.on_error == "stop")
             documents: DocumentBatch = result.documents
@@ -113,26 +113,26 @@ def row_schema(metadata: FileMetadata) -> pa.Schema:
     return pa.schema([*arrow_schema(metadata), pa.field(ACCOUNT, pa.string())])
 
 
-def units(lines: Iterable[Line], source: Source) -> Iterator[Unit]:
-    """Work units of whole records, of about UNIT_BYTES, from the lines of one partition."""
+def splits(lines: Iterable[Line], source: Source) -> Iterator[InputSplit]:
+    """Input splits of whole records, of about SPLIT_BYTES, from the lines of one partition."""
     held: list[bytes] = []
     size, start, record = 0, 0, -1
     for line in lines:
-        if size >= UNIT_BYTES and line.record != record:
-            yield _unit(held, start, source)
+        if size >= SPLIT_BYTES and line.record != record:
+            yield _split_of(held, start, source)
             held, size = [], 0
         if not held:
             start = line.number
         held.append(line.text)
         size, record = size + len(line.text) + 1, line.record
     if held:
-        yield _unit(held, start, source)
+        yield _split_of(held, start, source)
 
 
-def _unit(lines: list[bytes], first_line: int, source: Source) -> Unit:
+def _split_of(lines: list[bytes], first_line: int, source: Source) -> InputSplit:
     data = b"".join(line + b"\n" for line in lines)
     start = first_line - 1  # a file begins at 0, where a byte-order mark may stand
-    return Unit(
+    return InputSplit(
         path=source.path,
         layout=source.layout,
         start=start,

@@ -27,7 +27,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jllm.data.convert.config import Raw2IdsConfig
-from jllm.data.convert.count_records import nothing_left
+from jllm.data.convert.count_records import no_records_error
 from jllm.data.convert.setup import prepare_work
 from jllm.data.convert.spark.config import SparkConfig, conversion
 from jllm.data.convert.spark.convert_partition import ACCOUNT, Line, converter_of, row_schema
@@ -38,7 +38,7 @@ from jllm.data.convert.spark.parquet_output import read_back, write_rows
 from jllm.data.convert.spark.partition_counts import add_up
 from jllm.data.format.file_names import TOKENIZER_FOLDER
 from jllm.data.format.info import info_text
-from jllm.data.format.record_counts import Account
+from jllm.data.format.record_counts import RecordCounts
 from jllm.data.format.schema import FileMetadata
 from jllm.data.records.input_files import layout_of, name_pattern
 from jllm.data.tokenizer.bundle import keep_tokenizer
@@ -52,15 +52,15 @@ Block = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Converted:
+class SparkConversion:
     """What became of the input."""
 
     rows: int
-    account: Account
+    account: RecordCounts
 
 
 @explained()
-def convert(spark: SparkSession, config: SparkConfig) -> Converted:
+def convert(spark: SparkSession, config: SparkConfig) -> SparkConversion:
     """Convert `config.input_path`; the output folder appears, or is replaced, when all is written.
 
     Raises ValueError for what a person can mend, OSError for what failed in Spark.
@@ -84,7 +84,7 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
             texts = rows.where(F.col(ACCOUNT).isNotNull()).select(ACCOUNT).collect()
             made = add_up(row[0] for row in texts)
             if not made.bag.rows:
-                raise nothing_left(config.input_path, [made.account])
+                raise no_records_error(config.input_path, [made.account])
             data = rows.where(F.col(ACCOUNT).isNull()).drop(ACCOUNT)
             write_rows(data, writing, metadata, config.compress)
             written = read_back(spark, writing, metadata)
@@ -102,7 +102,7 @@ def convert(spark: SparkSession, config: SparkConfig) -> Converted:
         writing.put(kept)
         writing.put(info)
     writing.rename(target)
-    return Converted(rows=made.bag.rows, account=made.account)
+    return SparkConversion(rows=made.bag.rows, account=made.account)
 
 
 @contextlib.contextmanager

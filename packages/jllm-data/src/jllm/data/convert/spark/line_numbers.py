@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from jllm.data.records.input_files import Layout
+from jllm.data.records.input_files import RecordLayout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def follow(before: Before, block: Summary) -> Before:
 
 
 def number_lines(
-    lines: Iterable[bytes], layout: Layout, before: Before
+    lines: Iterable[bytes], layout: RecordLayout, before: Before
 ) -> Iterator[tuple[int, int]]:
     """(line number from 1, record number from 0) of each line.
 
@@ -69,7 +69,7 @@ def number_lines(
         yield line, records - inside
 
 
-def summarise(lines: Iterable[bytes], layout: Layout) -> Summary:
+def summarise(lines: Iterable[bytes], layout: RecordLayout) -> Summary:
     """The summary of a block's lines."""
     count, records, divided, opening, inside = 0, 0, layout == "lines", False, False
     for text in lines:

@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jllm.data.convert.spark.hadoop_path import HadoopPath
 from jllm.data.format.digests import bytes_digest, row_group_digest
 from jllm.data.format.info import FileInfo, RowGroupInfo, file_info
-from jllm.data.format.row_multiset import RowBag, row_bag
+from jllm.data.format.row_multiset import RowMultiset, row_bag
 from jllm.data.format.schema import FileMetadata, arrow_schema, fields_of
 from jllm.data.writing.row_writer import rows_a_group
 
@@ -35,7 +35,7 @@ class Written:
 
     files: tuple[FileInfo, ...]
     """By name."""
-    bag: RowBag
+    bag: RowMultiset
     """Of the rows of all."""
 
 
@@ -69,7 +69,7 @@ def read_back(spark: SparkSession, folder: HadoopPath, metadata: FileMetadata) -
 
     found = [json.loads(row[0]) for row in content.mapInArrow(describe, "found string").collect()]
     files = sorted((file_info(one["file"]) for one in found), key=lambda file: file.name)
-    bag = sum((RowBag(**one["bag"]) for one in found), RowBag())
+    bag = sum((RowMultiset(**one["bag"]) for one in found), RowMultiset())
     return Written(files=tuple(files), bag=bag)
 
 
@@ -77,7 +77,7 @@ def _description(name: str, content: pa.Buffer, metadata: FileMetadata) -> Mappi
     """The FileInfo of a file's bytes and the bag of its rows, as plain values."""
     fields = fields_of(metadata.kind)
     columns = arrow_schema(metadata).names
-    groups, bag = [], RowBag()
+    groups, bag = [], RowMultiset()
     with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as file:
         for number in range(file.num_row_groups):
             table = file.read_row_group(number, columns=columns, use_threads=False)

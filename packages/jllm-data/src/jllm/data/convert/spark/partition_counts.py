@@ -7,28 +7,28 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from jllm.data.format.record_counts import LISTED, Account, Problem
-from jllm.data.format.row_multiset import RowBag
+from jllm.data.format.record_counts import MAX_EXAMPLES, Problem, RecordCounts
+from jllm.data.format.row_multiset import RowMultiset
 
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
     """What all partitions are together."""
 
-    account: Account
-    bag: RowBag
+    account: RecordCounts
+    bag: RowMultiset
     """Of the rows that were made."""
     max_num_blocks: int
     """The most entries of a row's `cu_seqlens`."""
 
 
 def account_text(
-    source: str, first: int, account: Account, bag: RowBag, max_num_blocks: int
+    source: str, first: int, account: RecordCounts, bag: RowMultiset, max_num_blocks: int
 ) -> str:
     """What became of the partition of a file that begins with record `first`, as JSON."""
-    listed = [
+    examples = [
         {"file": name, "line": problem.line, "reason": problem.reason, "detail": problem.detail}
-        for name, problem in account.listed
+        for name, problem in account.dropped_examples
     ]
     return json.dumps(
         {
@@ -37,7 +37,7 @@ def account_text(
             "read": account.read,
             "dropped": account.dropped,
             "truncated": account.truncated,
-            "listed": listed,
+            "dropped_examples": examples,
             "tokens": account.tokens,
             "trained_tokens": account.trained_tokens,
             "bag": asdict(bag),
@@ -51,7 +51,7 @@ def add_up(texts: Iterable[str]) -> Totals:
 
     They are added in the order of the input, so the first dropped records are listed.
     """
-    account, bag, blocks = Account(), RowBag(), 0
+    account, bag, blocks = RecordCounts(), RowMultiset(), 0
     partitions = map(json.loads, texts)
     for part in sorted(partitions, key=lambda part: (part["source"], part["first"])):
         account.read += part["read"]
@@ -59,9 +59,9 @@ def add_up(texts: Iterable[str]) -> Totals:
         account.truncated += Counter(part["truncated"])
         account.tokens += part["tokens"]
         account.trained_tokens += part["trained_tokens"]
-        for listed in part["listed"][: LISTED - len(account.listed)]:
-            problem = Problem(line=listed["line"], reason=listed["reason"], detail=listed["detail"])
-            account.listed.append((listed["file"], problem))
-        bag += RowBag(**part["bag"])
+        for one in part["dropped_examples"][: MAX_EXAMPLES - len(account.dropped_examples)]:
+            problem = Problem(line=one["line"], reason=one["reason"], detail=one["detail"])
+            account.dropped_examples.append((one["file"], problem))
+        bag += RowMultiset(**part["bag"])
         blocks = max(blocks, part["max_num_blocks"])
     return Totals(account=account, bag=bag, max_num_blocks=blocks)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jllm.data.reading.row_decoder import Rows
+from jllm.data.reading.row_decoder import TrainingRows
 from jllm.data.tools.inspect.documents import Documents
 from jllm.data.tools.inspect.provenance import Provenance
 from jllm.data.tools.inspect.token_text import TokenText
@@ -32,7 +32,7 @@ class RowEdges:
 
 
 def edges_of(
-    rows: Rows, documents: Documents, provenance: Provenance | None, keep: int
+    rows: TrainingRows, documents: Documents, provenance: Provenance | None, keep: int
 ) -> list[RowEdges]:
     """The ends of every row, `keep` ids each; none where documents never go on in another row."""
     if provenance is None or rows.labels is not None:

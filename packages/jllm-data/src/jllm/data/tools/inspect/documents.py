@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jllm.data.format.schema import IGNORE_INDEX
-from jllm.data.reading.row_decoder import Rows
+from jllm.data.reading.row_decoder import TrainingRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Documents:
         return range(first, stop)
 
 
-def documents_of(rows: Rows, *, prompts: bool = False) -> Documents:
+def documents_of(rows: TrainingRows, *, prompts: bool = False) -> Documents:
     """Cut rows into documents at their bounds; the last one of a row goes to the row's end.
 
     `prompts`: the rows are RL prompts, whose labels are their numbers.
@@ -46,15 +46,15 @@ def documents_of(rows: Rows, *, prompts: bool = False) -> Documents:
         start = offsets[row] + bounds.values[begins]
     length = np.diff(start, append=total)
     closing = np.zeros(len(start), bool)
-    if rows.document_end_id is not None and len(start) and not prompts:
-        other = rows.ids.values != rows.document_end_id
+    if rows.eos_token_id is not None and len(start) and not prompts:
+        other = rows.ids.values != rows.eos_token_id
         if rows.labels is not None:
             other |= rows.labels.values != IGNORE_INDEX
         closing = ~np.logical_or.reduceat(other, start)
     return Documents(row=row, start=start, length=length, closing=closing)
 
 
-def trained_ids(rows: Rows, documents: Documents, *, prompts: bool = False) -> np.ndarray:
+def trained_ids(rows: TrainingRows, documents: Documents, *, prompts: bool = False) -> np.ndarray:
     """Which ids are the target of a position, bool [Σ ids]: never the first of a document."""
     ids = rows.ids.values
     if prompts:
@@ -63,7 +63,7 @@ def trained_ids(rows: Rows, documents: Documents, *, prompts: bool = False) -> n
         trained = rows.labels.values != IGNORE_INDEX
     else:
         trained = np.ones(len(ids), bool)
-        if rows.document_end_id is not None:
-            trained[1:] = ids[:-1] != rows.document_end_id
+        if rows.eos_token_id is not None:
+            trained[1:] = ids[:-1] != rows.eos_token_id
     trained[documents.start] = False
     return trained

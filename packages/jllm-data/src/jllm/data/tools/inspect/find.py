@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jllm.data.reading.dataset import Dataset
-from jllm.data.reading.row_decoder import Rows
+from jllm.data.reading.row_decoder import TrainingRows
 from jllm.data.tools.inspect.cross_row_matches import Joiner, RowEdges, edges_of, occurrences
 from jllm.data.tools.inspect.documents import Documents, documents_of
 from jllm.data.tools.inspect.map_row_groups import map_groups
@@ -57,7 +57,7 @@ def find_text(
     joiner, origins = Joiner(wanted, text), Origins(dataset)
     prompts = dataset.kind == "rl"
 
-    def search(number: int, rows: Rows) -> tuple[list[Hit], list[RowEdges]]:
+    def search(number: int, rows: TrainingRows) -> tuple[list[Hit], list[RowEdges]]:
         provenance, documents = origins.read(number), documents_of(rows, prompts=prompts)
         held = np.where(documents.closing, 0, _counts(rows, documents, wanted, text))
         hits = [_hit(number, documents, d, provenance, int(held[d]))
@@ -84,7 +84,7 @@ def _without(hit: Hit, row: int, doubled: int) -> Hit:
     return replace(hit, count=hit.count - doubled) if first else hit
 
 
-def _counts(rows: Rows, documents: Documents, wanted: str, text: TokenText) -> np.ndarray:
+def _counts(rows: TrainingRows, documents: Documents, wanted: str, text: TokenText) -> np.ndarray:
     """How often each document holds the text, int64 [documents]."""
     if text.table is None:
         ids = rows.ids.values

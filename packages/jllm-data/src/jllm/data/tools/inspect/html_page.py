@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from jllm.data.runtime.printable import visible
+from jllm.data.runtime.printable import escape_control_chars
 from jllm.data.tools.inspect import summary, svg
 from jllm.data.tools.inspect.html_style import STYLE
 from jllm.data.tools.inspect.report import Report
@@ -140,4 +140,4 @@ def _cells(cells: Sequence[str]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(visible(text))
+    return escape(escape_control_chars(text))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jllm.data.format.file_names import TOKENIZER_FOLDER
 from jllm.data.reading.dataset import Dataset
-from jllm.data.reading.mixture import Mixture, open_mixture, parse_mixture
+from jllm.data.reading.mixture import DataMixture, open_mixture, parse_mixture
 from jllm.data.runtime.progress import WorkProgress
 from jllm.data.storage.paths import Location, location, relative_name
 from jllm.data.tokenizer.load import load_tokenizer
@@ -46,7 +46,7 @@ def inspect_data(config: InspectConfig, progress: WorkProgress) -> None:
             _report(config, dataset, location(name), text, terminal, progress)
 
 
-def _token_text(config: InspectConfig, data: Mixture) -> TokenText | None:
+def _token_text(config: InspectConfig, data: DataMixture) -> TokenText | None:
     if config.tokenizer:
         return TokenText(load_tokenizer(config.tokenizer))
     local = [part.path for part in data.parts if isinstance(part.path, Path)]
@@ -76,8 +76,8 @@ def _report(
 
 
 def _find(
-    config: InspectConfig, wanted: str, data: Mixture, text: TokenText | None, terminal: Terminal,
-    progress: WorkProgress,
+    config: InspectConfig, wanted: str, data: DataMixture, text: TokenText | None,
+    terminal: Terminal, progress: WorkProgress,
 ) -> None:  # fmt: skip
     if text is None:
         raise ValueError(
@@ -93,7 +93,7 @@ def _find(
 
 
 def _lines(
-    config: InspectConfig, wanted: str, data: Mixture, text: TokenText,
+    config: InspectConfig, wanted: str, data: DataMixture, text: TokenText,
     progress: Callable[[int], None],
 ) -> Iterator[str]:  # fmt: skip
     size, steps = config.global_batch_size, None

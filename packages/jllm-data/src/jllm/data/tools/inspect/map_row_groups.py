@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from jllm.data.reading.dataset import Dataset
-from jllm.data.reading.row_decoder import Rows
+from jllm.data.reading.row_decoder import TrainingRows
 from jllm.data.reading.row_groups import RowGroupFiles
 
 THREADS = 4
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 def map_groups(
     dataset: Dataset,
-    work: Callable[[int, Rows], Result],
+    work: Callable[[int, TrainingRows], Result],
     numbers: Sequence[int],
     *,
     threads: int = THREADS,

@@ -11,7 +11,7 @@ from typing import Any
 from jllm.data.format.limits import MAX_INFO_BYTES
 from jllm.data.storage.paths import Location, data_files, read_bytes
 
-LISTED = 20
+SHOWN_EXAMPLES = 20
 """Dropped records that are kept for showing."""
 
 
@@ -26,7 +26,7 @@ class DroppedRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatedAccount:
+class StatedCounts:
     """The account of all info files together."""
 
     read: int
@@ -43,7 +43,7 @@ class StatedAccount:
     """Positions with a target."""
 
 
-def read_account(folder: Location) -> StatedAccount | None:
+def read_account(folder: Location) -> StatedCounts | None:
     """The sum over the info files of a data set, None where one has no account (files by others).
 
     `folder` may be the URL of one info file.
@@ -66,20 +66,20 @@ def read_account(folder: Location) -> StatedAccount | None:
     for one in found:
         dropped.update(one.dropped)
         truncated.update(one.truncated)
-    return StatedAccount(
+    return StatedCounts(
         read=sum(one.read for one in found),
         written=sum(one.written for one in found),
         dropped=dict(sorted(dropped.items())),
         truncated=dict(sorted(truncated.items())),
-        listed=tuple(record for one in found for record in one.listed)[:LISTED],
+        listed=tuple(record for one in found for record in one.listed)[:SHOWN_EXAMPLES],
         tokens=sum(one.tokens for one in found),
         trained=sum(one.trained for one in found),
     )
 
 
-def _account(content: Mapping[str, Any]) -> StatedAccount:
+def _account(content: Mapping[str, Any]) -> StatedCounts:
     records = content["records"]
-    return StatedAccount(
+    return StatedCounts(
         read=int(records["read"]),
         written=int(records["written"]),
         dropped={str(reason): int(count) for reason, count in records["dropped"].items()},
@@ -91,7 +91,7 @@ def _account(content: Mapping[str, Any]) -> StatedAccount:
                 reason=str(one["reason"]),
                 detail=str(one["detail"]),
             )
-            for one in records.get("dropped_list", ())[:LISTED]
+            for one in records.get("dropped_list", ())[:SHOWN_EXAMPLES]
         ),
         tokens=int(content["tokens"]),
         trained=int(content["trained_tokens"]),

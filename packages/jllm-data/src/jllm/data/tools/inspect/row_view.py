@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jllm.data.reading.dataset import Dataset
-from jllm.data.reading.row_decoder import Rows
+from jllm.data.reading.row_decoder import TrainingRows
 from jllm.data.reading.row_groups import RowGroupFiles
 from jllm.data.storage.paths import relative_name
 from jllm.data.tools.inspect.documents import documents_of, trained_ids
@@ -61,7 +61,7 @@ class ShownRow:
 
 
 def show_row(
-    rows: Rows, row: int, provenance: Provenance | None, text: TokenText | None,
+    rows: TrainingRows, row: int, provenance: Provenance | None, text: TokenText | None,
     *, file: str, index: int, decode: bool = True, prompts: bool = False,
 ) -> ShownRow:  # fmt: skip
     """Row `row` of a decoded row group; in `file` it has the number `index`."""

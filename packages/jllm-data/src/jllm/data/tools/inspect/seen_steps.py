@@ -59,11 +59,11 @@ class SeenSteps:
     def _step_of(self, data_set: int, taken: int) -> int:
         """The step that takes the row before which `taken` rows of the data set are taken."""
         low, high = 0, 1
-        while self._shares.before(high)[data_set] <= taken:
+        while self._shares.rows_before(high)[data_set] <= taken:
             low, high = high, 2 * high
         while high - low > 1:
             middle = (low + high) // 2
-            if self._shares.before(middle)[data_set] <= taken:
+            if self._shares.rows_before(middle)[data_set] <= taken:
                 low = middle
             else:
                 high = middle

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jllm.data.reading.row_decoder import Rows
+from jllm.data.reading.row_decoder import TrainingRows
 from jllm.data.tools.inspect.documents import documents_of, trained_ids
 from jllm.data.tools.inspect.histogram import add_counts
 from jllm.data.tools.inspect.role_spans import Turns, role_counts
@@ -48,7 +48,7 @@ class Tally:
         return Tally(**{name: _sum(getattr(self, name), getattr(other, name)) for name in names})
 
 
-def tally_rows(rows: Rows, turns: Turns | None = None, *, prompts: bool = False) -> Tally:
+def tally_rows(rows: TrainingRows, turns: Turns | None = None, *, prompts: bool = False) -> Tally:
     """Count the rows of one row group; roles only with `turns`. `prompts`: of kind "rl"."""
     documents = documents_of(rows, prompts=prompts)
     trained = trained_ids(rows, documents, prompts=prompts)

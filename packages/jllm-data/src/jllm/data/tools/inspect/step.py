@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from jllm.data.reading import mixture_order, order
-from jllm.data.reading.mixture import Mixture
+from jllm.data.reading.mixture import DataMixture
 from jllm.data.tools.inspect.row_view import ShownRow, show_rows
 from jllm.data.tools.inspect.token_text import TokenText
 
@@ -25,7 +25,7 @@ class ShownStep:
 
 
 def show_step(
-    data: Mixture, step: int, seed: int, global_batch_size: int, text: TokenText | None,
+    data: DataMixture, step: int, seed: int, global_batch_size: int, text: TokenText | None,
     *, decode: bool,
 ) -> ShownStep:  # fmt: skip
     """The rows that every lane reads at `step` (0 or more).

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jllm.data.runtime.printable import plain, visible
+from jllm.data.runtime.printable import as_rich_text, escape_control_chars
 from jllm.data.tools.inspect import summary
-from jllm.data.tools.inspect.read_counts import StatedAccount
+from jllm.data.tools.inspect.read_counts import StatedCounts
 from jllm.data.tools.inspect.report import Report
 from jllm.data.tools.inspect.row_view import Run, ShownDocument, ShownRow
 from jllm.data.tools.inspect.step import ShownStep
@@ -83,11 +83,11 @@ class Terminal:
         table = _table("role", "ids", "of all", "trained", "of its ids",
                        right=("ids", "of all", "trained", "of its ids"))  # fmt: skip
         for row in summary.role_rows(report):
-            table.add_row(*map(plain, row))
+            table.add_row(*map(as_rich_text, row))
         self._console.print(table)
         self._line("a turn's ids are its header, text and end of turn", style="dim")
 
-    def _account(self, account: StatedAccount | None, rows: list[tuple[str, str]]) -> None:
+    def _account(self, account: StatedCounts | None, rows: list[tuple[str, str]]) -> None:
         if account is None:
             self._line("the info files keep none (files by others)")
             return
@@ -105,7 +105,7 @@ class Terminal:
                 text.append("⟦" if run.trained else "⟧")
             inside = run.trained
             style = TRAINED if run.trained else SPECIAL if run.special else ""
-            text.append(visible(run.text), style)
+            text.append(escape_control_chars(run.text), style)
         return text.append("⟧" if inside and not self._colour else "")
 
     def _bars(self, bars: Sequence[Bar]) -> None:
@@ -131,7 +131,7 @@ class Terminal:
         table.add_column(style="dim")
         table.add_column(overflow="fold")
         for name, value in pairs:
-            table.add_row(plain(name), plain(value))
+            table.add_row(as_rich_text(name), as_rich_text(value))
         self._console.print(table)
 
     def _heading(self, text: str) -> None:
@@ -139,7 +139,7 @@ class Terminal:
         self._line(text, style="bold")
 
     def _line(self, text: str, style: str = "") -> None:
-        self._console.print(plain(text, style), soft_wrap=True)
+        self._console.print(as_rich_text(text, style), soft_wrap=True)
 
 
 def _counts(document: ShownDocument) -> str:

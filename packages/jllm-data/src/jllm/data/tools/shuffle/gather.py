@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from jllm.data.format.arrow_numpy import to_numpy
 from jllm.data.format.info import FileInfo
-from jllm.data.format.row_multiset import RowBag
+from jllm.data.format.row_multiset import RowMultiset
 from jllm.data.reading.dataset import RowGroup
 from jllm.data.tools.shuffle.full_rows import open_whole_file, read_whole_group
-from jllm.data.tools.shuffle.reorder import RowPool
+from jllm.data.tools.shuffle.reorder import ReorderedRows
 from jllm.data.tools.shuffle.scatter import KEY, Run, read_bucket
 from jllm.data.writing.batch_writer import GroupWriter
 
@@ -33,7 +33,7 @@ class Block:
 
     file: FileInfo
     max_num_blocks: int
-    bag: RowBag
+    bag: RowMultiset
     """The rows that were encoded."""
 
 
@@ -50,7 +50,7 @@ class BlockMaker:
     buckets_a_block: int
     group_rows: int
     compression: str
-    held: int
+    buffer_bytes: int
 
     def __call__(self, block: int) -> Block:
         """Gather, write and check block number `block`. Raises OSError (disk full, …)."""
@@ -72,7 +72,7 @@ class BlockMaker:
     ) -> list[pa.RecordBatch]:
         """Write the whole row groups of `batches`; return the rows that are left, in order."""
         order = np.argsort(np.concatenate([to_numpy(batch.column(KEY)) for batch in batches]))
-        pool, step = RowPool(batches, order), self.group_rows
+        pool, step = ReorderedRows(batches, order), self.group_rows
         whole = len(order) - len(order) % step
         for start in range(0, whole, step):
             writer.write(pool.rows(start, start + step).drop_columns([KEY]))
@@ -81,7 +81,7 @@ class BlockMaker:
     def _pieces(self, bucket: int) -> Iterator[list[pa.RecordBatch]]:
         """The bucket's rows of all runs, cut by key where together they are too large."""
         sizes = [int(run.offsets[bucket + 1] - run.offsets[bucket]) for run in self.runs]
-        parts = math.ceil(sum(sizes) / self.held)
+        parts = math.ceil(sum(sizes) / self.buffer_bytes)
         if parts <= 1:
             found = (read_bucket(run, bucket, self.schema) for run in self.runs)
             batches = [batch for batch in found if batch is not None]
@@ -119,6 +119,6 @@ class BlockMaker:
                 raise ValueError(f"{path}: {rows} rows were written for {stated}; report it")
             first = RowGroup(file=path, index=0, rows=rows[0], digest=stated[0].digest)
             for _ in read_whole_group(
-                file, first, self.schema, batch_bytes=self.held, group_bytes=0
+                file, first, self.schema, batch_bytes=self.buffer_bytes, group_bytes=0
             ):
                 pass

@@ -19,7 +19,7 @@ LONG = 512
 """Bytes a cell from which cutting it out by itself is the faster way."""
 
 
-class RowPool:
+class ReorderedRows:
     """The rows of `batches` (one schema), numbered through them, in `order`, int64 [rows]."""
 
     def __init__(self, batches: Sequence[pa.RecordBatch], order: np.ndarray) -> None:

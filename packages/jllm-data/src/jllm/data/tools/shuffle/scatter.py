@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from jllm.data.format.arrow_numpy import to_arrow, to_numpy
-from jllm.data.format.row_multiset import RowBag, row_bag
+from jllm.data.format.row_multiset import RowMultiset, row_bag
 from jllm.data.reading.dataset import RowGroup
 from jllm.data.tools.shuffle.full_rows import open_whole_file, read_whole_group
 from jllm.data.tools.shuffle.keys import row_keys
-from jllm.data.tools.shuffle.reorder import RowPool
+from jllm.data.tools.shuffle.reorder import ReorderedRows
 
 KEY = "jllm.key"
 """The column of keys that runs hold beside the rows' own."""
@@ -50,7 +50,7 @@ class Scattered:
     """What became of one unit."""
 
     runs: tuple[Run, ...]
-    bag: RowBag
+    bag: RowMultiset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +62,15 @@ class Scatter:
     seed: int
     bounds: np.ndarray
     """uint64 [buckets]: the least key of each bucket."""
-    held: int
+    buffer_bytes: int
     """Bytes of rows to hold at once."""
 
     def __call__(self, unit: GroupSpan) -> Scattered:
         """Scatter one unit; ValueError names a file and row group that cannot be used."""
         runs: list[Run] = []
-        bag, batches, size, row = RowBag(), list[pa.RecordBatch](), 0, unit.first_row
+        bag, batches, size, row = RowMultiset(), list[pa.RecordBatch](), 0, unit.first_row
         for batch in self._read(unit):
-            if batches and size + batch.nbytes > self.held:
+            if batches and size + batch.nbytes > self.buffer_bytes:
                 runs.append(self._write(batches, unit.number, len(runs)))
                 batches, size = [], 0
             bag += row_bag(batch)
@@ -85,17 +85,18 @@ class Scatter:
     def _read(self, unit: GroupSpan) -> Iterator[pa.RecordBatch]:
         path, file = None, None
         for group, size in zip(unit.groups, unit.group_bytes, strict=True):
-            if group.digest is not None and size > self.held:
+            if group.digest is not None and size > self.buffer_bytes:
                 raise ValueError(
                     f"{group.file}, row group {group.index}: takes {size >> 20} MiB, more than a "
-                    f"process may hold ({self.held >> 20} MiB); give more --mem_gb or fewer --cores"
+                    f"process may hold ({self.buffer_bytes >> 20} MiB); give more --mem_gb or "
+                    "fewer --cores"
                 )
             if file is None or path != group.file:
                 if file is not None:
                     file.close()
                 path, file = group.file, open_whole_file(group.file)
             yield from read_whole_group(
-                file, group, self.schema, batch_bytes=self.held // 8, group_bytes=size
+                file, group, self.schema, batch_bytes=self.buffer_bytes // 8, group_bytes=size
             )
         if file is not None:
             file.close()
@@ -104,7 +105,7 @@ class Scatter:
         keys = np.concatenate([to_numpy(batch.column(KEY)) for batch in batches])
         order = np.argsort(keys)
         edges = [*np.searchsorted(keys[order], self.bounds).tolist(), len(keys)]
-        pool = RowPool(batches, order)
+        pool = ReorderedRows(batches, order)
         path = self.folder / f"run-{unit:06d}-{number:04d}.arrow"
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, batches[0].schema) as run:
             run.write_batch(batches[0].slice(0, 0))  # the schema goes before the first one

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from jllm.data.format.file_names import TOKENIZER_FOLDER
 from jllm.data.format.merge_info import merge_infos, read_contents
-from jllm.data.format.row_multiset import RowBag
+from jllm.data.format.row_multiset import RowMultiset
 from jllm.data.format.sealed_json import sealed
 from jllm.data.reading.dataset import Dataset, info_files, open_dataset
 from jllm.data.runtime.disk_space import check_room, naming_a_full_disk
@@ -36,7 +36,7 @@ from jllm.data.writing.row_writer import rows_a_group
 from jllm.data.writing.staging import publish, refuse_another_tokenizer, refuse_to_mix, stage, sync
 
 
-class Progress(Protocol):
+class ShuffleProgress(Protocol):
     """What is told to a person meanwhile."""
 
     def begin(self, name: str, total: int, unit: str) -> None:
@@ -55,7 +55,7 @@ class Shuffled:
     plan: MemoryPlan
 
 
-def shuffle(config: ShuffleConfig, progress: Progress) -> Shuffled:
+def shuffle(config: ShuffleConfig, progress: ShuffleProgress) -> Shuffled:
     """Shuffle `config.inputs` to `config.output_folder`; all files appear there at the end.
 
     ValueError for what a person can mend (settings, data sets that do not belong together, damaged
@@ -104,20 +104,20 @@ class _Work:
     rows: int
     plan: MemoryPlan
     staged: Path
-    progress: Progress
+    progress: ShuffleProgress
 
     def run(self) -> list[Block]:
         """Write all blocks to the folder; raises ValueError if rows were lost or doubled."""
         count = min(self.config.num_block, self.rows)
         size = int(self.files.group_bytes.sum()) + 8 * self.rows
-        parts = max(1, math.ceil(1.25 * size / count / self.plan.held))
+        parts = max(1, math.ceil(1.25 * size / count / self.plan.buffer_bytes))
         bounds = split_blocks(block_starts(self.rows, self.config.seed, count), parts)
         scatter = Scatter(
             folder=self.staged,
             schema=self.files.schema,
             seed=self.config.seed,
             bounds=bounds,
-            held=self.plan.held,
+            buffer_bytes=self.plan.buffer_bytes,
         )
         runs, before = self._scatter(scatter, size)
         make = BlockMaker(
@@ -129,7 +129,7 @@ class _Work:
             buckets_a_block=parts,
             group_rows=rows_a_group(self.datasets[0].max_len),
             compression=self.config.compress,
-            held=self.plan.held,
+            buffer_bytes=self.plan.buffer_bytes,
         )
         blocks, after = self._gather(make, count)
         for run in runs:
@@ -142,11 +142,11 @@ class _Work:
             )
         return blocks
 
-    def _scatter(self, scatter: Scatter, size: int) -> tuple[list[Run], RowBag]:
+    def _scatter(self, scatter: Scatter, size: int) -> tuple[list[Run], RowMultiset]:
         groups = [group for data in self.datasets for group in data.row_groups]
         share = math.ceil(size / self.plan.processes)
-        spans = cut_spans(groups, self.files.group_bytes, min(self.plan.held, share))
-        runs, bag = list[Run](), RowBag()
+        spans = cut_spans(groups, self.files.group_bytes, min(self.plan.buffer_bytes, share))
+        runs, bag = list[Run](), RowMultiset()
         self.progress.begin("reading", self.rows, "rows")
         with contextlib.closing(map_in_order(scatter, spans, self.plan.processes)) as results:
             for _, scattered in results:
@@ -155,8 +155,8 @@ class _Work:
                 self.progress.advance(scattered.bag.rows)
         return runs, bag
 
-    def _gather(self, make: Callable[[int], Block], count: int) -> tuple[list[Block], RowBag]:
-        blocks, bag = list[Block](), RowBag()
+    def _gather(self, make: Callable[[int], Block], count: int) -> tuple[list[Block], RowMultiset]:
+        blocks, bag = list[Block](), RowMultiset()
         self.progress.begin("writing", self.rows, "rows")
         results = map_in_order(make, range(count), min(count, self.plan.processes))
         with contextlib.closing(results), ThreadPoolExecutor(1, "jllm-sync") as disk:
@@ -182,7 +182,7 @@ def _check_alike(datasets: Sequence[Dataset]) -> None:
             "tokenizer_digest",
             "chat_template_digest",
             "special_tokens_digest",
-            "document_end_id",
+            "eos_token_id",
             "fields",
         ):
             here, there = getattr(data, name), getattr(first, name)

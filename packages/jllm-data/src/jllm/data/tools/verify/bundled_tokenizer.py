@@ -20,7 +20,7 @@ from jllm.data.format.sealed_json import broken_seal
 from jllm.data.reading.dataset import Dataset
 from jllm.data.storage.paths import Location, read_bytes
 from jllm.data.storage.remote_path import RemotePath
-from jllm.data.storage.retries import RemoteError, lasts
+from jllm.data.storage.retries import RemoteError, is_permanent
 
 CONFIG = "config.json"
 _CHOOSES_CLASS = ("model_type", "tokenizer_class")
@@ -94,7 +94,7 @@ def _read(path: Location) -> bytes | None:
         if (
             isinstance(path, RemotePath)
             and isinstance(error.__cause__, Exception)
-            and lasts(error.__cause__)
+            and is_permanent(error.__cause__)
         ):
             return None
         raise

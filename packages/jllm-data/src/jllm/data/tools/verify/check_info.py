@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jllm.data.format.info import Info
-from jllm.data.format.record_counts import LISTED
+from jllm.data.format.record_counts import MAX_EXAMPLES
 from jllm.data.format.sealed_json import SEAL, broken_seal
 from jllm.data.storage.paths import local_path
 from jllm.data.tools.verify.tasks import Checked
@@ -79,7 +79,7 @@ def _check_account(records: Any, path: Path) -> Iterator[str]:
             f"{path}: the account is wrong: {read} records read, but {written} written and {gone} "
             "dropped"
         )
-    if len(listed) != min(gone, LISTED) or not _known_reasons(listed, dropped):
+    if len(listed) != min(gone, MAX_EXAMPLES) or not _known_reasons(listed, dropped):
         yield f"{path}: dropped_list has {len(listed)} entries that do not fit {dropped}"
 
 

@@ -31,12 +31,12 @@ from jllm.data.tools.verify.check_tokenizer import check_tokenizers
 from jllm.data.tools.verify.config import VerifyConfig
 from jllm.data.tools.verify.tasks import BytesUnit, Checked, CheckUnit, GroupsUnit
 
-UNIT_BYTES = 64 << 20
+TASK_BYTES = 64 << 20
 _THREADS = 16
 Readable = TypeVar("Readable")
 
 
-class Progress(Protocol):
+class VerifyProgress(Protocol):
     """What is told to a person meanwhile."""
 
     def begin(self, name: str, total: int, unit: str) -> None:
@@ -47,7 +47,7 @@ class Progress(Protocol):
 
 
 @dataclass(kw_only=True)
-class Report:
+class VerifyReport:
     """What was found: the first findings in the order of the files, and how many there are."""
 
     most: int
@@ -63,12 +63,12 @@ class Report:
         self.findings += findings[: max(0, self.most - len(self.findings))]
 
 
-def verify(config: VerifyConfig, progress: Progress) -> Report:
+def verify(config: VerifyConfig, progress: VerifyProgress) -> VerifyReport:
     """Check `config.path`; what is wrong with the data is in the report.
 
     ValueError where there is nothing to check.
     """
-    report = Report(most=config.max_findings, findings=[])
+    report = VerifyReport(most=config.max_findings, findings=[])
     found = data_files(config.path)
     paths, info_paths = ([local_path(path) for path in some] for some in found)
     if not paths and not info_paths:
@@ -108,7 +108,7 @@ def verify(config: VerifyConfig, progress: Progress) -> Report:
 
 
 def _readable(
-    read: Callable[[Path], Readable], paths: Sequence[Path], report: Report
+    read: Callable[[Path], Readable], paths: Sequence[Path], report: VerifyReport
 ) -> Iterator[Readable]:
     """What `read` gives of each path; what it refuses is a finding."""
 
@@ -173,7 +173,7 @@ def _rules(
     return RowRules(
         kind=footers[0].kind if footers else "pretrain",
         max_len=max(lengths, default=1 << 31),
-        document_end_id=metadata.document_end_id if metadata else None,
+        eos_token_id=metadata.eos_token_id if metadata else None,
         vocabulary=vocabulary,
         stacked=config.stacked,
     )
@@ -190,7 +190,7 @@ def _units(
         digests = tuple(group.digest for group in file.row_groups) if file else None
         if digests is not None and len(digests) != groups:
             digests = None  # said of the file already
-        parts = max(1, min(groups, size // UNIT_BYTES))
+        parts = max(1, min(groups, size // TASK_BYTES))
         edges = [groups * part // parts for part in range(parts + 1)]
         for start, stop in zip(edges, edges[1:], strict=False):
             yield GroupsUnit(
