@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jllm.models.activation import swiglu
 from jllm.models.experts.computation import multiply
 from jllm.models.linear import Linear
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import AdaptedMatrix, AdaptedRows, adapted_matrices
 from jllm.models.mixture import Experts
-from jllm.models.mlp import swiglu
 from jllm.models.stage import Stage
 
 
