@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from jllm.models.experts.routing import NO_ZERO
+from jllm.models.layers.activation import sigmoid
 
 Scope = Literal["sequence", "global"]
 
@@ -182,7 +183,7 @@ def auxiliary_loss(logits_TE: Tensor, weights_TE: Tensor, scoring: str) -> tuple
     The probabilities are the softmax of the logits, fp32, or sigmoids divided by their sum.
     """
     if scoring == "sigmoid":
-        scores_TE = logits_TE.sigmoid()
+        scores_TE = sigmoid(logits_TE)
         probabilities_TE = scores_TE / (scores_TE.sum(-1, keepdim=True) + NO_ZERO)
     else:
         assert scoring == "softmax", scoring

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jllm.models.layers.mlp import swiglu
+from jllm.models.layers.activation import swiglu
 
 ALIGNMENT = 16
 """Bytes that the rows of a grouped product's operands are a multiple of."""

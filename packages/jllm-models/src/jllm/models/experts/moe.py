@@ -14,8 +14,8 @@ from jllm.models.experts.combination import combine
 from jllm.models.experts.computation import compute_experts
 from jllm.models.experts.permutation import permutation, permute
 from jllm.models.experts.routing import Routing, route
+from jllm.models.layers.activation import sigmoid, swiglu
 from jllm.models.layers.linear import Linear
-from jllm.models.layers.mlp import swiglu
 from jllm.models.layers.norm import RMSNorm
 
 
@@ -65,7 +65,7 @@ class SharedExpert(nn.Module):
     def forward(self, x_TD: Tensor) -> Tensor:
         """Transform each token; x [T, D] in and out."""
         y_TD = self.down(swiglu(self.gate_up(x_TD)))
-        return y_TD if self.share is None else torch.sigmoid(self.share(x_TD)) * y_TD
+        return y_TD if self.share is None else sigmoid(self.share(x_TD)) * y_TD
 
 
 class MoE(nn.Module):

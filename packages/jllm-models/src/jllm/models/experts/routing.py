@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jllm.models.layers.activation import sigmoid
+
 NO_ZERO = 1e-20
 """Added to a sum that is divided by; changes no sum but 0."""
 
@@ -59,7 +61,7 @@ def route(
 def _scores(logits_TE: Tensor, scoring: str) -> Tensor:
     """Return the experts' scores, fp32."""
     if scoring == "sigmoid":
-        return logits_TE.float().sigmoid()
+        return sigmoid(logits_TE.float())
     assert scoring == "softmax", scoring
     return torch.softmax(logits_TE, dim=-1, dtype=torch.float32)
 

@@ -42,6 +42,7 @@ class _RMSNorm(torch.autograd.Function):
         normed = x.float() * scale
         product = wide_grad * normed
         grad_weight = product.flatten(0, -2).sum(0).to(weight.dtype)
-        mean = (product @ wide_weight).div_(x.shape[-1])
-        grad_x = (wide_grad * wide_weight).addcmul_(normed, mean[..., None], value=-1)
+        # Not a product with a vector, whose bits depend on the rows beside a row.
+        mean = product.mul_(wide_weight).sum(-1, keepdim=True).div_(x.shape[-1])
+        grad_x = torch.mul(wide_grad, wide_weight, out=product).addcmul_(normed, mean, value=-1)
         return grad_x.mul_(scale).to(x.dtype), grad_weight, None

@@ -15,8 +15,8 @@ from torch.nn import functional
 from jllm.models.decoder.stage import Stage
 from jllm.models.experts.computation import multiply
 from jllm.models.experts.moe import Experts
+from jllm.models.layers.activation import swiglu
 from jllm.models.layers.linear import Linear
-from jllm.models.layers.mlp import swiglu
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import AdaptedMatrix, AdaptedRows, adapted_matrices
 
@@ -37,7 +37,7 @@ class LoraLinear(Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Multiply x [T, I]; [T, O]."""
         y_TO = super().forward(x)
-        inner_TN = functional.linear(x, self.lora_A)
+        inner_TN = functional.linear(x, self.lora_A) * self.scale
         return self.add_products(y_TO, inner_TN, self.lora_B, self.parts, functional.linear)
 
     def matrix(self) -> Tensor:
@@ -57,14 +57,16 @@ class LoraLinear(Linear):
         parts: tuple[AdaptedRows, ...],
         product: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
-        """Add scale · product(inner, outer) of each part to its own columns of y, in place.
+        """Add product(inner, outer) of each part to its own columns of y, in place.
 
-        inner: x · Aᵀ, `rank` columns a part. outer: B, whose next to last dimension the parts cut.
+        inner: scale · x · Aᵀ, `rank` columns a part: scaled there, since an addition that scales
+        gives an element of bfloat16 bits that depend on its place on the CPU, and these columns are
+        few. outer: B, whose next to last dimension the parts cut.
         """
         for number, part in enumerate(parts):
             mine = inner[:, number * self.rank : (number + 1) * self.rank]
             rows = outer[..., part.offset : part.offset + part.stop - part.start, :]
-            y[:, part.start : part.stop].add_(product(mine, rows), alpha=self.scale)
+            y[:, part.start : part.stop].add_(product(mine, rows))
         return y
 
 
@@ -91,7 +93,7 @@ class LoraExperts(Experts):
         if not isinstance(linear, LoraLinear):
             return y_RO
         assert len(linear.parts) % self.count == 0, "some of the experts alone"
-        inner_RN = multiply(x_RI, by_expert(linear.lora_A), ends_E)
+        inner_RN = multiply(x_RI, by_expert(linear.lora_A), ends_E) * linear.scale
         return linear.add_products(
             y_RO,
             inner_RN,
