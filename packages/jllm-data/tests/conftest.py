@@ -1,8 +1,12 @@
-"""Tests leave the cache of the user who runs them alone."""
+"""Tests leave the cache of the user who runs them alone, and take the time that they need."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,13 +62,6 @@ def convert_it(
     return reporter
 
 
-class Slow(Notes):
-    """Takes a moment for every unit, for those that want to interrupt it."""
-
-    def advance(self, unit: splits.InputSplit, result: Any) -> None:
-        time.sleep(0.003)
-
-
 def counting(method: Callable[..., Any], steps: list[int], kill_at: int | None) -> Any:
     """The method, which counts a step, or kills this process at the step `kill_at`."""
 
@@ -82,15 +74,20 @@ def counting(method: Callable[..., Any], steps: list[int], kill_at: int | None) 
     return step
 
 
-def convert_in_fork(kill_at: int | None, counted: Path | None, job: dict[str, Any]) -> int:
+def convert_in_fork(
+    job: dict[str, Any], *, kill_at: int | None = None, counted: Path | None = None,
+    seconds: float = 0,
+) -> int:  # fmt: skip
     """The process id of a fork that converts, and kills itself before its step `kill_at`.
 
     The steps: every writing of rows, closing, syncing, renaming and removing of files. Their number
-    is written to `counted`.
+    is written to `counted`. After `seconds` of its own processor time, if any, the kernel ends it:
+    what else the machine does then moves no kill.
     """
     child = os.fork()
     if child:
         return child
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF ends a process, as SIGKILL does
     steps: list[int] = []
     for owner, names in (
         (Path, ("rename", "replace", "unlink")),
@@ -100,7 +97,7 @@ def convert_in_fork(kill_at: int | None, counted: Path | None, job: dict[str, An
     ):
         for name in names:
             setattr(owner, name, counting(getattr(owner, name), steps, kill_at))
-    convert_it(*map(Path, job["paths"]), reporter=Slow(), **job["settings"])
+    convert_it(*map(Path, job["paths"]), **job["settings"])
     if counted is not None:
         counted.write_text(str(len(steps)))
     os._exit(0)
@@ -113,19 +110,21 @@ def kill_at_steps(job: dict[str, Any], rng: random.Random) -> list[int]:
     last = steps - len(list(Path(folder, "whole").rglob("*.*"))) - 3  # publishing begins here
     places = sorted({*rng.sample(range(last), 5), *rng.sample(range(last, steps), 3)})
     for place in places:
-        child = convert_in_fork(place, None, {**job, "paths": [*given, f"{folder}/{place}"]})
+        child = convert_in_fork({**job, "paths": [*given, f"{folder}/{place}"]}, kill_at=place)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL
     return places
 
 
 def kill_at_moments(job: dict[str, Any], rng: random.Random, seconds: float) -> list[int]:
-    """Kill conversions to the folder "often" until one is quicker; how they ended."""
+    """Kill conversions to the folder "often" until one is quicker; how they ended.
+
+    `seconds`: of processor time, what a conversion takes that is not killed.
+    """
     *given, folder = job["paths"]
     ends: list[int] = []
     while len(ends) < 12 and 0 not in ends:
-        child = convert_in_fork(None, None, {**job, "paths": [*given, f"{folder}/often"]})
-        time.sleep(rng.random() * seconds / 2)
-        os.kill(child, signal.SIGKILL)
+        often = {**job, "paths": [*given, f"{folder}/often"]}
+        child = convert_in_fork(often, seconds=rng.uniform(0.05, 0.5) * seconds)
         ends.append(os.waitpid(child, 0)[1])
     return ends
 
@@ -138,10 +137,10 @@ def serve(jobs: dict[str, dict[str, Any]]) -> None:
     results, rng = {}, random.Random(0)
     for name, job in jobs.items():
         *given, folder = job["paths"]
-        began = time.monotonic()
         whole = {**job, "paths": [*given, f"{folder}/whole"]}
-        os.waitpid(convert_in_fork(None, Path(folder) / "count", whole), 0)
-        seconds = time.monotonic() - began
+        _, status, used = os.wait4(convert_in_fork(whole, counted=Path(folder) / "count"), 0)
+        assert status == 0
+        seconds = used.ru_utime + used.ru_stime
         often = name == "often"
         results[name] = kill_at_moments(job, rng, seconds) if often else kill_at_steps(job, rng)
     sys.stdout.write(json.dumps(results))
@@ -167,6 +166,6 @@ def killed(tokenizer: Path, folder: Path) -> dict[str, list[int]]:
     }
     done = subprocess.run(
         [sys.executable, "-c", command, json.dumps(jobs)],
-        env=environment, check=True, stdout=subprocess.PIPE, timeout=300,
+        env=environment, check=True, stdout=subprocess.PIPE,
     )  # fmt: skip
     return json.loads(done.stdout)
