@@ -134,7 +134,7 @@ def write(folder: Path, options: Options) -> Path:
         kind="ft" if options.labels else "pretrain",
         max_len=options.max_len,
         tokenizer_digest="bench",
-        eos_token_id=0,
+        document_end_id=0,
     )
     schema = arrow_schema(metadata, provenance=False)
     files, left = [], options.rows

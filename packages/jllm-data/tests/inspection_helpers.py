@@ -67,10 +67,10 @@ def printed(data: Path | str, *, width: int = 100, terminal: bool = False, **fla
     return out.getvalue()
 
 
-def decoded(rows: Sequence[Row], *, max_len: int, eos_token_id: int | None) -> TrainingRows:
+def decoded(rows: Sequence[Row], *, max_len: int, document_end_id: int | None) -> TrainingRows:
     """Rows as a reader decodes them."""
     columns = {
         name: pa.chunked_array([pa.array([row[name] for row in rows], INT32_LISTS)])
         for name in rows[0]
     }
-    return decode_rows(columns, max_len=max_len, eos_token_id=eos_token_id, where="test")
+    return decode_rows(columns, max_len=max_len, document_end_id=document_end_id, where="test")

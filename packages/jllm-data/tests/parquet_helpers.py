@@ -102,7 +102,7 @@ def write_folder(
 
 
 def read_plainly(
-    row: Row, max_len: int, eos_token_id: int | None
+    row: Row, max_len: int, document_end_id: int | None
 ) -> tuple[list[int], list[int], list[int]]:
     """(tokens, targets, bounds) of one row, position by position."""
     ids, labels = row["input_ids"], row.get("labels")
@@ -110,12 +110,12 @@ def read_plainly(
     tokens, targets = [], []
     for position in range(max_len - 1):
         if position >= len(ids) - 1:
-            tokens.append(eos_token_id or 0)
+            tokens.append(document_end_id or 0)
             targets.append(-100)
             continue
         tokens.append(ids[position])
         ends_document = position + 1 in bounds[1:-1]
-        after_end = labels is None and eos_token_id == ids[position]
+        after_end = labels is None and document_end_id == ids[position]
         target = (ids if labels is None else labels)[position + 1]
         targets.append(-100 if ends_document or after_end else target)
     if bounds[-1] < max_len - 1:

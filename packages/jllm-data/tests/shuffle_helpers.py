@@ -24,7 +24,7 @@ METADATA = FileMetadata(
     max_len=33,
     tokenizer_digest="t",
     chat_template_digest="c",
-    eos_token_id=1,
+    document_end_id=1,
 )
 
 

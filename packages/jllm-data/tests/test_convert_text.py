@@ -65,7 +65,7 @@ def test_stacked_rows_are_the_documents_in_their_order(tmp_path: Path, tokenizer
         for row in rows_of(tmp_path / "out")
         for pair in zip(row["input_ids"], row["input_ids"][1:], strict=False)
     ]
-    end = toy_tokenizer("smollm2", "digits").eos_token_id
+    end = toy_tokenizer("smollm2", "digits").document_end_id
     expected = [
         pair for text in TEXTS for pair in zip(ids_of(text), ids_of(text)[1:], strict=False)
     ]

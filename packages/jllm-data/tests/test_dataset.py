@@ -13,7 +13,7 @@ from jllm.data.format.schema import FileMetadata
 from jllm.data.reading.dataset import open_dataset
 from parquet_helpers import numbered_rows, write_folder, write_info, write_parquet
 
-PRETRAIN = FileMetadata(kind="pretrain", max_len=9, tokenizer_digest="ab", eos_token_id=0)
+PRETRAIN = FileMetadata(kind="pretrain", max_len=9, tokenizer_digest="ab", document_end_id=0)
 TWO_FILES = {"b.parquet": numbered_rows(7), "a/c.parquet": numbered_rows(5, first=7)}
 
 
@@ -26,7 +26,7 @@ def test_files_are_taken_by_relative_name_with_their_row_groups(tmp_path: Path) 
     assert all(group.digest for group in dataset.row_groups)
     assert (dataset.num_rows, dataset.max_len, dataset.kind) == (12, 9, "pretrain")
     assert dataset.fields == ("input_ids", "cu_seqlens")
-    assert (dataset.eos_token_id, dataset.tokenizer_digest) == (0, "ab")
+    assert (dataset.document_end_id, dataset.tokenizer_digest) == (0, "ab")
 
 
 def test_hidden_and_temporary_files_are_not_data(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_column_that_the_info_promises_must_be_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "other",
     [None, replace(PRETRAIN, tokenizer_digest="cd"), replace(PRETRAIN, max_len=17),
-     replace(PRETRAIN, eos_token_id=1)],
+     replace(PRETRAIN, document_end_id=1)],
 )  # fmt: skip
 def test_files_of_different_conversions_are_refused(
     tmp_path: Path, other: FileMetadata | None

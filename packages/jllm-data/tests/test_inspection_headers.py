@@ -46,7 +46,7 @@ def told(tokenizer: TextTokenizer) -> list[tuple[str, str]]:
     turns = find_turns(tokenizer)
     text = tokenizer.hf.apply_chat_template(TALK, tokenize=False)
     ids = tokenizer.hf(text, add_special_tokens=False)["input_ids"]
-    read = decoded([{"input_ids": ids}], max_len=len(ids), eos_token_id=None)
+    read = decoded([{"input_ids": ids}], max_len=len(ids), document_end_id=None)
     places, codes = turn_starts(turns, read.ids.values, documents_of(read))
     parts = np.split(read.ids.values, places[1:])
     decode = tokenizer.core.decode

@@ -65,7 +65,7 @@ def as_counter(counts: np.ndarray) -> Counter[int]:
 @settings(max_examples=200)
 @given(some_rows(), st.sampled_from([None, END]))
 def test_counts_are_the_naive_ones(rows: list[dict[str, list[int]]], end: int | None) -> None:
-    tally = tally_rows(decoded(rows, max_len=MAX_LEN, eos_token_id=end))
+    tally = tally_rows(decoded(rows, max_len=MAX_LEN, document_end_id=end))
     expected = naive(rows, end)
     assert as_counter(tally.document_lengths) == expected["lengths"]
     assert as_counter(tally.row_lengths) == expected["fills"]
@@ -82,7 +82,7 @@ def test_counts_are_the_naive_ones(rows: list[dict[str, list[int]]], end: int | 
 def test_trained_ids_are_the_targets_of_the_reader(
     rows: list[dict[str, list[int]]], end: int | None
 ) -> None:
-    read = decoded(rows, max_len=MAX_LEN, eos_token_id=end)
+    read = decoded(rows, max_len=MAX_LEN, document_end_id=end)
     trained = trained_ids(read, documents_of(read))
     for number, row in enumerate(rows):
         tokens, targets = np.empty(MAX_LEN - 1, np.int32), np.empty(MAX_LEN - 1, np.int32)
@@ -98,7 +98,7 @@ def test_trained_ids_are_the_targets_of_the_reader(
 def test_the_tally_of_two_row_groups_is_their_sum(
     one: list[dict[str, list[int]]], other: list[dict[str, list[int]]]
 ) -> None:
-    tallies = [tally_rows(decoded(r, max_len=MAX_LEN, eos_token_id=END)) for r in (one, other)]
+    tallies = [tally_rows(decoded(r, max_len=MAX_LEN, document_end_id=END)) for r in (one, other)]
     total = Tally() + tallies[0] + tallies[1]
     counted = [naive(rows, END) for rows in (one, other)]
     assert total.trained == counted[0]["trained"] + counted[1]["trained"]

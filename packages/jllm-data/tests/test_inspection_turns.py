@@ -89,7 +89,7 @@ def test_turns_are_those_that_the_text_shows(name: str) -> None:
         roles[0] = BEFORE if begin else roles[0]
         counts.update(roles)
         trained_counts.update(role for role, t in zip(roles, trained, strict=True) if t)
-    read = decoded(rows, max_len=999, eos_token_id=None)
+    read = decoded(rows, max_len=999, document_end_id=None)
     documents = documents_of(read)
     found, found_trained = role_counts(
         turns, read.ids.values, documents, trained_ids(read, documents)
@@ -107,7 +107,7 @@ def test_a_header_that_ends_with_the_turn_before_gives_that_part_to_it() -> None
     """As Mistral's [/INST] (8): it closes what the user said."""
     headers = (Header(role="user", ids=(7,)), Header(role="assistant", ids=(8,), skipped=1))
     turns = Turns(headers=headers, beginning=(1,))
-    read = decoded([{"input_ids": [1, 7, 4, 8, 5, 5, 2]}], max_len=9, eos_token_id=None)
+    read = decoded([{"input_ids": [1, 7, 4, 8, 5, 5, 2]}], max_len=9, document_end_id=None)
     places, codes = turn_starts(turns, read.ids.values, documents_of(read))
     named = [turns.names[code] for code in codes]
     assert list(zip(places.tolist(), named, strict=True)) == [
@@ -120,7 +120,7 @@ def test_a_header_that_ends_with_the_turn_before_gives_that_part_to_it() -> None
 def test_the_longer_of_two_headers_counts_and_closing_documents_count_nothing() -> None:
     headers = (Header(role="tool", ids=(7, 4, 6)), Header(role="user", ids=(7, 4)))
     rows = [{"input_ids": [7, 4, 5, 7, 4, 6, 5, 3, 3], "cu_seqlens": [0, 7, 8]}]
-    read = decoded(rows, max_len=9, eos_token_id=3)
+    read = decoded(rows, max_len=9, document_end_id=3)
     turns, documents = Turns(headers=headers), documents_of(read)
     ids, trained = role_counts(turns, read.ids.values, documents, np.ones(9, bool))
     assert dict(zip(turns.names, ids.tolist(), strict=True)) == {"tool": 4, "user": 3, BEFORE: 0}

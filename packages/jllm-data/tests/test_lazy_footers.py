@@ -15,7 +15,7 @@ from jllm.data.reading.mixture import open_mixture
 from jllm.data.reading.reader import LaneReader
 from parquet_helpers import numbered_rows, write_folder, write_parquet
 
-ABOUT = FileMetadata(kind="pretrain", max_len=9, tokenizer_digest="ab", eos_token_id=0)
+ABOUT = FileMetadata(kind="pretrain", max_len=9, tokenizer_digest="ab", document_end_id=0)
 NAMES = [f"{n}.parquet" for n in range(5)]
 
 

@@ -172,7 +172,7 @@ def test_data_sets_that_do_not_fit_together_are_refused_by_name(tmp_path: Path) 
         "kind": write("chats", labels=True, kind="ft"),
         "max_len": write("short", max_len=5),
         "tokenizer_digest": write("other tokenizer", tokenizer_digest="u"),
-        "document_end_id": write("other end", eos_token_id=3),
+        "document_end_id": write("other end", document_end_id=3),
     }
     for what, other in others.items():
         with pytest.raises(ValueError, match=f"^{first} and {other} differ in {what}: "):

@@ -158,14 +158,14 @@ def test_what_spark_wrote_is_read_like_what_raw2ids_wrote(spark, tokenizer, tmp_
     source, output = write_texts(tmp_path), tmp_path / "ids ü [1] %20"
     run_spark(spark, tokenizer, source, output, stack=True)
     dataset = open_dataset(output)
-    assert dataset.kind == "pretrain" and dataset.eos_token_id is not None
+    assert dataset.kind == "pretrain" and dataset.document_end_id is not None
     assert (output / "tokenizer" / "tokenizer.json").is_file()
     rows = [json.loads(row)["input_ids"] for row in sorted_rows(output)]
     with LaneReader(dataset, seed=0, global_batch_size=1, lanes=range(1)) as reader:
         batches = [reader.read(step) for step in range(reader.steps_per_epoch)]
     read = sorted(batch.tokens[0].tolist() for batch in batches)
     assert read == sorted(row[:-1] for row in rows)
-    after_end = np.concatenate([batch.targets[batch.tokens == dataset.eos_token_id]
+    after_end = np.concatenate([batch.targets[batch.tokens == dataset.document_end_id]
                                 for batch in batches])  # fmt: skip
     assert (after_end == -100).all()
 

@@ -13,14 +13,14 @@ MAX_LEN = 9
 ALL_SHAPES = (("cu_seqlens",), ("cu_seqlens", "labels"), ("labels",), ())
 
 
-def decode(rows: list[Row], *, eos_token_id: int | None = None, chunks: int = 1) -> TrainingRows:
+def decode(rows: list[Row], *, document_end_id: int | None = None, chunks: int = 1) -> TrainingRows:
     columns = {}
     for name in rows[0]:
         values = [row[name] for row in rows]
         parts = [values[i::chunks] for i in range(chunks)] if chunks == 1 else [[v] for v in values]
         columns[name] = pa.chunked_array([pa.array(part, INT32_LISTS) for part in parts])
     return decode_rows(
-        columns, max_len=MAX_LEN, eos_token_id=eos_token_id, where="a.parquet, row group 0"
+        columns, max_len=MAX_LEN, document_end_id=document_end_id, where="a.parquet, row group 0"
     )
 
 
@@ -50,16 +50,16 @@ def rows_of_one_shape(draw: st.DrawFn) -> list[Row]:
 @settings(deadline=None, max_examples=150)
 @given(rows_of_one_shape(), st.sampled_from([None, 0, 3]), st.sampled_from([1, 2]))
 def test_rows_equal_a_plain_second_reading(
-    rows: list[Row], eos_token_id: int | None, chunks: int
+    rows: list[Row], document_end_id: int | None, chunks: int
 ) -> None:
-    decoded = decode(rows, eos_token_id=eos_token_id, chunks=chunks)
+    decoded = decode(rows, document_end_id=document_end_id, chunks=chunks)
     for index, row in enumerate(rows):
-        assert written(decoded, index) == read_plainly(row, MAX_LEN, eos_token_id)
+        assert written(decoded, index) == read_plainly(row, MAX_LEN, document_end_id)
 
 
 def test_stacked_text_predicts_neither_across_documents_nor_from_the_document_end() -> None:
     row = {"input_ids": [5, 6, 0, 7, 8, 0, 9, 9, 4], "cu_seqlens": [0, 3, 6, 8]}
-    tokens, targets, bounds = written(decode([row], eos_token_id=0), 0)
+    tokens, targets, bounds = written(decode([row], document_end_id=0), 0)
     assert tokens == [5, 6, 0, 7, 8, 0, 9, 9]
     assert targets == [6, 0, -100, 8, 0, -100, 9, 4]
     assert bounds == [0, 3, 6, 8]
@@ -86,7 +86,7 @@ def test_a_sliced_column_gives_its_own_rows() -> None:
     whole = pa.array([[9, 9], [1, 2, 3], [4, 5]], INT32_LISTS)
     rows = decode_rows(
         {"input_ids": pa.chunked_array([whole.slice(1)])},
-        max_len=MAX_LEN, eos_token_id=None, where="",
+        max_len=MAX_LEN, document_end_id=None, where="",
     )  # fmt: skip
     assert written(rows, 0)[0] == [1, 2] + 6 * [0]
     assert written(rows, 1)[1] == [5] + 7 * [-100]

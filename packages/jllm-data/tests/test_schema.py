@@ -16,7 +16,7 @@ from jllm.data.format.schema import FileMetadata, arrow_schema, read_metadata
 
 FT = FileMetadata(kind="ft", max_len=9, tokenizer_digest="ab", chat_template_digest="cd",
                   special_tokens_digest="ef")  # fmt: skip
-PRETRAIN = FileMetadata(kind="pretrain", max_len=5, tokenizer_digest="ab", eos_token_id=0)
+PRETRAIN = FileMetadata(kind="pretrain", max_len=5, tokenizer_digest="ab", document_end_id=0)
 
 
 @pytest.mark.parametrize("metadata", [FT, PRETRAIN])

@@ -104,7 +104,7 @@ def test_whatever_a_tokenizer_depends_on_is_another_entry(
             folder = folder.rename(tmp_path / "other")
     after = cached_tokenizer(str(folder))
     assert len(loads) == 2
-    assert (after.eos_token_id != before.eos_token_id) == (change == "token")
+    assert (after.document_end_id != before.document_end_id) == (change == "token")
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "folder", "other"])

@@ -76,7 +76,7 @@ class SplitEncoder:
         texts = [(n, record) for n, record in enumerate(records) if isinstance(record, Text)]
         tokenizer = self.encoder.tokenizer
         before = np.array(tokenizer.prefix_ids, np.int32)
-        after = np.array([tokenizer.eos_token_id], np.int32)
+        after = np.array([tokenizer.document_end_id], np.int32)
         pieces, lengths, of_record, trained = [], [], [], 0
         encoded = self.encoder.encode([text.text for _, text in texts])
         for (number, text), ids in zip(texts, encoded, strict=True):

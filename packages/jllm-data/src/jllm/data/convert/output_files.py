@@ -128,7 +128,7 @@ class FileOutput:
             self.rows += len(block)
             self.row_ids += int(block.row_lengths.sum())
             if self.settings.pad:
-                filler = self.metadata.eos_token_id or 0
+                filler = self.metadata.document_end_id or 0
                 block = pad_rows(block, self.metadata.max_len, filler)
             self._writer.add(block)
 
@@ -150,6 +150,6 @@ def row_maker(metadata: FileMetadata, *, stack: bool) -> Packer | PromptRows | S
     if metadata.kind == "rl":
         return PromptRows()
     if stack:
-        assert metadata.eos_token_id is not None
-        return Stacker(metadata.max_len, metadata.eos_token_id)
+        assert metadata.document_end_id is not None
+        return Stacker(metadata.max_len, metadata.document_end_id)
     return Packer(metadata.max_len)

@@ -79,7 +79,7 @@ def prepare_work(
             )
         )
         chats.probe()
-    elif tokenizer.eos_token_id is None:
+    elif tokenizer.document_end_id is None:
         raise ValueError(
             f"--tokenizer {tokenizer.name} has no end-of-sequence token, so the end of a document "
             "cannot be written; set eos_token in tokenizer_config.json"
@@ -99,7 +99,7 @@ def prepare_work(
         tokenizer_digest=tokenizer.digest,
         chat_template_digest=template_digest,
         special_tokens_digest=tokenizer.specials_digest,
-        eos_token_id=tokenizer.eos_token_id,
+        document_end_id=tokenizer.document_end_id,
     )
     return work, metadata
 

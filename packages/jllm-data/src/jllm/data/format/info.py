@@ -66,7 +66,7 @@ def info_text(
         "tokenizer_digest": metadata.tokenizer_digest,
         "chat_template_digest": metadata.chat_template_digest,
         "special_tokens_digest": metadata.special_tokens_digest,
-        "document_end_id": metadata.eos_token_id,
+        "document_end_id": metadata.document_end_id,
         "files": file_entries(files),
         "records": {
             "read": account.read,

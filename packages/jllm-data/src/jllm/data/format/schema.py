@@ -68,7 +68,7 @@ class FileMetadata:
     """Empty where no template was used (kind "pretrain")."""
     special_tokens_digest: str = ""
     """Empty in files that were written before there was one."""
-    eos_token_id: int | None = None
+    document_end_id: int | None = None
     """The id that closes a document; nothing is predicted from it (kind "pretrain")."""
 
 
@@ -84,7 +84,7 @@ def arrow_schema(metadata: FileMetadata, *, provenance: bool = True) -> pa.Schem
 
     `provenance`: with the columns that tell where the documents came from.
     """
-    end = metadata.eos_token_id
+    end = metadata.document_end_id
     pairs = {
         VERSION_KEY: FORMAT_VERSION,
         KIND_KEY: metadata.kind,
@@ -132,7 +132,7 @@ def read_metadata(pairs: Mapping[bytes, bytes] | None) -> FileMetadata | None:
             tokenizer_digest=text[TOKENIZER_DIGEST_KEY],
             chat_template_digest=text.get(CHAT_TEMPLATE_DIGEST_KEY, ""),
             special_tokens_digest=text.get(SPECIAL_TOKENS_DIGEST_KEY, ""),
-            eos_token_id=int(end) if end else None,
+            document_end_id=int(end) if end else None,
         )
     except KeyError as missing:
         raise ValueError(f"metadata key {missing.args[0]} is absent: convert again") from missing

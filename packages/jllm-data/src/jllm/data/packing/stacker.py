@@ -20,12 +20,12 @@ from jllm.data.packing.batches import DocumentBatch, PackedRows
 
 
 class Stacker:
-    """Documents (each ending in `eos_token_id`) in, rows of exactly `max_len` ids out."""
+    """Documents (each ending in `document_end_id`) in, rows of exactly `max_len` ids out."""
 
-    def __init__(self, max_len: int, eos_token_id: int) -> None:
+    def __init__(self, max_len: int, document_end_id: int) -> None:
         assert max_len >= 2
         self._max_len = max_len
-        self._eos_token_id = eos_token_id
+        self._document_end_id = document_end_id
         self._ids = np.zeros(0, np.int32)
         self._starts = np.zeros(0, np.int64)
         """Where documents start, rising; the first may have started before the ids (below 0)."""
@@ -47,7 +47,7 @@ class Stacker:
             return
         missing = self._max_len - left
         assert left >= 2 and missing > 0
-        end = np.full(missing, self._eos_token_id, np.int32)
+        end = np.full(missing, self._document_end_id, np.int32)
         self._ids = np.concatenate((self._ids, end))
         self._starts = np.append(self._starts, left)
         self._records = np.append(self._records, NO_RECORD)

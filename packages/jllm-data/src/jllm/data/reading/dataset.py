@@ -67,7 +67,7 @@ class Dataset:
     """By relative file name, then index: the numbering that `order` permutes."""
     metadata: FileMetadata | None
     """What every file says of itself; None for files by others."""
-    eos_token_id: int | None
+    document_end_id: int | None
     tokenizer_digest: str
     """Empty where the files do not state one (files by others), as the next two."""
     chat_template_digest: str
@@ -173,7 +173,7 @@ def open_dataset(
         num_rows=sum(footer.num_rows for footer in footers),
         row_groups=row_groups,
         metadata=first.metadata,
-        eos_token_id=about.get("document_end_id"),
+        document_end_id=about.get("document_end_id"),
         tokenizer_digest=about.get("tokenizer_digest", ""),
         chat_template_digest=about.get("chat_template_digest", ""),
         special_tokens_digest=about.get("special_tokens_digest", ""),

@@ -32,9 +32,9 @@ class DataMixture:
         return self.parts[0].max_len
 
     @property
-    def eos_token_id(self) -> int | None:
+    def document_end_id(self) -> int | None:
         """What closes a document, and fills what a row lacks."""
-        return self.parts[0].eos_token_id
+        return self.parts[0].document_end_id
 
     @property
     def tokenizer_digest(self) -> str:
@@ -136,7 +136,7 @@ def check_mixable(first: Dataset, other: Dataset) -> None:
     for what, here, there in (
         ("kind", first.kind, other.kind),
         ("max_len", first.max_len, other.max_len),
-        ("document_end_id", first.eos_token_id, other.eos_token_id),
+        ("document_end_id", first.document_end_id, other.document_end_id),
         ("tokenizer_digest", first.tokenizer_digest, other.tokenizer_digest),
         ("chat_template_digest", first.chat_template_digest, other.chat_template_digest),
         ("special_tokens_digest", first.special_tokens_digest, other.special_tokens_digest),

@@ -118,7 +118,7 @@ class LaneReader:
             for group, row in zip(groups.tolist(), rows.tolist(), strict=True):
                 i = len(bounds)
                 if group == order.NO_ROW:
-                    fill_padding(tokens[i], targets[i], self._data.eos_token_id)
+                    fill_padding(tokens[i], targets[i], self._data.document_end_id)
                     bounds.append(np.array([0, shape[1]], dtype=np.int32))
                 else:
                     held = self._rows((span.data_set, group))

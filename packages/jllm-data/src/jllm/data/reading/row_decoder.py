@@ -52,7 +52,7 @@ class TrainingRows:
     """The decoded rows of one row group. Build it with `decode_rows`, which checks them."""
 
     max_len: int
-    eos_token_id: int | None
+    document_end_id: int | None
     """Fills what is left of a row (0 where None)."""
     ids: Ragged
     labels: Ragged | None
@@ -67,8 +67,8 @@ class TrainingRows:
             targets_L[:used] = self.labels.row(index)[1:]
         else:
             targets_L[:used] = ids[1:]
-            if self.eos_token_id is not None:
-                targets_L[:used][ids[:-1] == self.eos_token_id] = IGNORE_INDEX
+            if self.document_end_id is not None:
+                targets_L[:used][ids[:-1] == self.document_end_id] = IGNORE_INDEX
         if self.cu_seqlens is None:
             bounds = np.array([0, used], dtype=np.int32)
         else:
@@ -76,13 +76,13 @@ class TrainingRows:
             targets_L[bounds[1:-1] - 1] = IGNORE_INDEX
         if used == len(tokens_L):
             return bounds
-        fill_padding(tokens_L[used:], targets_L[used:], self.eos_token_id)
+        fill_padding(tokens_L[used:], targets_L[used:], self.document_end_id)
         return np.append(bounds, np.int32(len(tokens_L)))
 
 
-def fill_padding(tokens: np.ndarray, targets: np.ndarray, eos_token_id: int | None) -> None:
+def fill_padding(tokens: np.ndarray, targets: np.ndarray, document_end_id: int | None) -> None:
     """Fill int32 arrays with a document without targets."""
-    tokens[:] = 0 if eos_token_id is None else eos_token_id
+    tokens[:] = 0 if document_end_id is None else document_end_id
     targets[:] = IGNORE_INDEX
 
 
@@ -90,7 +90,7 @@ def decode_rows(
     columns: Mapping[str, pa.ChunkedArray],
     *,
     max_len: int,
-    eos_token_id: int | None,
+    document_end_id: int | None,
     where: str,
     prompts: bool = False,
 ) -> TrainingRows:
@@ -113,7 +113,7 @@ def decode_rows(
     if cu_seqlens is not None:
         check_bounds(ids, cu_seqlens, where)
     return TrainingRows(
-        max_len=max_len, eos_token_id=eos_token_id, ids=ids, labels=labels,
+        max_len=max_len, document_end_id=document_end_id, ids=ids, labels=labels,
         cu_seqlens=cu_seqlens,
     )  # fmt: skip
 

@@ -84,7 +84,7 @@ class RowGroupFiles:
         return decode_rows(
             columns,
             max_len=self._dataset.max_len,
-            eos_token_id=self._dataset.eos_token_id,
+            document_end_id=self._dataset.document_end_id,
             where=where,
             prompts=self._dataset.kind == "rl",
         )

@@ -49,7 +49,7 @@ class TextTokenizer:
         self.name = name
         self.facts = facts
         self.prefix_ids = facts.prefix_ids
-        self.eos_token_id = facts.end_id
+        self.document_end_id = facts.end_id
         self.digest = facts.digest
         self.core = Tokenizer.from_str(facts.rules)
         """Takes special tokens as text."""

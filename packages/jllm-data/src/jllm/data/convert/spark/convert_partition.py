@@ -76,7 +76,7 @@ class Converter:
             nonlocal bag, most_blocks
             for block in blocks:
                 if self.config.pad:
-                    filler = self.metadata.eos_token_id or 0
+                    filler = self.metadata.document_end_id or 0
                     block = pad_rows(block, self.metadata.max_len, filler)
                 most_blocks = max(most_blocks, int(block.bound_counts.max(initial=0)))
                 columns = row_columns(block, name)

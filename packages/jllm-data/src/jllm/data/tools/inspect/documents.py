@@ -46,8 +46,8 @@ def documents_of(rows: TrainingRows, *, prompts: bool = False) -> Documents:
         start = offsets[row] + bounds.values[begins]
     length = np.diff(start, append=total)
     closing = np.zeros(len(start), bool)
-    if rows.eos_token_id is not None and len(start) and not prompts:
-        other = rows.ids.values != rows.eos_token_id
+    if rows.document_end_id is not None and len(start) and not prompts:
+        other = rows.ids.values != rows.document_end_id
         if rows.labels is not None:
             other |= rows.labels.values != IGNORE_INDEX
         closing = ~np.logical_or.reduceat(other, start)
@@ -63,7 +63,7 @@ def trained_ids(rows: TrainingRows, documents: Documents, *, prompts: bool = Fal
         trained = rows.labels.values != IGNORE_INDEX
     else:
         trained = np.ones(len(ids), bool)
-        if rows.eos_token_id is not None:
-            trained[1:] = ids[:-1] != rows.eos_token_id
+        if rows.document_end_id is not None:
+            trained[1:] = ids[:-1] != rows.document_end_id
     trained[documents.start] = False
     return trained

@@ -182,7 +182,7 @@ def _check_alike(datasets: Sequence[Dataset]) -> None:
             "tokenizer_digest",
             "chat_template_digest",
             "special_tokens_digest",
-            "eos_token_id",
+            "document_end_id",
             "fields",
         ):
             here, there = getattr(data, name), getattr(first, name)

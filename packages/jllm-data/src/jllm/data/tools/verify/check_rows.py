@@ -39,7 +39,7 @@ class RowRules:
 
     kind: str
     max_len: int
-    eos_token_id: int | None
+    document_end_id: int | None
     vocabulary: int | None
     """Ids are below it; None where the tokenizer is not there."""
     stacked: bool
@@ -84,8 +84,8 @@ def count_targets(columns: Mapping[str, pa.ChunkedArray], rules: RowRules) -> in
     ids = ragged(columns[INPUT_IDS], INPUT_IDS)
     counted = np.ones(len(ids.values), dtype=bool)
     counted[ids.offsets[1:] - 1] = False
-    if rules.eos_token_id is not None:
-        counted &= ids.values != rules.eos_token_id
+    if rules.document_end_id is not None:
+        counted &= ids.values != rules.document_end_id
     if CU_SEQLENS in columns:
         bounds = ragged(columns[CU_SEQLENS], CU_SEQLENS)
         starts = _document_starts(ids.offsets, bounds)

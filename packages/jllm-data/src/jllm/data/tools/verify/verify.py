@@ -173,7 +173,7 @@ def _rules(
     return RowRules(
         kind=footers[0].kind if footers else "pretrain",
         max_len=max(lengths, default=1 << 31),
-        eos_token_id=metadata.eos_token_id if metadata else None,
+        document_end_id=metadata.document_end_id if metadata else None,
         vocabulary=vocabulary,
         stacked=config.stacked,
     )
