@@ -173,7 +173,8 @@ def test_every_gradient_is_that_of_the_losses_added_to_the_whole(
     assert relative_error(*(next(iter(gradients(s).values())) for s in (naive, plain))) > 1e-3
     expected = gradients(naive)
     for name, gradient in gradients(ours).items():
-        assert relative_error(gradient, expected[name]) < 1e-6, name
+        # Some units of rounding; what the losses add is above 1e-3.
+        assert relative_error(gradient, expected[name]) < 1e-5, name
     for mixture, (auxiliary, z) in zip(mixtures(ours), extra, strict=True):
         found = mixture.tally.losses_2.tolist()
         assert found == pytest.approx([auxiliary.item(), z.item()], rel=1e-6)
@@ -213,8 +214,8 @@ def test_micro_batches_of_one_sequence_add_up_to_the_step(
         torch.testing.assert_close(one.tally.losses_2, other.tally.losses_2, rtol=1e-6, atol=0)
     expected = gradients(whole)
     for name, gradient in gradients(parts).items():
-        # Matrix products add the tokens up in another order.
-        assert relative_error(gradient, expected[name]) < 3e-6, name
+        # Products add the tokens up in another order, each kernel in its own: found up to 3.3e-6.
+        assert relative_error(gradient, expected[name]) < 2e-5, name
 
 
 def test_nothing_that_does_not_count_is_felt(config: DecoderConfig) -> None:

@@ -39,4 +39,5 @@ def test_a_gradient_never_lengthens_a_row():
     weight = torch.randn(7, 6, dtype=torch.float64).float().requires_grad_()
     (gradient,) = torch.autograd.grad(unit_rows(weight), weight, torch.randn(7, 6))
     along = (gradient * weight).sum(-1)
-    torch.testing.assert_close(along, torch.zeros(7), rtol=0, atol=1e-6)
+    # Sums of six products near 1; a gradient that lengthens a row has a sum near 1.
+    torch.testing.assert_close(along, torch.zeros(7), rtol=0, atol=1e-5)

@@ -1,0 +1,45 @@
+"""Layouts give the same bytes, whichever kernels the CPU is given.
+
+torch and MKL choose their kernels by variables that they read when they are loaded: a process for
+each choice trains what `bits_of_runs_helpers` says.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import bits_of_runs_helpers
+
+KERNELS = {
+    "default": ({"ATEN_CPU_CAPABILITY": "default"}, None),
+    "avx2": ({"ATEN_CPU_CAPABILITY": "avx2"}, "avx2"),
+    "avx512": ({"ATEN_CPU_CAPABILITY": "avx512"}, "avx512_f"),
+    "mkl-compatible": ({"MKL_CBWR": "COMPATIBLE"}, None),
+}
+"""The variables of a choice, and what the CPU must have for it."""
+
+CHOOSING = {key for variables, _ in KERNELS.values() for key in variables}
+"""All variables that choose kernels: those of this process are not a child's."""
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_layouts_give_the_same_bytes(name: str, tmp_path: Path) -> None:
+    variables, needed = KERNELS[name]
+    if needed is not None and not torch.cpu.get_capabilities().get(needed):
+        pytest.skip(f"this CPU ({platform.machine()}) has no {needed}")
+    kept = {key: value for key, value in os.environ.items() if key not in CHOOSING}
+    environment = kept | variables | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, bits_of_runs_helpers.__file__, str(tmp_path)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout
