@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python tools/bench/activation.py
     OMP_NUM_THREADS=2 python tools/bench/activation.py --dtype bfloat16
 
-Ours has bits that do not depend on an element's place (`jllm.models.activation`). Rounds run the
+Ours has bits that do not depend on an element's place (`jllm.models.layers.activation`). Rounds run the
 two one after the other; printed are medians over rounds, alone and between an MLP's two products.
 With one thread the time is the processor's, with several that of the clock.
 """
@@ -19,7 +19,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
-from jllm.models.activation import swiglu
+from jllm.models.layers.activation import swiglu
 
 
 def plain(gate_up_T2F: Tensor) -> Tensor:

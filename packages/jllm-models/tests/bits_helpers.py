@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from jllm.models.activation import sigmoid, swiglu
-from jllm.models.config import DecoderConfig, ExpertsConfig, RopeConfig
-from jllm.models.documents import Documents
+from jllm.models.config.decoder_config import DecoderConfig, ExpertsConfig, RopeConfig
+from jllm.models.config.units import unit_count
+from jllm.models.decoder.initialize import initialize_
+from jllm.models.decoder.stage import Stage
 from jllm.models.experts.balance import BalanceLoss, BalanceTerms, Tally, balanced
 from jllm.models.experts.routing import route
-from jllm.models.initialize import initialize_
-from jllm.models.linear import Linear
+from jllm.models.layers.activation import sigmoid, swiglu
+from jllm.models.layers.documents import Documents
+from jllm.models.layers.linear import Linear
+from jllm.models.layers.norm import RMSNorm
+from jllm.models.layers.row_norm import unit_rows
 from jllm.models.lora.layers import LoraLinear
 from jllm.models.lora.settings import Lora
 from jllm.models.lora.table import AdaptedMatrix, AdaptedRows
-from jllm.models.norm import RMSNorm
-from jllm.models.row_norm import unit_rows
-from jllm.models.stage import Stage
-from jllm.models.units import unit_count
 
 DTYPES = (torch.float32, torch.bfloat16)
 LENGTHS = (1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 65)

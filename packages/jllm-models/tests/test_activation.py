@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from jllm.models import activation
-from jllm.models.activation import sigmoid, swiglu
+from jllm.models.layers import activation
+from jllm.models.layers.activation import sigmoid, swiglu
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from expert_helpers import balanced_run
-from jllm.parallel.config import TrainConfig
+from jllm.parallel.config.config import TrainConfig
 from training_helpers import alone, changed, checkpoint_bytes, metrics, train
 
 STEPS = 4
