@@ -5,13 +5,13 @@ load(":wheel.bzl", "jllm_wheel", "jllm_wheel_test")
 
 def _tags_of(name):
     """The tags that a test file's name asks for: _ranks, _gpu, _npu."""
-    tags = []
     if name.endswith("_ranks"):
-        tags += ["multi-process", "cpu:2"]
-    for device in ["gpu", "npu"]:
-        if name.endswith("_" + device):
-            tags.append(device)
-    return tags
+        return ["multi-process", "cpu:2"]
+    return _device_of(name)
+
+def _device_of(name):
+    """The tag of the device that a test file needs, if any."""
+    return [device for device in ["gpu", "npu"] if name.endswith("_" + device)]
 
 def jllm_py_test(name, srcs, deps = [], data = [], args = [], **kwargs):
     """Runs pytest on `srcs`.
@@ -34,11 +34,33 @@ def jllm_py_test(name, srcs, deps = [], data = [], args = [], **kwargs):
         **kwargs
     )
 
+def _group_of(name):
+    """The group that runs a test file: `convert` for test_convert_killed, `train_ranks` for ranks."""
+    return name.split("_")[1] + ("_ranks" if name.endswith("_ranks") else "")
+
+def _groups(names):
+    """{group: test files}, of two at least; those alone with their subject go into `various`."""
+    subjects = {}
+    for name in names:
+        subjects.setdefault(_group_of(name), []).append(name)
+    groups = {}
+    for group, members in subjects.items():
+        if len(members) == 1:
+            group = "various_ranks" if group.endswith("_ranks") else "various"
+        groups[group] = groups.get(group, []) + members
+    return {group: members for group, members in groups.items() if len(members) > 1}
+
 def jllm_py_tests(deps = [], data = [], folder = "tests", overrides = {}):
-    """One test target per test_*.py of `folder`, named as the file is.
+    """Tests of every test_*.py of `folder`: a target of the file's name, and one of its group.
+
+    Most of a small test's time is the import of torch and transformers, so `//...` runs the files
+    of one subject in one process: test_convert_*.py as convert_tests, those that are alone with
+    their subject as various_tests. Then the target of one file is there to be named, and tagged
+    manual. A file with overrides or for a device is no member of a group.
 
     Files *_helpers.py and conftest.py there are importable by every one of them. A name that ends
-    in _ranks, _gpu or _npu brings its tags along.
+    in _ranks, _gpu or _npu brings its tags along. Time limits guard against hangs alone: they are
+    ten times what the work takes, or more.
 
     Args:
       deps: what every test of the folder may import.
@@ -57,22 +79,37 @@ def jllm_py_tests(deps = [], data = [], folder = "tests", overrides = {}):
             imports = [folder],
             deps = deps,
         )
+    needed = deps + ([":test_helpers"] if helpers else [])
+    read = data + native.glob([prefix + "data/**"])
     left = {name: True for name in overrides}
-    for file in native.glob([prefix + "test_*.py"]):
-        name = file[len(prefix):-len(".py")]
+    files = [file[len(prefix):-len(".py")] for file in native.glob([prefix + "test_*.py"])]
+    groups = _groups([name for name in files if name not in overrides and not _device_of(name)])
+    grouped = [name for members in groups.values() for name in members]
+    for name in files:
         left.pop(name, None)
         attributes = dict(overrides.get(name, {}))
         jllm_py_test(
             name = name,
-            srcs = [file],
+            srcs = [prefix + name + ".py"],
             size = attributes.pop("size", "medium"),
-            tags = _tags_of(name) + attributes.pop("tags", []),
-            data = data + native.glob([prefix + "data/**"]) + attributes.pop("data", []),
-            deps = deps + ([":test_helpers"] if helpers else []) + attributes.pop("deps", []),
+            timeout = attributes.pop("timeout", "long"),
+            tags = _tags_of(name) + (["manual"] if name in grouped else []) + attributes.pop("tags", []),
+            data = read + attributes.pop("data", []),
+            deps = needed + attributes.pop("deps", []),
             **attributes
         )
     if left:
         fail("overrides for tests that do not exist: %s" % ", ".join(left.keys()))
+    for group, members in groups.items():
+        jllm_py_test(
+            name = group + "_tests",
+            srcs = [prefix + name + ".py" for name in members],
+            size = "medium",
+            timeout = "eternal",
+            tags = _tags_of(group),
+            data = read,
+            deps = needed,
+        )
 
 def jllm_tree(srcs = []):
     """:tree, all files of a BUILD file's folder, for the tests of //tools/lint.

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python tools/bench/activation.py
     OMP_NUM_THREADS=2 python tools/bench/activation.py --dtype bfloat16
 
-Ours has bits that do not depend on an element's place (`jllm.models.layers.activation`). Rounds run the
-two one after the other; printed are medians over rounds, alone and between an MLP's two products.
-With one thread the time is the processor's, with several that of the clock.
+Ours has bits that do not depend on an element's place (`jllm.models.layers.activation`). Rounds run
+the two one after the other; printed are medians over rounds, alone and between an MLP's two
+products. With one thread the time is the processor's, with several that of the clock.
 """
 
 import time

@@ -11,12 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
+
+import pytest
+
+from jllm.data.storage.retries import keep_trying
 
 Answer = tuple[int, Mapping[str, str], bytes]
 """Status, headers, body (also for HEAD, of which only the length is sent)."""
 
 FAULTS = ("500", "503", "reset", "truncate", "stall")
+LONGEST_STALL = 60
+"""Seconds; hundreds of times the limit of a request in the tests that stall."""
 
 
 @dataclass
@@ -29,6 +36,8 @@ class Requests:
     """(method, path, bytes of the body that was sent), of all requests."""
     over: threading.Event = field(default_factory=threading.Event)
     """Ends the stalls."""
+    outlasted: int = 0
+    """Stalls that nobody ended in LONGEST_STALL seconds: whoever asked has no time limit."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def content(self) -> list[tuple[str, int]]:
@@ -50,7 +59,7 @@ def served(answer: Callable[[BaseHTTPRequestHandler], Answer]) -> Iterator[tuple
                 requests.seen.append((self.command, self.path, 0))
             fault = requests.fault(number)
             if fault == "stall":
-                requests.over.wait(30)
+                requests.outlasted += not requests.over.wait(LONGEST_STALL)
             if fault in ("stall", "reset"):
                 linger = struct.pack("ii", 1, 0)  # close sends RST
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -131,3 +140,21 @@ def files_of(folder: Path, ranges: bool = True) -> Callable[[BaseHTTPRequestHand
         return 206, headers, body[first : last + 1]
 
     return answer
+
+
+@contextmanager
+def only_waits_take_time() -> Iterator[None]:
+    """For `keep_trying` time passes by its own waits alone, without waiting, in each thread."""
+
+    class Clock(threading.local):
+        now = 0.0
+
+    clock = Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    fake = SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(keep_trying.__globals__, "time", fake)
+        yield

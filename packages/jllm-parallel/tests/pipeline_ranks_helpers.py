@@ -44,7 +44,7 @@ def _rank_main(
         init_method=f"file://{folder}/store",
         rank=rank,
         world_size=ranks,
-        timeout=timedelta(seconds=20),
+        timeout=timedelta(seconds=120),  # starting the ranks takes about ten on an idle machine
     )
     try:
         save_file(function(rank, dist.group.WORLD, *arguments), folder / f"{rank}.safetensors")

@@ -1,10 +1,8 @@
 """Training of an adapter: what is trained, what is saved, what opens it, how it goes on."""
 
 import json
-import os
 import shutil
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from jllm.parallel.config.checks import problems
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.lora.adapter import lora_of
 from lora_training_helpers import STEPS, all_bytes, base_tensors, lora_config
-from training_helpers import VOCABULARY, alone, changed, forked, losses
+from training_helpers import VOCABULARY, alone, changed, losses, run_and_signal
 
 TOKENS = torch.arange(20)[None] % VOCABULARY
 
@@ -110,12 +108,8 @@ def test_ten_steps_a_kill_and_ten_more_are_twenty(
     only: bool, config: TrainConfig, adapter_only: TrainConfig
 ) -> None:
     run = changed(config, f"killed{only}", steps_per_checkpoint=10, only_ckpt_lora=only)
-    with forked(run) as process:
-        deadline = time.monotonic() + 60
-        while not saved(run, 10).exists():
-            assert os.waitpid(process, os.WNOHANG) == (0, 0) and time.monotonic() < deadline
-            time.sleep(0.002)
-        os.kill(process, signal.SIGKILL)
+    assert run_and_signal(run, 12) == -signal.SIGKILL
+    assert saved(run, 10).exists()
     assert not saved(run).exists()
     alone(changed(run, f"killed{only}", resume_ckpt=run.checkpoint))
     whole = adapter_only if only else config

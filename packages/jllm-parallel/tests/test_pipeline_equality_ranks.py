@@ -8,11 +8,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 import pipeline_ranks_helpers as helpers
+from jllm.parallel.pipeline.boundary import TensorSpec
 from jllm.parallel.pipeline.executor import run_step
 from jllm.parallel.pipeline.module_stage import ModuleStage
+from jllm.parallel.pipeline.transport import Transport
 from jllm.parallel.schedule.actions import Action, Schedule
 from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.generators import GENERATORS, forward_only
+from jllm.parallel.schedule.plan import Batch, Message
 
 MICRO_BATCHES = 6
 
@@ -58,7 +61,27 @@ def run_all(rank: int, group: dist.ProcessGroup) -> dict[str, Tensor]:
         if losses := [output[0] for output in result.outputs]:
             gradients["losses"] = torch.stack(losses)
         tensors |= {f"{name}/{key}": value for key, value in gradients.items()}
-    return tensors
+    return tensors | send_ahead(rank, group)
+
+
+def send_ahead(rank: int, group: dist.ProcessGroup) -> dict[str, Tensor]:
+    """Rank 0 posts what rank 1 does not yet take: it may go on, or it never comes to the barrier.
+
+    Where a send waited, the group's time limit would end it.
+    """
+    boundary = (TensorSpec(shape=(1 << 20,), dtype=torch.float32),)
+    transport = Transport(group, [boundary] * (dist.get_world_size(group) - 1), torch.device("cpu"))
+    hidden = Message(source=0, target=1, kind="hidden", boundary=0, micro_batch=0)
+    sent = torch.arange(1 << 20, dtype=torch.float32)
+    if rank == 0:
+        exchange = transport.start(Batch(send=hidden), (sent,))
+    dist.barrier(group)
+    if rank == 0:
+        exchange.wait_send()
+    if rank != 1:
+        return {}
+    received = transport.start(Batch(receive=hidden), ()).wait_receive()
+    return {"ahead/difference": (received[0] - sent).abs().max()}
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -90,6 +113,10 @@ def test_gradients_and_losses_are_those_of_one_process(
 
 def test_evaluation_gives_the_same_losses_and_no_gradients(parts: list[dict[str, Tensor]]) -> None:
     assert_same(found_by("evaluation", parts), {"losses": one_process()[1]})
+
+
+def test_a_send_does_not_wait_for_the_rank_that_receives(parts: list[dict[str, Tensor]]) -> None:
+    assert found_by("ahead", parts) == {"difference": 0}
 
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))

@@ -1,7 +1,7 @@
 """Balance of experts in whole runs of one process: what it does, reports, keeps and refuses."""
 
 import json
-import time
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.distributed.mesh import Mesh
 from jllm.parallel.experts.load_balance import ExpertBalance
 from jllm.parallel.feed.feed import batch_sizes, counted_documents
-from training_helpers import alone, changed, checkpoint_bytes, forked, metrics
+from training_helpers import alone, changed, checkpoint_bytes, metrics, run_and_signal
 
 
 @pytest.fixture(scope="module", params=BALANCED)
@@ -86,11 +86,8 @@ def test_resumed_it_is_the_same_run(config: TrainConfig) -> None:
 def test_going_on_after_a_kill_changes_nothing(config: TrainConfig) -> None:
     run = changed(config, "killed", steps_per_checkpoint=2)
     kept = Path(run.checkpoint)
-    with forked(run):
-        deadline = time.monotonic() + 120
-        while not (kept / "latest").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+    assert run_and_signal(run, 5) == -signal.SIGKILL
+    assert (kept / "latest").exists()
     assert not (kept / "12").exists()
     alone(changed(run, "killed", resume_ckpt=run.checkpoint))
     assert expert_lines(kept) == expert_lines(Path(config.checkpoint))

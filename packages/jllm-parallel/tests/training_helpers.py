@@ -1,12 +1,12 @@
 """Tiny models and random data for tests of whole runs, and ways to run them in one process or
 several."""
 
-import contextlib
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ import torch
 
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.train import command
+from jllm.parallel.train.metrics import MetricsFile
 from spawn_helpers import launch
 
 MAX_LEN = 17
@@ -106,20 +107,34 @@ def alone(config: TrainConfig) -> None:
         assert command.train(config)
 
 
-@contextlib.contextmanager
-def forked(config: TrainConfig) -> Iterator[int]:
-    """Runs a configuration in a forked child, gives its process number, and kills it at the end."""
+def run_in_child(config: TrainConfig, prepare: Callable[[], None]) -> int:
+    """Runs a configuration in a forked child that first calls `prepare`; its exit code, or −n when
+    signal n ended it."""
     child = os.fork()
     if child == 0:
         with open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), 2)
         try:
+            prepare()
             os._exit(0 if command.train(config) else command.STOPPED)
         finally:
             os._exit(1)
-    try:
-        yield child
-    finally:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def after_step(step: int, then: Callable[[], None]) -> None:
+    """Makes this process call `then` once it has written the metrics of a training step."""
+    write = MetricsFile.write
+
+    def write_then(file: MetricsFile, values: Mapping[str, Any]) -> None:
+        write(file, values)
+        if values["step"] == step and "loss" in values:
+            then()
+
+    MetricsFile.write = write_then  # type: ignore[method-assign]
+
+
+def run_and_signal(config: TrainConfig, step: int, sent: int = signal.SIGKILL) -> int:
+    """Runs a configuration in a forked child that sends itself a signal after a step; its exit
+    code as `run_in_child` gives it."""
+    return run_in_child(config, lambda: after_step(step, lambda: os.kill(os.getpid(), sent)))
