@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from jllm.data.storage.retries import keep_trying
+from jllm.data.storage.retries import retry
 
 Answer = tuple[int, Mapping[str, str], bytes]
 """Status, headers, body (also for HEAD, of which only the length is sent)."""
@@ -144,7 +144,7 @@ def files_of(folder: Path, ranges: bool = True) -> Callable[[BaseHTTPRequestHand
 
 @contextmanager
 def only_waits_take_time() -> Iterator[None]:
-    """For `keep_trying` time passes by its own waits alone, without waiting, in each thread."""
+    """For `retry` time passes by its own waits alone, without waiting, in each thread."""
 
     class Clock(threading.local):
         now = 0.0
@@ -156,5 +156,5 @@ def only_waits_take_time() -> Iterator[None]:
 
     fake = SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(keep_trying.__globals__, "time", fake)
+        patch.setitem(retry.__globals__, "time", fake)
         yield
