@@ -56,8 +56,10 @@ BALANCED = {
     "bias": (DEEPSEEK_V3, {"aux_loss_alpha": 1e-3, "router_bias_update_rate": 0.01}),
 }
 """A model and flags for each way to balance."""
-BOUND = 1e-6
-"""Float32 sums of up to 8 gradients in another order differ by some units of 2⁻²⁴ relative."""
+BOUND = 1e-5
+"""Losses after sums in another order. A step adds some units of 2⁻²⁴, and AdamW, which divides by
+the size of a gradient, carries the rounding of small ones into the weights: found were 3e-7 in 12
+steps, and 1.3e-5 in the norm, with MKL_CBWR=COMPATIBLE."""
 
 
 def write_experts(folder: Path, **changes: object) -> str:
@@ -108,5 +110,5 @@ def assert_close(one: Path, other: Path) -> None:
     assert all(torch.equal(*pair) for pair in pairs)
     for a, b in zip(expert_lines(one), expert_lines(other), strict=True):
         assert a.pop("expert_loads") == b.pop("expert_loads"), a["step"]
-        assert b.pop("gradient_norm") == pytest.approx(a.pop("gradient_norm"), rel=1e-5)
+        assert b.pop("gradient_norm") == pytest.approx(a.pop("gradient_norm"), rel=1e-4)
         assert b == pytest.approx(a, rel=BOUND)
