@@ -6,7 +6,8 @@ import pytest
 
 from jllm.data.chat.encode_chats import ChatEncoder
 from jllm.data.chat.encode_prompts import PromptEncoder
-from jllm.data.chat.template import SHAPES, ChatRefused, ChatTemplate
+from jllm.data.chat.refused import ChatRefused
+from jllm.data.chat.template import SHAPES, ChatTemplate
 from jllm.data.records.message_formats import messages_of
 from jllm.data.records.parse import Chat, Prompt
 from jllm.data.tokenizer.encoder import make_encoder

@@ -33,8 +33,8 @@ CONSTANT = 160 << 20
 
 PROGRAM = """
 import resource, sys
-from jllm.data.dataset import open_dataset
-from jllm.data.reader import LaneReader
+from jllm.data.reading.dataset import open_dataset
+from jllm.data.reading.reader import LaneReader
 
 room, stride = int(sys.argv[1]), int(sys.argv[2])
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from chat_reference_helpers import Messages, by_hand, served_prompt
 from convert_helpers import info_of, run_convert, write_jsonl
 from jllm.data.chat.encode_chats import ChatEncoder
-from jllm.data.chat.template import ChatRefused, ChatTemplate
+from jllm.data.chat.refused import ChatRefused
+from jllm.data.chat.template import ChatTemplate
 from jllm.data.records.parse import Chat
 from jllm.data.tokenizer.encoder import Encoder, make_encoder
 from stock_templates_helpers import (

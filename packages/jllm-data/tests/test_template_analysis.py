@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
+from jllm.data.chat.refused import ChatRefused
 from jllm.data.chat.static_analysis import Guard, guards_of
-from jllm.data.chat.template import ChatRefused, ChatTemplate
+from jllm.data.chat.template import ChatTemplate
 from tokenizer_helpers import DEEPSEEK, LLAMA3, QWEN2, QWEN3, SMOLLM2, TEMPLATES, toy_tokenizer
 
 ROLES = frozenset({"system", "user", "assistant"})

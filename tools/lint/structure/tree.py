@@ -53,7 +53,7 @@ def walk() -> Iterator[str]:
         for parent, folders, names in os.walk(ROOT / folder):
             folders[:] = [f for f in folders if f not in SKIPPED and not f.endswith(".egg-info")]
             paths += [Path(parent, name).relative_to(ROOT).as_posix() for name in names]
-    yield from sorted(path for path in paths if not re.search(r"/test_\w+$", path))
+    yield from sorted(path for path in paths if not re.search(r"/(test_\w+|\w+_tests)$", path))
 
 
 def read_files() -> list[File]:

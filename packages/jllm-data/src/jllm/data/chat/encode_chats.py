@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jllm.data.chat.refused import ChatRefused
 from jllm.data.chat.render_options import has_reasoning, without_names
 from jllm.data.chat.rendered import Filled, Piece
-from jllm.data.chat.template import ChatRefused, ChatTemplate
+from jllm.data.chat.template import ChatTemplate
 from jllm.data.format.record_counts import Problem
 from jllm.data.packing.batches import DocumentBatch
 from jllm.data.records.parse import Chat, Message

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jllm.data.chat.refused import ChatRefused
 from jllm.data.chat.render_options import without_names
 from jllm.data.chat.rendered import Filled
-from jllm.data.chat.template import ChatRefused, ChatTemplate
+from jllm.data.chat.template import ChatTemplate
 from jllm.data.format.record_counts import Problem
 from jllm.data.packing.batches import DocumentBatch
 from jllm.data.records.message_formats import Message

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from jinja2 import meta
 
 from jllm.data.chat.jinja_ast import parse_template
-from jllm.data.chat.template import ChatRefused, ChatTemplate
+from jllm.data.chat.refused import ChatRefused
+from jllm.data.chat.template import ChatTemplate
 from jllm.data.records.message_formats import Message
 
 SWITCH = "enable_thinking"

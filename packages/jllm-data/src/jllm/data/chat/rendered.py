@@ -3,7 +3,7 @@
 Special tokens are those that the *template* wrote. Text is cut at them and where an answer begins,
 and nowhere else: so the prompt has the very ids that `apply_chat_template` gives, and the answer
 those that are made of it alone. Where an earlier answer has other ids in the history that is served
-(`answer_cuts.py`), answers get an example each.
+(`token_boundaries.py`), answers get an example each.
 """
 
 from __future__ import annotations

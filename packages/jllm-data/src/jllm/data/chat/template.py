@@ -8,11 +8,11 @@ first special token after its text: the end of turn. From prompt to end of turn 
 what follows (a newline, mostly) is not.
 
 Where an earlier answer is rendered otherwise once the dialogue goes on (Qwen3 removes past
-reasoning) or tokenised otherwise (`answer_cuts.py`), the dialogue becomes several examples, one an
-answer, each as it would be served.
+reasoning) or tokenised otherwise (`token_boundaries.py`), the dialogue becomes several examples,
+one an answer, each as it would be served.
 
 A template that only places the contents is rendered once for each sequence of roles
-(`template_analysis.py`), any other once or more for each dialogue. That is 20 000 against 5 500
+(`static_analysis.py`), any other once or more for each dialogue. That is 20 000 against 5 500
 chats/s of one process from file to file (SmolLM2; 290 characters a chat, one answer), 15 000
 against 3 300 with two answers.
 """
@@ -27,6 +27,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from jllm.data.chat.jinja_ast import parse_template
+from jllm.data.chat.refused import ChatRefused, DateWanted
 from jllm.data.chat.rendered import (
     Example,
     Filled,
@@ -42,18 +43,6 @@ from jllm.data.tokenizer.load import TextTokenizer
 
 SHAPES = 256
 """Sequences of roles that are remembered at once (about 0.1 MB each)."""
-
-
-class ChatRefused(Exception):
-    """The template does not take this dialogue; `reason` is its name in the account."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason, self.detail = reason, detail
-
-
-class DateWanted(ValueError):
-    """The template writes today's date and none was given."""
 
 
 @dataclass(frozen=True, kw_only=True)

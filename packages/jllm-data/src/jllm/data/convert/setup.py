@@ -38,7 +38,7 @@ SETTINGS = (
     "compress",
     "on_error",
 )
-"""The settings that change the output; `work_log` goes on with --on_error skip after stop, for what
+"""The settings that change the output; `resume` goes on with --on_error skip after stop, for what
 was kept then had no error."""
 
 

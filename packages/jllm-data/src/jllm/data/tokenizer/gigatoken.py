@@ -2,7 +2,7 @@
 
 Both libraries cut a text into words by the classes of its code points (letter, number, space, …)
 and then merge bytes by one table. They can differ where their Unicode tables do. So each code
-point that occurs is tried once against `tokenizers` (`code_point_trial.py`, and with the real
+point that occurs is tried once against `tokenizers` (`pretokenizer_parity.py`, and with the real
 vocabulary); the verdicts lie in a table that forked processes share. A text is left to `tokenizers`
 when it holds
 

@@ -6,7 +6,7 @@ tokens are never parsed out of text: `encode_special_tokens` is set on a private
 written like <|…|> counts as special, whatever its flag says (DeepSeek's <｜User｜> is not flagged).
 Other added tokens that are not special (`<think>` of many models) are ordinary words.
 Loading takes a second or two, most of it the import of Transformers; conversions keep what came of
-it (`tokenizer_cache.py`).
+it (`cache.py`).
 """
 
 from __future__ import annotations

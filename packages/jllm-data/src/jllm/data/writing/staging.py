@@ -27,7 +27,7 @@ from jllm.data.storage.paths import data_files
 STAGING = ".jllm-writing"
 LOCK = "lock"
 STATE = "state"
-"""What is done of a conversion under way: `work_log` knows what is in it."""
+"""What is done of a conversion under way: `resume` knows what is in it."""
 PLAN = "plan"
 """What is to be removed and renamed; there while a conversion is published."""
 PUBLISHED = "published"

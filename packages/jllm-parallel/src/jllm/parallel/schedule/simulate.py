@@ -15,7 +15,7 @@ def simulate(
     duration: Callable[[int, Action], float],
     transfer: float | Callable[[Message], float] = 0.0,
 ) -> Timeline:
-    """The timeline of `plan`, under the rules of `rendezvous`.
+    """The timeline of `plan`, under the rules of `execution_model`.
 
     `duration(rank, action)` gives seconds, `transfer` the seconds of every message or a function of
     it. Raises `rendezvous.Deadlock` when the plan cannot complete. Takes about 10 µs an action.

@@ -54,7 +54,7 @@ class Inputs:
     """Optimizer steps done before."""
     resume_problems: tuple[str, ...]
     """Why the checkpoint cannot be resumed, where its run's data had another tokenizer: refused
-    after the tokens were compared (`token_contract`)."""
+    after the tokens were compared (`tokenizer_check`)."""
     total_steps: int
     """Optimizer steps of the whole run."""
     state: dict[str, Any] | None

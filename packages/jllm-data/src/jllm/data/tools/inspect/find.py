@@ -1,7 +1,7 @@
 """Which documents hold a text: an exact search over all decoded documents.
 
-A text is found wherever token borders fall in it, for whole documents are decoded. Where a
-stacked document goes on in the next row, the text is found across the two as well (`across.py`).
+A text is found wherever token borders fall in it, for whole documents are decoded. Where a stacked
+document goes on in the next row, the text is found across the two as well (`cross_row_matches.py`).
 Memory: one row group a thread and its text. With a byte-level tokenizer some 7 million ids/s a
 thread, reading included.
 """

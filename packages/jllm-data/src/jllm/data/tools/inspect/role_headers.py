@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jllm.data.chat.template import ChatRefused, ChatTemplate
+from jllm.data.chat.refused import ChatRefused
+from jllm.data.chat.template import ChatTemplate
 from jllm.data.records.message_formats import ROLES
 from jllm.data.tokenizer.load import TextTokenizer
 from jllm.data.tools.inspect.role_spans import BEFORE, Header, Turns

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from jllm.data.chat.template import ChatRefused, ChatTemplate
+from jllm.data.chat.refused import ChatRefused
+from jllm.data.chat.template import ChatTemplate
 from jllm.data.records.message_formats import Message
 from jllm.data.tokenizer.load import TextTokenizer
 

@@ -1,0 +1,15 @@
+"""The errors of dialogues and templates that cannot be rendered."""
+
+from __future__ import annotations
+
+
+class ChatRefused(Exception):
+    """The template does not take this dialogue; `reason` is its name in the account."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+class DateWanted(ValueError):
+    """The template writes today's date and none was given."""
