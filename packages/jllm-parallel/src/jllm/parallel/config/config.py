@@ -66,7 +66,9 @@ class _CommandLine(Invocation):
 _SWITCHES = frozenset(f.name for f in dataclasses.fields(TrainConfig) if f.default is False)
 
 
-def parse(arguments: Sequence[str] | None = None) -> TrainConfig:
+def parse(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.train_pipe"
+) -> TrainConfig:
     """Reads flags and the --config file.
 
     Raises:
@@ -80,7 +82,7 @@ def parse(arguments: Sequence[str] | None = None) -> TrainConfig:
     path = _config_file(arguments)
     parsed = tyro.cli(
         _CommandLine,
-        prog="python -m jllm.train_pipe",
+        prog=prog,
         args=_without_twins([*(_from_yaml(Path(path)) if path else ()), *arguments]),
         use_underscores=True,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
