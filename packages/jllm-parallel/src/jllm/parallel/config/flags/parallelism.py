@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class Parallelism:
-    """How the work is laid out and the memory kept small. The results do not depend on it."""
+    """How the work is laid out and the memory kept small: of the results, at most the rounding."""
 
     pipe_parallel_size: int = 1
     """Pipeline stages."""
