@@ -19,9 +19,11 @@ fail() {
 package=${1:-}
 [[ $package ]] || fail "name a package: tools/release.sh jllm-data"
 folder=packages/$package
-[[ -f $folder/pyproject.toml ]] || fail "there is no package '$package'; there are: $(cd packages && echo jllm-*)"
+[[ -f $folder/pyproject.toml ]] || fail "there is no package '$package'; there are: $(cd packages && echo jllm jllm-*)"
 
-source=$folder/src/jllm/${package#jllm-}/__init__.py
+part=${package#jllm-}
+[[ $package != jllm ]] || part=cli
+source=$folder/src/jllm/$part/__init__.py
 version=$(sed -n 's/^__version__ = "\([^"]*\)"$/\1/p' "$source")
 [[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] ||
     fail "$source: __version__ is '$version', expected MAJOR.MINOR.PATCH"

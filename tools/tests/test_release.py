@@ -9,8 +9,11 @@ import pytest
 
 SCRIPT = Path(os.path.abspath(__file__)).parents[1] / "release.sh"
 BAZEL = """#!/bin/sh
-mkdir -p bazel-bin/packages/jllm-data/wheel
-touch bazel-bin/packages/jllm-data/wheel/jllm_data-${WHEEL:-0.2.0}-py3-none-any.whl
+package=${2#//packages/}
+package=${package%:wheel}
+mkdir -p bazel-bin/packages/$package/wheel
+name=$(echo $package | tr - _)
+touch bazel-bin/packages/$package/wheel/$name-${WHEEL:-0.2.0}-py3-none-any.whl
 """
 
 
@@ -62,6 +65,20 @@ def test_a_ready_package_gets_its_wheel_and_the_tag_command(tree):
     wheel, command = result.stdout.splitlines()
     assert wheel.endswith("  build/wheels/jllm_data-0.2.0-py3-none-any.whl")
     assert command.startswith("git tag -a jllm-data-v0.2.0 -m 'jllm-data 0.2.0'")
+
+
+def test_the_command_is_a_package_too(tree):
+    folder = tree / "packages/jllm"
+    (folder / "src/jllm/cli").mkdir(parents=True)
+    (folder / "pyproject.toml").touch()
+    (folder / "src/jllm/cli/__init__.py").write_text('__version__ = "0.2.0"\n')
+    shutil.copy(tree / "packages/jllm-data/CHANGELOG.md", folder)
+    commit(tree)
+    result = run(tree, "tools/release.sh", "jllm")
+    assert result.returncode == 0, result.stderr
+    wheel, command = result.stdout.splitlines()
+    assert wheel.endswith("  build/wheels/jllm-0.2.0-py3-none-any.whl")
+    assert command.startswith("git tag -a jllm-v0.2.0 -m 'jllm 0.2.0'")
 
 
 def test_the_tagged_commit_itself_builds_again(tree):

@@ -11,7 +11,7 @@ DEVICES = frozenset({"cuda", "npu", "nccl", "hccl", "gloo", "torch_npu"})
 DEVICE_ATTRIBUTES = frozenset({"cuda", "npu", "is_cuda", "is_npu"})
 DEVICE_MODULES = {
     "packages/jllm-parallel/src/jllm/parallel/distributed/device.py": "the module that knows them",
-    "packages/jllm-parallel/src/jllm/parallel/config/config.py": "the values of --device",
+    "packages/jllm-parallel/src/jllm/parallel/config/flags/device.py": "the values of --device",
 }
 PICKLES = frozenset({"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"})
 SWITCHES = frozenset({"trust_remote_code", "allow_pickle"})

@@ -36,7 +36,7 @@ def named(file: File, scripts: set[str]) -> Iterator[tuple[str, list[str]]]:
 def check_documents(files: list[File]) -> list[str]:
     """Findings: documents that name what does not exist."""
     exist = {file.path for file in files}
-    exist |= {path.split("/", 2)[2] for path in exist if path.startswith("packages/jllm-")}
+    exist |= {path.split("/", 2)[2] for path in exist if re.match("packages/jllm[/-]", path)}
     exist |= {
         "/".join(path.split("/")[:n]) for path in exist for n in range(1, path.count("/") + 1)
     }

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from structure.tree import File
 
 ARROWS = {
+    "jllm": {"jllm-data", "jllm-models", "jllm-parallel"},
     "jllm-data": set(),
     "jllm-models": set(),
     "jllm-kernels": set(),
@@ -20,6 +21,8 @@ ARROWS = {
 """The packages that each package may depend on, as docs/architecture.md draws them."""
 MODULE_OF = {"pyyaml": "yaml"}
 """Distributions whose module has another name."""
+LOOKED_FOR = {"jllm": {"torch"}}
+"""What a package uses where it finds it, and never asks for: the doctor tells what torch can do."""
 
 
 def declared(pyproject: str) -> set[str]:
@@ -73,6 +76,7 @@ def check_imports(files: list[File]) -> list[str]:
         if not file.package or not file.is_python:
             continue
         modules = {MODULE_OF.get(name, name.replace("-", "_")) for name in asked[file.package]}
+        modules |= LOOKED_FOR.get(file.package, set())
         for node, name in imported(file):
             top, _, rest = name.partition(".")
             if top == "jllm":

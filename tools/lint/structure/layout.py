@@ -8,6 +8,8 @@ from structure.tree import File
 
 MAX_LINES = 300
 MAX_MEDIAN = 170
+PARTS = {"jllm": "cli"}
+"""Packages whose part, the folder that says the version, is not named as they are."""
 MEASURED = (".py", ".bzl", ".sh")
 
 
@@ -40,7 +42,8 @@ def check_namespace(files: list[File]) -> list[str]:
     ]
     packages = {path.split("/")[1] for path in paths if path.count("/") > 1 and "packages/" in path}
     for package in sorted(packages):
-        part = f"packages/{package}/src/jllm/{package.removeprefix('jllm-')}/__init__.py"
+        name = PARTS.get(package, package.removeprefix("jllm-"))
+        part = f"packages/{package}/src/jllm/{name}/__init__.py"
         if part not in paths or "__version__ = " not in paths[part].text:
             findings.append(f"{part}: must exist and set __version__")
     return findings

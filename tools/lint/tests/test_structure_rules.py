@@ -39,6 +39,13 @@ def test_imports_follow_the_arrows_and_are_declared(text, right):
     assert (not check(check_imports, text, MODELS + "x.py", other, project, mine)) == right
 
 
+def test_the_command_may_look_for_torch_without_asking_for_it():
+    project = File(path="packages/jllm/pyproject.toml", text="[project]\ndependencies = []\n")
+    path = "packages/jllm/src/jllm/cli/x.py"
+    assert not check(check_imports, "import torch", path, project)
+    assert check(check_imports, "import numpy", path, project)
+
+
 def test_a_dependency_against_the_arrows_is_found():
     text = '[project]\ndependencies = ["jllm-parallel"]'
     assert check(check_imports, text, "packages/jllm-data/pyproject.toml")
@@ -114,6 +121,9 @@ def test_namespace_and_version_are_asked_for():
     assert check(check_namespace, '"""x"""', part)
     init = File(path="packages/jllm-models/src/jllm/__init__.py", text="")
     assert check(check_namespace, '__version__ = "1"', part, init)
+    command = "packages/jllm/src/jllm/cli/__init__.py"
+    assert not check(check_namespace, '__version__ = "0.1.0"', command)
+    assert check(check_namespace, "", command)
 
 
 def test_names_are_told_apart():

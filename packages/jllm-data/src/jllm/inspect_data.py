@@ -20,12 +20,14 @@ from jllm.data.runtime.progress import WorkProgress
 from jllm.data.tools.inspect.config import InspectConfig, check_config
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.inspect_data"
+) -> int:
     """Run the command; returns the exit code."""
     return run_command(
         InspectConfig,
         run,
-        name="jllm.inspect_data",
+        prog=prog,
         description=__doc__ or "",
         arguments=arguments,
         stopped="no page was written",

@@ -17,7 +17,7 @@ from jllm.data.runtime.command_line import run_command
 from jllm.data.runtime.progress import WorkProgress
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.raw2ids") -> int:
     """Run the command; returns the exit code.
 
     0, 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(
         Raw2IdsConfig,
         run,
-        name="jllm.raw2ids",
+        prog=prog,
         description=__doc__ or "",
         arguments=arguments,
         stopped="it did not come to the end",

@@ -21,7 +21,9 @@ from jllm.data.runtime.printable import as_rich_text
 from jllm.data.runtime.signals import StopSignals
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.raw2ids_spark"
+) -> int:
     """Run the job; returns the exit code.
 
     0, 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_guarded(
         SparkConfig,
         run,
-        name="jllm.raw2ids_spark",
+        prog=prog,
         description=__doc__ or "",
         arguments=arguments,
         stopped="nothing was written",

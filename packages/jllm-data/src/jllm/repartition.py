@@ -16,12 +16,14 @@ from jllm.data.runtime.progress import WorkProgress
 from jllm.data.tools.repartition.config import RepartitionConfig, check_repartition_config
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.repartition"
+) -> int:
     """Run the command; returns the exit code."""
     return run_command(
         RepartitionConfig,
         run,
-        name="jllm.repartition",
+        prog=prog,
         description=__doc__ or "",
         arguments=arguments,
         stopped="the same command goes on, --undo goes back",

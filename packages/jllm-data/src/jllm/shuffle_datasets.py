@@ -16,12 +16,14 @@ from jllm.data.runtime.progress import WorkProgress
 from jllm.data.tools.shuffle.config import ShuffleConfig, check_shuffle_config
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.shuffle_datasets"
+) -> int:
     """Run the command; returns the exit code."""
     return run_command(
         ShuffleConfig,
         run,
-        name="jllm.shuffle_datasets",
+        prog=prog,
         description=__doc__ or "",
         arguments=arguments,
     )

@@ -14,12 +14,14 @@ from jllm.data.runtime.progress import WorkProgress
 from jllm.data.tools.verify.config import VerifyConfig, check_verify_config
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.verify_data"
+) -> int:
     """Run the command; returns the exit code."""
     return run_command(
         VerifyConfig,
         run,
-        name="jllm.verify_data",
+        prog=prog,
         description=__doc__ or "",
         arguments=arguments,
         stopped="the check is not complete",

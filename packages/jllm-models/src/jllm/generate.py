@@ -3,11 +3,11 @@
 import sys
 
 
-def main() -> None:
+def main(*, prog: str = "python -m jllm.generate") -> None:
     """Run the command; 2 is the exit code of a mistake the user can mend."""
     from jllm.models.generation.command import run
 
-    sys.exit(run())
+    sys.exit(run(prog=prog))
 
 
 if __name__ == "__main__":

@@ -182,9 +182,11 @@ def adapter_figures(config: DecoderConfig, rank: int, modules: str) -> AdapterFi
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.models.describe"
+) -> int:
     """Run the command; returns the exit code, 2 for what the user can mend."""
-    parser = argparse.ArgumentParser(prog="python -m jllm.models.describe", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("model_dir", type=Path, help="a directory with config.json")
     parser.add_argument(
         "--length", type=int, help="tokens of a document; the longest the model was made for"

@@ -22,7 +22,7 @@ def run_command(
     config_type: type[Config],
     work: Callable[[Config, WorkProgress], int],
     *,
-    name: str,
+    prog: str,
     description: str,
     arguments: Sequence[str] | None,
     stopped: str = "nothing was written",
@@ -36,7 +36,7 @@ def run_command(
     return run_guarded(
         config_type,
         shown,
-        name=name,
+        prog=prog,
         description=description,
         arguments=arguments,
         stopped=stopped,
@@ -47,7 +47,7 @@ def run_guarded(
     config_type: type[Config],
     work: Callable[[Config, StopSignals], int],
     *,
-    name: str,
+    prog: str,
     description: str,
     arguments: Sequence[str] | None,
     stopped: str,
@@ -55,12 +55,12 @@ def run_guarded(
     """Read the flags, do `work`, and return the exit code.
 
     What `work` returns; 2 for what the user can mend (ValueError, OSError), with one line on
-    standard error; 130 after Ctrl-C, 143 after SIGTERM, saying `stopped`. `arguments`: None for
-    those of the process, which is then the command's own.
+    standard error; 130 after Ctrl-C, 143 after SIGTERM, saying `stopped`. `prog`: how --help calls
+    the command. `arguments`: None for those of the process, which is then the command's own.
     """
     config = tyro.cli(
         config_type,
-        prog=f"python -m {name}",
+        prog=prog,
         description=description,
         args=arguments,
         use_underscores=True,

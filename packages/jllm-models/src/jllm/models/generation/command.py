@@ -28,10 +28,10 @@ prompt is what a user says; --no_chat takes it as the beginning of a text. It en
 end-of-sequence token or after --max_new_tokens."""
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     """Return the flags; prints and exits (code 2) where one is unknown or unreadable."""
     parser = argparse.ArgumentParser(
-        prog="python -m jllm.generate",
+        prog=prog,
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -72,9 +72,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.generate") -> int:
     """Run the command line; returns the exit code: 0, 2 for a mistake, 130 after Ctrl-C."""
-    flags = parse(arguments)
+    flags = parse(arguments, prog)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         sampling = Sampling(

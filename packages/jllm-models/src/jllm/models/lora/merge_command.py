@@ -19,10 +19,10 @@ own adapter and a few pieces of 8 MiB. If it is interrupted, the same command go
 at which it stopped; MERGED_DIR appears when it is complete."""
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     """Return the flags; prints and exits (code 2) where one is unknown or unreadable."""
     parser = argparse.ArgumentParser(
-        prog="python -m jllm.merge_lora",
+        prog=prog,
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -36,9 +36,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.merge_lora") -> int:
     """Run the command line; returns the exit code: 0, 2 for a mistake, 130 after Ctrl-C."""
-    flags = parse(arguments)
+    flags = parse(arguments, prog)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         from jllm.models.lora.merge_files import merge_files  # imports torch, after the flags

@@ -13,7 +13,7 @@ STOPPED = 143
 """Exit code after a signal, as of a process that SIGTERM ended."""
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.train_pipe") -> int:
     """Runs the command line.
 
     Returns:
@@ -22,7 +22,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     launch = Launch.from_environment()
     checked = False
     try:
-        config = parse(arguments)
+        config = parse(arguments, prog=prog)
         layout(config, launch.world_size)
         checked = True
         return 0 if train(config) else STOPPED
