@@ -14,19 +14,17 @@ from dataclasses import dataclass
 
 from jllm.data.format.record_counts import Problem
 from jllm.data.format.schema import Kind
+from jllm.data.records.formats.dialogue import ONE_A_LINE, Message, Tool
+from jllm.data.records.formats.look import dialogue_of
 from jllm.data.records.message_formats import (
-    ONE_A_LINE,
-    Message,
-    Unusable,
     check_chat,
     check_prompt,
     is_prompt,
-    messages_of,
     prompt_of,
     text_of,
-    unique_keys,
 )
 from jllm.data.records.splits import MAX_RECORD_BYTES, InputSplit, read_split
+from jllm.data.records.unusable import Unusable, unique_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +33,8 @@ class Text:
 
     line: int
     text: str
+    unused: tuple[str, ...] = ()
+    """The keys of the record that were not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,8 @@ class Chat:
 
     line: int
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ class Prompt:
     number: int
     """What a reward function knows it by, 32 bits."""
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 Record = Text | Chat | Prompt
@@ -84,12 +88,10 @@ def read_records(
             text = _decode(piece)
             if split.layout == "paragraphs":
                 yield Text(line=line, text=text)
-            elif kind == "pretrain":
-                yield Text(line=line, text=text_of(_json(text, "")))
             else:
-                plain = "; for plain text give --type pretrain"
-                value = _json(text, plain if ".txt" in split.path.suffixes else "")
-                yield _dialogue(line, value, kind, drop_unanswered=drop_unanswered)
+                plain = kind != "pretrain" and ".txt" in split.path.suffixes
+                value = _json(text, "; for plain text give --type pretrain" if plain else "")
+                yield _record(line, value, kind, drop_unanswered=drop_unanswered)
         except Unusable as why:
             yield Problem(
                 line=line + why.line, reason=why.reason, detail=why.detail, fatal=why.fatal
@@ -124,16 +126,25 @@ def _paragraphs(split: InputSplit, data: bytes) -> Iterator[tuple[int, bytes]]:
         line += piece.count(b"\n") + 2
 
 
-def _dialogue(line: int, value: object, kind: Kind, *, drop_unanswered: bool) -> Chat | Prompt:
+def _record(line: int, value: object, kind: Kind, *, drop_unanswered: bool) -> Record:
+    if kind == "pretrain":
+        text, unused = text_of(value)
+        return Text(line=line, text=text, unused=unused)
     if kind == "rl":
-        number, messages = prompt_of(value)
-        check_prompt(messages)
-        return Prompt(line=line, number=number, messages=tuple(messages))
+        number, found = prompt_of(value)
+        check_prompt(found.messages)
+        return Prompt(
+            line=line,
+            number=number,
+            messages=tuple(found.messages),
+            tools=found.tools,
+            unused=found.unused,
+        )
     if is_prompt(value):
         raise Unusable("not a dialogue", "an RL prompt (it begins with a number) among chats")
-    messages = messages_of(value)
-    check_chat(messages, drop_unanswered=drop_unanswered)
-    return Chat(line=line, messages=tuple(messages))
+    found = dialogue_of(value)
+    check_chat(found.messages, drop_unanswered=drop_unanswered)
+    return Chat(line=line, messages=tuple(found.messages), tools=found.tools, unused=found.unused)
 
 
 def _decode(piece: bytes) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jllm.data.chat.template import ChatRefused, ChatTemplate
-from jllm.data.records.message_formats import ROLES
+from jllm.data.records.formats.dialogue import ROLES
 from jllm.data.tokenizer.load import TextTokenizer
 from jllm.data.tools.inspect.role_spans import BEFORE, Header, Turns
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from jllm.data.chat.template import ChatRefused, ChatTemplate
-from jllm.data.records.message_formats import Message
+from jllm.data.records.formats.dialogue import Message
 from jllm.data.tokenizer.load import TextTokenizer
 
 SAMPLES = (
