@@ -28,7 +28,8 @@ WITH_CALLS = TOOLS + QWEN2.replace(
     f"        {CALLS}{{{{- '<|im_end|>\\n' }}}}\n    {{%- elif message.role == \"tool\"",
 )
 """Qwen2.5's way, shortened."""
-FORGETS = """{% if tools %}{{ tools | length }}{% endif %}{%- for message in messages %}<|im_start|>{{ message.role }}
+FORGETS = """{% if tools %}{{ tools | length }}{% endif %}
+{%- for message in messages %}<|im_start|>{{ message.role }}
 {% if loop.last or message.role != 'assistant' %}{{ message.content or '' }}{% else %}
 {{- (message.content or '').split('</think>')[-1] }}{% endif %}
 {%- for call in message.tool_calls or [] %}[{{ call.id }} {{ call.function.name }}

@@ -24,6 +24,7 @@ from jllm.data.records.message_formats import (
     text_of,
 )
 from jllm.data.records.splits import MAX_RECORD_BYTES, InputSplit, read_split
+from jllm.data.records.tables import rows_of
 from jllm.data.records.unusable import Unusable, unique_keys
 
 
@@ -76,6 +77,9 @@ def read_records(
 
     `drop_unanswered`: a chat without an answer is dropped and counted instead of being an error.
     """
+    if split.layout == "rows":
+        yield from _table_records(split, data, kind, drop_unanswered, max_record_bytes)
+        return
     if split.too_long:
         yield too_long(split.first_line, max_record_bytes)
     for line, piece in pieces(split, data):
@@ -96,6 +100,21 @@ def read_records(
             yield Problem(
                 line=line + why.line, reason=why.reason, detail=why.detail, fatal=why.fatal
             )
+
+
+def _table_records(
+    split: InputSplit, data: bytes, kind: Kind, drop_unanswered: bool, max_record_bytes: int
+) -> Iterator[Record | Problem]:
+    for line, row in enumerate(rows_of(data, max_record_bytes), split.first_line):
+        if row is None:
+            yield too_long(line, max_record_bytes)
+            continue
+        try:
+            if isinstance(row, Unusable):
+                raise row
+            yield _record(line, row, kind, drop_unanswered=drop_unanswered)
+        except Unusable as why:
+            yield Problem(line=line, reason=why.reason, detail=why.detail, fatal=why.fatal)
 
 
 def too_long(line: int, max_record_bytes: int) -> Problem:
@@ -191,6 +210,8 @@ def chats_or_prompts(splits: Iterator[InputSplit]) -> tuple[Kind, Iterator[Input
 
 
 def _holds_prompts(split: InputSplit) -> bool:
+    if split.layout == "rows":  # whose prompts are objects, which --type rl names
+        return False
     for _, piece in pieces(split, read_split(split)):
         if piece.strip():
             with contextlib.suppress(ValueError, RecursionError):
