@@ -55,6 +55,14 @@ def dialogue_of(value: object) -> Dialogue:
     )
 
 
+def forms_of(value: dict[str, object]) -> list[str]:
+    """The keys that say which form of a dialogue a record has; one, where it can be told."""
+    forms = [key for key in ("messages", "conversations") if value.get(key) is not None]
+    if value.get("instruction") is not None and value.get("output") is not None:
+        forms.append("instruction")
+    return forms
+
+
 def refuse_changes(value: dict[str, object], keys: tuple[str, ...]) -> None:
     """Unusable for the first of the keys that says something."""
     for key in keys:
@@ -75,9 +83,7 @@ def unused_keys(value: dict[str, object], used: set[str]) -> tuple[str, ...]:
 
 def _form(value: dict[str, object]) -> str:
     """The key that says which form a record is written in."""
-    forms = [key for key in ("messages", "conversations") if value.get(key) is not None]
-    if value.get("instruction") is not None and value.get("output") is not None:
-        forms.append("instruction")
+    forms = forms_of(value)
     if len(forms) > 1:
         both = " and ".join(map(quoted, forms))
         raise Unusable(
