@@ -8,7 +8,7 @@ from jllm.data.chat.encode_chats import ChatEncoder
 from jllm.data.chat.encode_prompts import PromptEncoder
 from jllm.data.chat.refused import ChatRefused
 from jllm.data.chat.template import SHAPES, ChatTemplate
-from jllm.data.records.message_formats import messages_of
+from jllm.data.records.formats.look import dialogue_of
 from jllm.data.records.parse import Chat, Prompt
 from jllm.data.tokenizer.encoder import make_encoder
 from tokenizer_helpers import SMOLLM2, tokenizer_with, toy_tokenizer
@@ -47,7 +47,7 @@ def test_a_name_is_left_out_or_refused_where_the_template_writes_it(written: boo
     encoder, _ = make_encoder(tokenizer_with(template), allow_fast=False)
     template = ChatTemplate(tokenizer=encoder.tokenizer)
     named = ({**DIALOGUE[0], "name": "Bob"}, DIALOGUE[1])
-    assert messages_of({"messages": list(named)}) == list(named)
+    assert dialogue_of({"messages": list(named)}).messages == list(named)
     chats = ChatEncoder(template=template, encoder=encoder, max_len=99, drop_untrained=False)
     bare, made = (chats.encode([Chat(line=1, messages=m)]) for m in (tuple(DIALOGUE), named))
     prompts = PromptEncoder(template=template, encoder=encoder, max_len=99)

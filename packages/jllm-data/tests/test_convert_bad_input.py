@@ -19,7 +19,7 @@ BAD_CHATS = {
     b"3\n": "not a dialogue",
     b'{"messages": {"role": "user"}}\n': "not a dialogue",
     b'{"messages": [{"role": "user"}]}\n': "missing key",
-    b'{"tools": [1], "messages": []}\n': "unknown key",
+    b'{"tools": [1], "messages": []}\n': "not an object",
     b'{"messages": [{"content": "user"}]}\n': "missing key",
     b'["a", "b"]\n': "not a dialogue",
     b'[{"user": "a", "assistant": "b"}]\n': "not a dialogue",
@@ -100,8 +100,14 @@ SAID = [
     (
         "data.jsonl",
         "ft",
-        b'{"conversations": [{"from": "human", "value": "a"}]}\n',
-        'found keys "conversations"; expected {"messages": [{"role": "user", "content": "…"}, ',
+        b'{"dialog": [{"from": "human", "value": "a"}]}\n',
+        'found keys "dialog"; expected {"messages": [{"role": "user", "content": "…"}, ',
+    ),
+    (
+        "data.jsonl",
+        "ft",
+        b'{"dialog": [{"from": "human", "value": "a"}]}\n',
+        'or instruction and output: {"dialog": [{"from": "human", "value": "a"}]}',
     ),
 ]
 

@@ -44,7 +44,11 @@ def test_both_forms_of_a_chat_give_the_same_files(tmp_path: Path, tokenizer: Pat
     run_convert(tokenizer, short_form(tmp_path / "a" / "data.jsonl"), tmp_path / "1", max_len=200)
     source = write_jsonl(tmp_path / "b" / "data.jsonl", long)
     run_convert(tokenizer, source, tmp_path / "2", max_len=200, cores=2, chunk_size=7)
-    assert snapshot(tmp_path / "1") == snapshot(tmp_path / "2")
+    first, second = snapshot(tmp_path / "1"), snapshot(tmp_path / "2")
+    assert info_of(tmp_path / "1")["records"].pop("unused_keys") == {}
+    assert info_of(tmp_path / "2")["records"].pop("unused_keys") == {"id": 300}
+    assert first.pop("data_info.json") != second.pop("data_info.json")
+    assert first == second and len(first) > 2
 
 
 MIXED = [

@@ -31,6 +31,7 @@ RESULT = EncodedSplit(
     record=np.zeros(0, np.int64),
     read=1234,
     problems=(Problem(line=7, reason="malformed JSON", detail="[bold] stays", fatal=True),),
+    unused=Counter(),
     truncated=Counter({"turns beyond max_len": 2}),
     tokens=5678,
     trained=99,

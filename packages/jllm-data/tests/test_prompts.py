@@ -95,7 +95,10 @@ def test_both_forms_give_the_same_rows(tmp_path: Path, tokenizer: Path) -> None:
     run_convert(tokenizer, write_jsonl(tmp_path / "d.jsonl", rows), tmp_path / "1", max_len=500)
     source = write_jsonl(tmp_path / "b" / "d.jsonl", named)
     run_convert(tokenizer, source, tmp_path / "2", type="rl", max_len=500)
-    assert snapshot(tmp_path / "1") == snapshot(tmp_path / "2")
+    first, second = snapshot(tmp_path / "1"), snapshot(tmp_path / "2")
+    assert info_of(tmp_path / "2", "d")["records"]["unused_keys"] == {"source": 30}
+    assert first.pop("d_info.json") != second.pop("d_info.json")
+    assert first == second and len(first) > 2
 
 
 def test_prompts_that_are_too_long_are_dropped_and_counted(tmp_path: Path, tokenizer: Path) -> None:

@@ -17,9 +17,11 @@ from jllm.data.chat.refused import ChatRefused
 from jllm.data.chat.render_options import has_reasoning, without_names
 from jllm.data.chat.rendered import Filled, Piece
 from jllm.data.chat.template import ChatTemplate
+from jllm.data.chat.tool_dialogues import tool_examples, uses_tools
 from jllm.data.format.record_counts import Problem
 from jllm.data.packing.batches import DocumentBatch
-from jllm.data.records.parse import Chat, Message
+from jllm.data.records.formats.dialogue import Message
+from jllm.data.records.parse import Chat
 from jllm.data.tokenizer.encoder import Encoder
 
 SAMPLE = 256
@@ -117,6 +119,8 @@ class ChatEncoder:
         messages = _up_to_last_answer(chat.messages)
         try:
             template = self._template(messages)
+            if uses_tools(messages, chat.tools):
+                return tool_examples(template, messages, chat.tools)
             messages = without_names(template, messages)
             examples = template.examples(messages)
             if number % SAMPLE == 0:

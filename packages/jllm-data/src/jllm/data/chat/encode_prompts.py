@@ -15,9 +15,10 @@ from jllm.data.chat.refused import ChatRefused
 from jllm.data.chat.render_options import without_names
 from jllm.data.chat.rendered import Filled
 from jllm.data.chat.template import ChatTemplate
+from jllm.data.chat.tool_dialogues import tool_prompt, uses_tools
 from jllm.data.format.record_counts import Problem
 from jllm.data.packing.batches import DocumentBatch
-from jllm.data.records.message_formats import Message
+from jllm.data.records.formats.dialogue import Message
 from jllm.data.records.parse import Prompt
 from jllm.data.tokenizer.encoder import Encoder
 
@@ -89,6 +90,8 @@ class PromptEncoder:
 
     def _render(self, prompt: Prompt, problems: list[Problem]) -> Filled | None:
         try:
+            if uses_tools(prompt.messages, prompt.tools):
+                return tool_prompt(self.template, prompt.messages, prompt.tools)
             messages = without_names(self.template, prompt.messages)
             self._check_roles(tuple(message["role"] for message in messages))
             return Filled(example=self.template.prompt(messages))

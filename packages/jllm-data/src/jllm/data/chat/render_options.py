@@ -14,7 +14,7 @@ from jinja2 import meta
 from jllm.data.chat.jinja_ast import parse_template
 from jllm.data.chat.refused import ChatRefused
 from jllm.data.chat.template import ChatTemplate
-from jllm.data.records.message_formats import Message
+from jllm.data.records.formats.dialogue import Message
 
 SWITCH = "enable_thinking"
 REASONING_END = "</think>"
@@ -23,7 +23,7 @@ REASONING_END = "</think>"
 def has_reasoning(messages: Sequence[Message]) -> bool:
     """Whether any answer of a dialogue has reasoning before it."""
     return any(
-        message["role"] == "assistant" and REASONING_END in message["content"]
+        message["role"] == "assistant" and REASONING_END in (message["content"] or "")
         for message in messages
     )
 
@@ -39,7 +39,9 @@ def thinking_off(template: ChatTemplate) -> ChatTemplate:
             f"--auto_no_thinking chooses {SWITCH} for every chat; leave it out of --template_kwargs"
         )
     tree = parse_template(template.source)
-    off = dataclasses.replace(template, variables={**template.variables, SWITCH: False}, _shapes={})
+    off = dataclasses.replace(
+        template, variables={**template.variables, SWITCH: False}, _shapes={}, tool_shapes={}
+    )
     asked: list[Message] = [{"role": "user", "content": "Who are you?"}]
     try:
         known = tree is None or SWITCH in meta.find_undeclared_variables(tree)

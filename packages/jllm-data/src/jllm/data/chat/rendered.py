@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from jllm.data.records.formats.dialogue import Message
 from jllm.data.tokenizer.load import TextTokenizer
 
 MARKED = re.compile("\ue000([0-9]+)\ue001")
@@ -131,11 +132,27 @@ class Filled:
         return "".join([part if isinstance(part, str) else contents[part] for part in piece.parts])
 
 
-def ends_with_answer(text: str, answer: str, closing: str) -> bool:
-    """Whether all of an answer but white space stands before `closing`, which ends the text."""
+def holds_answer(message: Message, text: str, start: int, closing: str) -> bool:
+    """Whether all of an answer's text but white space stands where it should.
+
+    That is right before `closing`, which ends the text; of an answer that calls tools, anywhere
+    behind `start`, where the answer begins.
+    """
+    answer = message["content"] or ""
     if text.endswith(answer + closing):
         return True
-    return "".join(text[: len(text) - len(closing)].split()).endswith("".join(answer.split()))
+    words = "".join(answer.split())
+    if "tool_calls" in message:
+        return words in "".join(text[start:].split())
+    return "".join(text[: len(text) - len(closing)].split()).endswith(words)
+
+
+def place_contents(messages: Sequence[Message], trimmed: Sequence[bool]) -> list[str]:
+    """The contents as the template places them."""
+    return [
+        message["content"].strip() if trim else message["content"]
+        for message, trim in zip(messages, trimmed, strict=True)
+    ]
 
 
 def difference(prompt: str, text: str) -> str:

@@ -33,12 +33,14 @@ from jllm.data.chat.rendered import (
     Filled,
     TextSpan,
     difference,
-    ends_with_answer,
+    holds_answer,
+    place_contents,
     readable,
 )
 from jllm.data.chat.static_analysis import Guard, guards_of
 from jllm.data.chat.token_boundaries import BoundaryMerges, history_begins_with_space
-from jllm.data.records.message_formats import Message
+from jllm.data.chat.typed_specials import hide_specials
+from jllm.data.records.formats.dialogue import Message, Tool
 from jllm.data.tokenizer.load import TextTokenizer
 
 SHAPES = 256
@@ -65,6 +67,8 @@ class ChatTemplate:
     variables: dict[str, Any] = field(default_factory=dict)
     """Extra variables of the template (`enable_thinking`), as they are given when served."""
     _shapes: dict[tuple[str, ...], _Shape] = field(default_factory=dict)
+    tool_shapes: dict[tuple[Any, ...], tuple[str, ...]] = field(default_factory=dict)
+    """What `tool_dialogues` learnt."""
 
     def __post_init__(self) -> None:
         """Raises ValueError where the tokenizer has no (single) chat template."""
@@ -76,8 +80,8 @@ class ChatTemplate:
             )
         self.source: str = hf.get_chat_template()
         specials = sorted(self.tokenizer.specials, key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
-        self._cuts = BoundaryMerges(tokenizer=self.tokenizer, special=self._special)
+        self.special = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
+        self._cuts = BoundaryMerges(tokenizer=self.tokenizer, special=self.special)
         self._tree = parse_template(self.source)
 
     def examples(self, messages: Sequence[Message]) -> list[Filled]:
@@ -89,39 +93,41 @@ class ChatTemplate:
         roles = tuple(message["role"] for message in messages)
         shape = self._shape(roles)
         contents = [message["content"] for message in messages]
-        placed = _place(messages, shape.trimmed) if shape.guards is not None else []
+        placed = place_contents(messages, shape.trimmed) if shape.guards is not None else []
         if (
             shape.guards is not None
             and all(guard.holds(content) for guard in shape.guards for content in contents)
             and not (len(shape.examples) == 1 and history_begins_with_space(roles, placed))
         ):
             return [Filled(example=example, contents=placed) for example in shape.examples]
-        hidden, typed = self._hide_specials(contents)
+        hidden, typed = hide_specials(self.special, contents)
         texts = [{**m, "content": c} for m, c in zip(messages, hidden, strict=True)]
         return [
             Filled(example=example.restore(typed), contents=[])
-            for example in self._render_examples(texts, shape.closings, marked=False)
+            for example in self.render_examples(texts, shape.closings, marked=False)
         ]
 
     def check(self, messages: Sequence[Message], examples: Sequence[Filled]) -> None:
         """Hold examples that were filled in against the real renderings of the dialogue."""
         contents = [message["content"] for message in messages]
-        if any(self._special.search(content) for content in contents):
+        if any(self.special.search(content) for content in contents):
             return
         shape = self._shape(tuple(message["role"] for message in messages))
-        real = self._render_examples(messages, shape.closings, marked=False)
+        real = self.render_examples(messages, shape.closings, marked=False)
         rendered = ["".join(piece.text for piece in example.pieces) for example in real]
         assert [filled.whole() for filled in examples] == rendered, (
             "a chat template that was found to place contents did something else with them; "
             "please report it with the template"
         )
 
-    def render(self, messages: Sequence[Message], *, prompt: bool) -> str:
+    def render(
+        self, messages: Sequence[Message], *, prompt: bool, tools: Sequence[Tool] = ()
+    ) -> str:
         """The template's text; `prompt`: with the header of the answer to come."""
         try:
             return self.tokenizer.hf.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=prompt,
-                **{"strftime_now": self._date, **self.variables},
+                tools=list(tools) or None, **{"strftime_now": self._date, **self.variables},
             )  # fmt: skip
         except DateWanted:
             raise
@@ -134,9 +140,9 @@ class ChatTemplate:
 
     def prompt(self, messages: Sequence[Message]) -> Example:
         """What the server gives the model that is to answer the dialogue. Raises ChatRefused."""
-        hidden, typed = self._hide_specials([message["content"] for message in messages])
+        hidden, typed = hide_specials(self.special, [message["content"] for message in messages])
         texts = [{**m, "content": c} for m, c in zip(messages, hidden, strict=True)]
-        return self._cut(self.render(texts, prompt=True), [], marked=False).restore(typed)
+        return self.cut(self.render(texts, prompt=True), [], marked=False).restore(typed)
 
     def _date(self, form: str) -> str:
         """The template's `strftime_now`: ids must not depend on the day of the conversion."""
@@ -177,7 +183,7 @@ class ChatTemplate:
                 what = f"the chat template leaves out message {number + 1} ({role})"
                 raise ChatRefused("template refused", what)
         known = tuple(closings)
-        examples = tuple(self._render_examples(messages, known, marked=True))
+        examples = tuple(self.render_examples(messages, known, marked=True))
         settled = len(known) == 1 or all(map(self._cuts.clean, examples))
         placing = self._tree if settled and not self._takes_space(whole) else None
         guards = None if placing is None else guards_of(placing, frozenset(roles))
@@ -191,7 +197,7 @@ class ChatTemplate:
 
     def _takes_space(self, text: str) -> bool:
         """Whether a special token of the text takes the white space beside it."""
-        tokens = [self.tokenizer.special_tokens[found] for found in self._special.findall(text)]
+        tokens = [self.tokenizer.special_tokens[found] for found in self.special.findall(text)]
         return any(token.lstrip or token.rstrip for token in tokens)
 
     def _trimmed(
@@ -207,25 +213,33 @@ class ChatTemplate:
         if edge is None:
             return None
         padded = [{**m, "content": f"{edge}{m['content']}{edge}"} for m in messages]
-        real = self._render_examples(padded, closings, marked=False)
+        real = self.render_examples(padded, closings, marked=False)
         text = "".join(text for example in real for text in Filled(example=example).texts())
         trimmed = tuple(message["content"] not in text for message in padded)
-        placed = _place(padded, trimmed)
+        placed = place_contents(padded, trimmed)
         filled = [Filled(example=example, contents=placed).texts() for example in examples]
         same = filled == [Filled(example=example).texts() for example in real]
         return trimmed if same else None
 
-    def _render_examples(
-        self, messages: Sequence[Message], closings: tuple[str, ...], *, marked: bool
+    def render_examples(
+        self,
+        messages: Sequence[Message],
+        closings: tuple[str, ...],
+        *,
+        marked: bool,
+        tools: Sequence[Tool] = (),
     ) -> list[Example]:
-        """The examples of a dialogue whose contents hold no special token's text."""
-        whole = self.render(messages, prompt=False)
+        """The examples of a dialogue whose contents hold no special token's text.
+
+        closings: for each answer, what the template writes after its text.
+        """
+        whole = self.render(messages, prompt=False, tools=tools)
         answers = [number for number, m in enumerate(messages) if m["role"] == "assistant"]
         spans, texts = [], []
         for number, closing in zip(answers, closings, strict=True):
-            prompt = self.render(messages[:number], prompt=True)
+            prompt = self.render(messages[:number], prompt=True, tools=tools)
             last = number == len(messages) - 1
-            text = whole if last else self.render(messages[: number + 1], prompt=False)
+            text = whole if last else self.render(messages[: number + 1], prompt=False, tools=tools)
             if not text.startswith(prompt):
                 raise ChatRefused(
                     "no prefix property",
@@ -233,7 +247,7 @@ class ChatTemplate:
                     f"begins, so training would differ from serving; {difference(prompt, text)}",
                 )
             spans.append(self._span(len(prompt), text, closing, number))
-            if not ends_with_answer(text, messages[number]["content"], closing):
+            if not holds_answer(messages[number], text, len(prompt), closing):
                 raise ChatRefused(
                     "no answer in the text",
                     f"the chat template leaves out part of the text of message {number + 1}, an "
@@ -244,13 +258,14 @@ class ChatTemplate:
         if all(whole.startswith(turn) for turn in turns) and not any(
             self._cuts.crossed(whole, span.start) for span in spans[:-1]
         ):
-            return [self._cut(whole, spans, marked=marked)]
+            return [self.cut(whole, spans, marked=marked)]
         return [
-            self._cut(text, [span], marked=marked) for text, span in zip(texts, spans, strict=True)
+            self.cut(text, [span], marked=marked) for text, span in zip(texts, spans, strict=True)
         ]
 
-    def _cut(self, text: str, spans: list[TextSpan], *, marked: bool) -> Example:
-        return Example.cut(text, spans, self._special, self.tokenizer, marked=marked)
+    def cut(self, text: str, spans: list[TextSpan], *, marked: bool) -> Example:
+        """A rendered text, cut at special tokens and where answers begin and end."""
+        return Example.cut(text, spans, self.special, self.tokenizer, marked=marked)
 
     def _span(self, start: int, text: str, closing: str, number: int) -> TextSpan:
         if not text.endswith(closing) or len(text) - len(closing) < start:
@@ -259,7 +274,7 @@ class ChatTemplate:
                 f"the chat template ends the answer, message {number + 1}, in "
                 f"{readable(text)[-40:]!r}; expected {closing!r}",
             )
-        end = self._special.search(closing)
+        end = self.special.search(closing)
         if end is None:
             raise ChatRefused(
                 "no end of turn",
@@ -267,29 +282,3 @@ class ChatTemplate:
                 "a model could not learn to stop; put the end-of-sequence token there",
             )
         return TextSpan(start=start, stop=len(text) - len(closing) + end.end())
-
-    def _hide_specials(self, contents: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """Contents with each special token's text replaced by a private one, and what that was."""
-        typed: dict[str, str] = {}
-        if not any(self._special.search(content) for content in contents):
-            return list(contents), typed
-        opening = next(
-            mark
-            for mark in map(chr, range(0xE010, 0xF8FF))
-            if not any(mark in content for content in contents)
-        )
-
-        def hide(found: re.Match[str]) -> str:
-            private = f"{opening}{len(typed)}{opening}"
-            typed[private] = found[0]
-            return private
-
-        return [self._special.sub(hide, content) for content in contents], typed
-
-
-def _place(messages: Sequence[Message], trimmed: Sequence[bool]) -> list[str]:
-    """The contents as the template places them."""
-    return [
-        message["content"].strip() if trim else message["content"]
-        for message, trim in zip(messages, trimmed, strict=True)
-    ]

@@ -28,8 +28,9 @@ class Raw2IdsConfig:
     input: Annotated[str, tyro.conf.arg(aliases=["-i"])]
     """A file, a folder of files (and folders), or - for standard input; compressed where the name
     ends in .gz or .zst. Chats (--type ft): .jsonl, a line a dialogue,
-    [{"user": "…"}, {"assistant": "…"}] or {"messages": [{"role": "user", "content": "…"}, …]}.
-    Text (--type pretrain): .txt, documents divided by empty lines, or .jsonl with {"text": "…"}."""
+    [{"user": "…"}, {"assistant": "…"}], {"messages": [{"role": "user", "content": "…"}, …]},
+    ShareGPT's or Alpaca's form. Text (--type pretrain): .txt, documents divided by empty lines, or
+    .jsonl with {"text": "…"}. Or .parquet, .arrow and folders of `datasets`, with these columns."""
     stdin_name: str = "stdin.jsonl"
     """With --input -: the file name that what is read would have (data.txt, data.jsonl.zst, …)."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""

@@ -79,7 +79,9 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[ConvertedFile]:
     )
     stamps = {source.path: stamp(source.path) for source in sources if source.size is not None}
     for path in passed_over:
-        reporter.note(f"{path} is not converted (no text or JSON lines, hidden, or a link)")
+        reporter.note(
+            f"{path} is not converted (no text, JSON lines or table of records, hidden, or a link)"
+        )
     with stage(output, resumable=True) as staged, naming_a_full_disk(output):
         published = (staged / PUBLISHED).exists()
         if not published:

@@ -120,6 +120,6 @@ def _numbered(split: InputSplit, result: EncodedSplit, before: int) -> DocumentB
 
     `before`: records of the file before this split.
     """
-    if split.layout == "lines":
+    if split.layout != "paragraphs":
         return result.documents
     return dataclasses.replace(result.documents, records=before + 1 + result.record)

@@ -45,6 +45,7 @@ def count_result(
     """
     account.read += result.read
     account.truncated += result.truncated
+    account.add_unused(result.unused)
     account.tokens += result.tokens
     account.trained_tokens += result.trained
     for problem in result.problems:

@@ -28,6 +28,7 @@ class EncodedSplit:
     documents: in input order; their `records` are the lines (from 1) at which the records begin;
     record: int64 [documents], which of the split's records (from 0) each is of; read: records in
     the split; problems: the records that were not used; truncated: records by what was cut off;
+    unused: records by the keys of theirs that were not read;
     tokens: ids, without the overlap of pieces; trained: ids that are targets.
     """
 
@@ -36,6 +37,7 @@ class EncodedSplit:
     read: int
     problems: tuple[Problem, ...]
     truncated: Counter[str]
+    unused: Counter[str]
     tokens: int
     trained: int
 
@@ -101,6 +103,7 @@ class SplitEncoder:
             read=len(records),
             problems=tuple(sorted(problems, key=lambda problem: problem.line)),
             truncated=Counter(),
+            unused=_unused(records),
             tokens=len(flat),
             trained=trained,
         )
@@ -118,6 +121,7 @@ class SplitEncoder:
             read=len(records),
             problems=tuple(sorted(problems, key=lambda problem: problem.line)),
             truncated=made.truncated,
+            unused=_unused(records),
             tokens=len(made.documents.ids),
             trained=int(made.documents.trained.sum()),
         )
@@ -134,6 +138,7 @@ class SplitEncoder:
             read=len(records),
             problems=tuple(sorted(problems, key=lambda problem: problem.line)),
             truncated=Counter(),
+            unused=_unused(records),
             tokens=len(made.documents.ids),
             trained=0,
         )
@@ -174,6 +179,13 @@ def cut_long(
 def _lines(records: Sequence[Record | Problem], record: np.ndarray) -> np.ndarray:
     """The lines (int64 [documents]) at which the records of the documents begin."""
     return np.array([one.line for one in records], np.int64)[record]
+
+
+def _unused(records: Sequence[Record | Problem]) -> Counter[str]:
+    """How many records have each of the keys that were not read."""
+    return Counter(
+        key for record in records if not isinstance(record, Problem) for key in record.unused
+    )
 
 
 def _empty(line: int) -> Problem:

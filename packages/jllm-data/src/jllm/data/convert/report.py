@@ -73,6 +73,9 @@ class ConversionReport:
         for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
             for reason, count in sorted(counts.items()):
                 self.note(f"{one.source.relative}: {count:,} {what}: {reason}")
+        if account.unused_keys:
+            listed = ", ".join(f"{key} ({n:,})" for key, n in sorted(account.unused_keys.items()))
+            self.note(f"{one.source.relative}: keys that were not used, with records: {listed}")
         for name, problem in account.dropped_examples[:SHOWN]:
             self.note(f"{name}:{problem.line}: {problem.reason}: {problem.detail}")
         if len(account.dropped_examples) > SHOWN:

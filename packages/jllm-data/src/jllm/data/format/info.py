@@ -73,6 +73,7 @@ def info_text(
             "written": account.written,
             "dropped": dict(sorted(account.dropped.items())),
             "truncated": dict(sorted(account.truncated.items())),
+            "unused_keys": dict(sorted(account.unused_keys.items())),
             "dropped_list": [
                 {"file": name, "line": p.line, "reason": p.reason, "detail": p.detail}
                 for name, p in account.dropped_examples

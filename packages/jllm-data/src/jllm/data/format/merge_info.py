@@ -57,9 +57,10 @@ def read_contents(paths: Sequence[Path]) -> dict[Path, dict[str, Any]]:
 
 
 def _add_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    counts = {
-        name: dict(sorted(sum((Counter(one[name]) for one in records), Counter()).items()))
-        for name in ("dropped", "truncated")
+    counts = {  # files of earlier versions have no unused_keys
+        name: dict(sorted(sum((Counter(one.get(name, {})) for one in records), Counter()).items()))
+        for name in ("dropped", "truncated", "unused_keys")
+        if any(name in one for one in records)
     }
     listed = [entry for one in records for entry in one["dropped_list"]]
     return {

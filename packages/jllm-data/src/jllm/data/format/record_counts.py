@@ -8,6 +8,10 @@ from typing import Any
 
 MAX_EXAMPLES = 100
 """Dropped records that are listed with their line; the rest are counted."""
+MAX_KEYS = 100
+"""Unused keys that are listed by name; the rest are counted together."""
+OTHER_KEYS = "other keys"
+"""The name under which they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,8 @@ class RecordCounts:
     truncated: Counter[str] = field(default_factory=Counter)
     dropped_examples: list[tuple[str, Problem]] = field(default_factory=list)
     """The first dropped records: the file's name below --input and what was wrong."""
+    unused_keys: Counter[str] = field(default_factory=Counter)
+    """Keys that were not used → records that have them."""
     tokens: int = 0
     """Ids of the documents that were written; overlaps and padding are not counted."""
     trained_tokens: int = 0
@@ -40,6 +46,12 @@ class RecordCounts:
     def written(self) -> int:
         """Records of which something was written."""
         return self.read - sum(self.dropped.values())
+
+    def add_unused(self, keys: Counter[str]) -> None:
+        """Count keys that were not used: the first MAX_KEYS by name."""
+        for key, count in keys.items():
+            listed = key in self.unused_keys or len(self.unused_keys) < MAX_KEYS
+            self.unused_keys[key if listed else OTHER_KEYS] += count
 
     def tree(self) -> dict[str, Any]:
         """The account as plain values, for `record_counts_of`."""
@@ -50,7 +62,7 @@ class RecordCounts:
 def record_counts_of(tree: dict[str, Any]) -> RecordCounts:
     """The account of which this is the `tree`."""
     values = dict(tree)
-    values |= {name: Counter(tree[name]) for name in ("dropped", "truncated")}
+    values |= {name: Counter(tree[name]) for name in ("dropped", "truncated", "unused_keys")}
     examples = tree["dropped_examples"]
     values["dropped_examples"] = [(name, Problem(**problem)) for name, problem in examples]
     return RecordCounts(**values)

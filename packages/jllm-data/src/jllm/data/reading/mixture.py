@@ -94,9 +94,9 @@ def parse_mixture(text: str) -> list[tuple[str, Fraction]]:
     """(path, weight) of each data set that `text` names.
 
     A weight is what follows an item's last colon, where that is a number (`7`, `0.7`, `1/3`), so
-    that paths may hold colons; they hold commas only where one existing folder is all there is.
+    that paths may hold colons; they hold commas only where one existing folder or file is all.
     """
-    if Path(text).is_dir():
+    if Path(text).exists():
         return [(text, Fraction(1))]
     found: dict[str, Fraction] = {}
     items = [item.strip() for item in text.split(",")]

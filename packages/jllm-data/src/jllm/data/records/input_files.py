@@ -1,8 +1,9 @@
 """Input files: which there are, how each is divided into records, and what its outputs are called.
 
 A name says the form: `.jsonl`, `.json` or `.txt`, and `.gz` or `.zst` behind it where the file is
-compressed. A folder is read with all folders in it; hidden files and folders (names that begin with
-"." or "_") and links to folders are passed over. The outputs of `a/b.jsonl` are called `a__b-…`.
+compressed, or `.parquet` or `.arrow`. A folder is read with all folders in it; hidden files and
+folders (names that begin with "." or "_") and links to folders are passed over. The outputs of
+`a/b.jsonl` are called `a__b-…`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 from jllm.data.format.file_names import check_output_name
+from jllm.data.records.datasets_folder import arrow_files, is_datasets_folder
+from jllm.data.records.tables import TABLES, holds_ids
 
-RecordLayout = Literal["lines", "paragraphs"]
-"""One JSON value a line, or documents divided by empty lines."""
+RecordLayout = Literal["lines", "paragraphs", "rows"]
+"""One JSON value a line, documents divided by empty lines, or rows of a table."""
 Codec = Literal["gzip", "zstd"]
 CODECS: dict[str, Codec] = {".gz": "gzip", ".zst": "zstd"}
 
@@ -51,9 +54,9 @@ def find_sources(
     read, two outputs would have one name, or a name cannot be one of an output.
     """
     if str(path) == "-":
-        if "/" in stdin_name or _form(stdin_name, chats=chats) is None:
+        if "/" in stdin_name or (_form(stdin_name, chats=chats) or ["rows"])[0] == "rows":
             raise ValueError(
-                f"--stdin_name {stdin_name}: expected a file name, {_expected(chats)}: it says the "
+                f"--stdin_name {stdin_name}: expected a file name, {_streams(chats)}: it says the "
                 "form of what is read and names the outputs"
             )
         return [_source(STDIN, stdin_name, None, chats=chats)], []
@@ -84,10 +87,13 @@ def base_name(name: str) -> str:
 
 
 def layout_of(name: str, *, chats: bool) -> RecordLayout:
-    """How a file of this name is divided into records. Raises ValueError where it is no input."""
+    """How a file of this name is divided into records, where these are pieces of its bytes.
+
+    Raises ValueError where they are not.
+    """
     form = _form(name, chats=chats)
-    if form is None:
-        raise ValueError(f"{name}: expected {_expected(chats)}")
+    if form is None or form[0] == "rows":
+        raise ValueError(f"{name}: expected {_streams(chats)}")
     return form[0]
 
 
@@ -102,6 +108,10 @@ def _walk(folder: Path, leave_out: Path | None, *, chats: bool) -> tuple[list[Pa
     found, passed_over = [], []
     for root, folders, files in os.walk(folder, onerror=_raise):
         here = Path(root)
+        if is_datasets_folder(here):
+            found += [file for file in arrow_files(here) if file.is_file()]
+            folders.clear()
+            continue
         linked = [name for name in folders if (here / name).is_symlink()]
         passed_over += [here / name for name in folders + files if name[0] == "_"]
         passed_over += [here / name for name in linked if name[0] not in "._"]
@@ -112,6 +122,7 @@ def _walk(folder: Path, leave_out: Path | None, *, chats: bool) -> tuple[list[Pa
         ]
         for file in (here / name for name in files if name[0] not in "._"):
             usable = file.is_file() and _form(file.name, chats=chats) is not None
+            usable = usable and not (file.suffix == ".parquet" and holds_ids(file))
             (found if usable else passed_over).append(file)
     return sorted(found), sorted(passed_over)
 
@@ -125,6 +136,8 @@ def _form(name: str, *, chats: bool) -> tuple[RecordLayout, Codec | None] | None
     codec = CODECS.get(Path(name).suffix)
     plain = name.removesuffix(Path(name).suffix) if codec else name
     suffix = Path(plain).suffix
+    if suffix in TABLES:
+        return None if codec else ("rows", None)
     if suffix == ".txt" and not chats:
         return "paragraphs", codec
     return ("lines", codec) if suffix in _suffixes(chats) else None
@@ -135,6 +148,10 @@ def _suffixes(chats: bool) -> tuple[str, ...]:
 
 
 def _expected(chats: bool) -> str:
+    return f"{_streams(chats)}, *{', *'.join(TABLES)}"
+
+
+def _streams(chats: bool) -> str:
     return f"*{', *'.join(_suffixes(chats))} (or compressed, with .gz or .zst behind it)"
 
 

@@ -14,19 +14,18 @@ from dataclasses import dataclass
 
 from jllm.data.format.record_counts import Problem
 from jllm.data.format.schema import Kind
+from jllm.data.records.formats.dialogue import ONE_A_LINE, Message, Tool
+from jllm.data.records.formats.look import dialogue_of
 from jllm.data.records.message_formats import (
-    ONE_A_LINE,
-    Message,
-    Unusable,
     check_chat,
     check_prompt,
     is_prompt,
-    messages_of,
     prompt_of,
     text_of,
-    unique_keys,
 )
 from jllm.data.records.splits import MAX_RECORD_BYTES, InputSplit, read_split
+from jllm.data.records.tables import rows_of
+from jllm.data.records.unusable import Unusable, unique_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +34,8 @@ class Text:
 
     line: int
     text: str
+    unused: tuple[str, ...] = ()
+    """The keys of the record that were not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class Chat:
 
     line: int
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,8 @@ class Prompt:
     number: int
     """What a reward function knows it by, 32 bits."""
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 Record = Text | Chat | Prompt
@@ -72,6 +77,9 @@ def read_records(
 
     `drop_unanswered`: a chat without an answer is dropped and counted instead of being an error.
     """
+    if split.layout == "rows":
+        yield from _table_records(split, data, kind, drop_unanswered, max_record_bytes)
+        return
     if split.too_long:
         yield too_long(split.first_line, max_record_bytes)
     for line, piece in pieces(split, data):
@@ -84,16 +92,29 @@ def read_records(
             text = _decode(piece)
             if split.layout == "paragraphs":
                 yield Text(line=line, text=text)
-            elif kind == "pretrain":
-                yield Text(line=line, text=text_of(_json(text, "")))
             else:
-                plain = "; for plain text give --type pretrain"
-                value = _json(text, plain if ".txt" in split.path.suffixes else "")
-                yield _dialogue(line, value, kind, drop_unanswered=drop_unanswered)
+                plain = kind != "pretrain" and ".txt" in split.path.suffixes
+                value = _json(text, "; for plain text give --type pretrain" if plain else "")
+                yield _record(line, value, kind, drop_unanswered=drop_unanswered)
         except Unusable as why:
             yield Problem(
                 line=line + why.line, reason=why.reason, detail=why.detail, fatal=why.fatal
             )
+
+
+def _table_records(
+    split: InputSplit, data: bytes, kind: Kind, drop_unanswered: bool, max_record_bytes: int
+) -> Iterator[Record | Problem]:
+    for line, row in enumerate(rows_of(data, max_record_bytes), split.first_line):
+        if row is None:
+            yield too_long(line, max_record_bytes)
+            continue
+        try:
+            if isinstance(row, Unusable):
+                raise row
+            yield _record(line, row, kind, drop_unanswered=drop_unanswered)
+        except Unusable as why:
+            yield Problem(line=line, reason=why.reason, detail=why.detail, fatal=why.fatal)
 
 
 def too_long(line: int, max_record_bytes: int) -> Problem:
@@ -124,16 +145,25 @@ def _paragraphs(split: InputSplit, data: bytes) -> Iterator[tuple[int, bytes]]:
         line += piece.count(b"\n") + 2
 
 
-def _dialogue(line: int, value: object, kind: Kind, *, drop_unanswered: bool) -> Chat | Prompt:
+def _record(line: int, value: object, kind: Kind, *, drop_unanswered: bool) -> Record:
+    if kind == "pretrain":
+        text, unused = text_of(value)
+        return Text(line=line, text=text, unused=unused)
     if kind == "rl":
-        number, messages = prompt_of(value)
-        check_prompt(messages)
-        return Prompt(line=line, number=number, messages=tuple(messages))
+        number, found = prompt_of(value)
+        check_prompt(found.messages)
+        return Prompt(
+            line=line,
+            number=number,
+            messages=tuple(found.messages),
+            tools=found.tools,
+            unused=found.unused,
+        )
     if is_prompt(value):
         raise Unusable("not a dialogue", "an RL prompt (it begins with a number) among chats")
-    messages = messages_of(value)
-    check_chat(messages, drop_unanswered=drop_unanswered)
-    return Chat(line=line, messages=tuple(messages))
+    found = dialogue_of(value)
+    check_chat(found.messages, drop_unanswered=drop_unanswered)
+    return Chat(line=line, messages=tuple(found.messages), tools=found.tools, unused=found.unused)
 
 
 def _decode(piece: bytes) -> str:
@@ -180,6 +210,8 @@ def chats_or_prompts(splits: Iterator[InputSplit]) -> tuple[Kind, Iterator[Input
 
 
 def _holds_prompts(split: InputSplit) -> bool:
+    if split.layout == "rows":  # whose prompts are objects, which --type rl names
+        return False
     for _, piece in pieces(split, read_split(split)):
         if piece.strip():
             with contextlib.suppress(ValueError, RecursionError):

@@ -1,9 +1,9 @@
 """Input splits: parts of an input file that hold whole records.
 
-A split holds whole lines of JSON lines, whole documents of a text. Where the cuts lie depends on
-the bytes (unpacked) and the limits alone, never on the number of processes or on how the file is
-compressed. One process reads a file once, at the speed of the disk or of the decompression, and
-holds one split in memory, or one record where that is longer.
+A split holds whole lines of JSON lines, whole documents of a text, whole rows of a table. Where
+the cuts lie depends on the bytes (unpacked) and the limits alone, never on the number of processes
+or on how the file is compressed. One process reads a file once, at the speed of the disk or of the
+decompression, and holds one split in memory, or one record where that is longer.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from jllm.data.records.decompress import SourceStream, open_stream
 from jllm.data.records.input_files import STDIN, RecordLayout, Source
+from jllm.data.records.tables import RowBatch, cut_rows
 
 SPLIT_BYTES = 1 << 20
 """A split ends at the last record that begins and ends within this many bytes."""
@@ -28,6 +29,7 @@ _SEPARATORS = 8
 class InputSplit:
     """Bytes [start, stop) of a file (unpacked); `first_line`: the number (from 1) of their first.
 
+    Of a table the rows [start, stop), whose data are an Arrow stream (`tables.rows_of`).
     data: the bytes, where the file cannot be read from its middle; taken: how many bytes of the
     file as it lies were read since the split before; too_long: the split is the beginning of one
     record that is longer than may be, so it is not read.
@@ -51,6 +53,9 @@ def cut_splits(
     Such a record is read to its end only when the next split is asked for. Raises ValueError where
     compressed data is damaged.
     """
+    if source.layout == "rows":
+        yield from _cut_table(source, max_lines)
+        return
     kept = source.codec is not None or source.path == STDIN
     limit = max(SPLIT_BYTES, max_record_bytes + _SEPARATORS)
     with open_stream(source) as stream:
@@ -78,6 +83,34 @@ def cut_splits(
             else:
                 held, count, lines = _skip_record(stream, held, source.layout)
                 start, line = start + count, line + lines
+
+
+def _cut_table(source: Source, max_rows: int) -> Iterator[InputSplit]:
+    """What was `taken` of the file is told with the split behind it; with the last, the rest."""
+    told = 0
+    for batch, last in _with_last(cut_rows(source.path, max_rows=max_rows, max_bytes=SPLIT_BYTES)):
+        read = min(max(batch.read, told), source.size or 0) if not last else source.size or 0
+        yield InputSplit(
+            path=source.path,
+            layout="rows",
+            start=batch.first,
+            stop=batch.first + batch.count,
+            first_line=batch.first + 1,
+            data=batch.data,
+            taken=read - told,
+        )
+        told = read
+
+
+def _with_last(batches: Iterator[RowBatch]) -> Iterator[tuple[RowBatch, bool]]:
+    """Each batch and whether it is the last."""
+    held = next(batches, None)
+    for batch in batches:
+        assert held is not None
+        yield held, False
+        held = batch
+    if held is not None:
+        yield held, True
 
 
 def read_split(split: InputSplit) -> bytes:

@@ -20,7 +20,9 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
         yield "--init and --from_ckpt exclude each other: weights are either random or loaded"
     yield from _lora_problems(config)
     if config.num_train_epochs > 0 and not config.train_data:
-        yield "--train_data is missing: a folder made by `python -m jllm.raw2ids`"
+        yield "--train_data is missing: a folder made by `python -m jllm.raw2ids`, or a raw file"
+    if not 2 <= config.max_len <= 1 << 24:
+        yield f"--max_len {config.max_len}: 2 to {1 << 24:,}"
     if config.num_train_epochs == 0 and not config.output_dir and not config.eval_data:
         yield (
             "--num_train_epochs 0 trains nothing: give --output_dir to write the model, "

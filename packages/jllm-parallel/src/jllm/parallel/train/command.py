@@ -26,6 +26,8 @@ def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.t
         layout(config, launch.world_size)
         checked = True
         return 0 if train(config) else STOPPED
+    except KeyboardInterrupt:  # before the training, which stops by itself
+        return STOPPED
     except (ValueError, OSError) as error:
         # Every process finds the same wrong flag; one of them says so.
         if checked or launch.rank == 0:
@@ -47,6 +49,10 @@ def train(config: TrainConfig) -> bool:
         ValueError: an input is wrong.
         OSError: a file cannot be read or written.
     """
+    from jllm.parallel.train.raw_data import with_converted_data
+
+    launch = Launch.from_environment()
+    config = with_converted_data(config, launch)
     from jllm.parallel.train.job import run_job
 
-    return run_job(config, Launch.from_environment())
+    return run_job(config, launch)

@@ -37,6 +37,7 @@ def account_text(
             "read": account.read,
             "dropped": account.dropped,
             "truncated": account.truncated,
+            "unused_keys": account.unused_keys,
             "dropped_examples": examples,
             "tokens": account.tokens,
             "trained_tokens": account.trained_tokens,
@@ -57,6 +58,7 @@ def add_up(texts: Iterable[str]) -> Totals:
         account.read += part["read"]
         account.dropped += Counter(part["dropped"])
         account.truncated += Counter(part["truncated"])
+        account.add_unused(Counter(part["unused_keys"]))
         account.tokens += part["tokens"]
         account.trained_tokens += part["trained_tokens"]
         for one in part["dropped_examples"][: MAX_EXAMPLES - len(account.dropped_examples)]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from jllm.data.chat.refused import ChatRefused
 from jllm.data.chat.template import ChatTemplate
-from jllm.data.records.message_formats import ROLES
+from jllm.data.records.formats.dialogue import ROLES
 from jllm.data.tokenizer.load import TextTokenizer
 from jllm.data.tools.inspect.role_spans import BEFORE, Header, Turns
 

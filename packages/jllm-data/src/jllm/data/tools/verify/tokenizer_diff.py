@@ -14,7 +14,7 @@ from itertools import zip_longest
 
 from jllm.data.chat.refused import ChatRefused
 from jllm.data.chat.template import ChatTemplate
-from jllm.data.records.message_formats import Message
+from jllm.data.records.formats.dialogue import Message
 from jllm.data.tokenizer.load import TextTokenizer
 
 SAMPLES = (

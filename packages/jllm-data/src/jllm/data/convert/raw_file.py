@@ -1,0 +1,145 @@
+"""A raw file that is given where data are expected: what it is, and its conversion.
+
+Its kind is told by its first record. What its rows depend on has one digest, by which a conversion
+that is there already is known to be the one that is wanted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from jllm.data import __version__
+from jllm.data.convert.config import Raw2IdsConfig, check_config
+from jllm.data.format.digests import file_digest
+from jllm.data.format.schema import Kind
+from jllm.data.records.datasets_folder import is_datasets_folder
+from jllm.data.records.formats.look import forms_of
+from jllm.data.records.input_files import CODECS, find_sources
+from jllm.data.records.message_formats import is_prompt
+from jllm.data.records.parse import pieces
+from jllm.data.records.splits import InputSplit, cut_splits, read_split
+from jllm.data.records.tables import TABLES, rows_of
+from jllm.data.records.unusable import Unusable, shown
+from jllm.data.runtime.progress import WorkProgress
+
+_READ = (".jinja", ".json", ".model", ".tiktoken", ".txt")
+"""Files of a model's folder that its tokenizer may be made of."""
+_NOT_READ = (".safetensors.index.json", ".bin.index.json", "generation_config.json")
+
+
+def is_raw(path: str) -> bool:
+    """Whether a name is that of a local file, or of a folder that `datasets` saved.
+
+    Raises ValueError for a name of a raw file that is not there.
+    """
+    place = Path(path)
+    if not place.exists() and _suffix(place.name) in (".jsonl", ".json", ".txt", *TABLES):
+        raise ValueError(f"{path}: no such file")
+    return place.is_file() or (place.is_dir() and is_datasets_folder(place))
+
+
+def kind_by_look(path: Path) -> Kind:
+    """The kind of a raw file by its first record: "ft" for chats, "pretrain" for text.
+
+    Raises ValueError, with the record, where that cannot be told.
+    """
+    if _suffix(path.name) == ".txt":
+        return "pretrain"
+    line, value = next(_values(path), (0, None))
+    if not line:
+        raise ValueError(f"{path}: the file is empty, expected at least one record")
+    forms = forms_of(value) if isinstance(value, dict) else []
+    chat = bool(forms) or (isinstance(value, list) and not is_prompt(value))
+    text = isinstance(value, dict) and value.get("text") is not None
+    if chat and not text:
+        return "ft"
+    if text and not chat:
+        return "pretrain"
+    found = (
+        "an RL prompt, which has no answer to train on" if is_prompt(value) else "no such record"
+    )
+    if chat:
+        found = (
+            'both a chat and a "text"; convert it with python -m jllm.raw2ids --type ft or pretrain'
+        )
+    raise ValueError(
+        f"{path}:{line}: expected a chat (a list of turns, or messages, conversations, or "
+        f'instruction and output) or {{"text": "…"}}; found {found}: {shown(value)}'
+    )
+
+
+def conversion_digest(path: Path, tokenizer: str, max_len: int) -> str:
+    """Names all that the rows of a raw file depend on: contents, tokenizer, settings, version.
+
+    Reads all bytes of the file (BLAKE3, gigabytes a second) and of the tokenizer's files.
+    """
+    sources, _ = find_sources(path, chats=kind_by_look(path) == "ft")
+    folder = Path(tokenizer).expanduser()
+    files = [
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and file.suffix in _READ and not file.name.endswith(_NOT_READ)
+    ]
+    known = [
+        [1, __version__, max_len],
+        [[source.relative, file_digest(source.path)] for source in sources],
+        [[file.name, file_digest(file)] for file in files],
+    ]
+    return hashlib.blake2b(json.dumps(known).encode(), digest_size=16).hexdigest()
+
+
+def convert_raw(
+    path: Path, tokenizer: str, output: Path, max_len: int, progress: WorkProgress
+) -> None:
+    """Convert a raw file into `output`, in place of what jllm wrote there before.
+
+    One that was stopped goes on. Raises ValueError and OSError as `convert` does.
+    """
+    from jllm.data.convert.convert import convert
+    from jllm.data.convert.report import ConversionReport
+
+    config = Raw2IdsConfig(
+        tokenizer=tokenizer,
+        input=str(path),
+        output=str(output),
+        type=kind_by_look(path),
+        max_len=max_len,
+        clean=True,
+    )
+    check_config(config)
+    report = ConversionReport(progress)
+    report.close(convert(config, report), str(output))
+
+
+def _suffix(name: str) -> str:
+    """What tells a file's form: `.jsonl` of a.jsonl.gz."""
+    suffix = Path(name).suffix
+    return Path(name.removesuffix(suffix)).suffix if suffix in CODECS else suffix
+
+
+def _values(path: Path) -> Iterator[tuple[int, object]]:
+    """The lines and JSON values of the records of a file, read as they are asked for."""
+    for source in find_sources(path, chats=True)[0]:
+        for split in cut_splits(source, max_lines=16):
+            yield from _rows(split) if split.layout == "rows" else _lines(split)
+
+
+def _rows(split: InputSplit) -> Iterator[tuple[int, object]]:
+    for line, row in enumerate(rows_of(read_split(split), 1 << 30), split.first_line):
+        if isinstance(row, Unusable):
+            raise ValueError(f"{split.path}:{line}: {row.reason}: {row.detail}")
+        yield line, row
+
+
+def _lines(split: InputSplit) -> Iterator[tuple[int, object]]:
+    for line, piece in pieces(split, read_split(split)):
+        if piece.strip():
+            try:
+                yield line, json.loads(piece)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(
+                    f"{split.path}:{line}: malformed JSON: {error}; expected one JSON value a line"
+                ) from error

@@ -1,0 +1,91 @@
+"""Why a value is no record of its kind, and how values are shown to a person who has to mend it."""
+
+from __future__ import annotations
+
+import json
+
+EMPTY = (None, "", [], {})
+"""Values of further keys that say nothing; 0 and false are not among them (`"train": false`)."""
+SHOWN = 40
+"""Characters of a key or role that are shown."""
+SHOWN_RECORD = 200
+"""Characters of a record that are shown."""
+
+
+class Unusable(Exception):
+    """A value that is no record of the kind."""
+
+    def __init__(self, reason: str, detail: str, *, fatal: bool = True, line: int = 0) -> None:
+        """`line`: how many lines after the record's first the problem lies."""
+        super().__init__(detail)
+        self.reason, self.detail, self.fatal, self.line = reason, detail, fatal, line
+
+
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object of JSON with these keys (json's object_pairs_hook; costs 1 µs a record).
+
+    Unusable where a key is there twice: of the two, json would take the last, silently.
+    """
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise Unusable("malformed JSON", f"an object has the key {quoted(twice)} twice")
+    return value
+
+
+def string_of(value: object, what: str) -> str:
+    """The value, if it is a string that can be written as UTF-8. Raises Unusable."""
+    if not isinstance(value, str):
+        raise Unusable("not a string", f"{what} is {named(value)}; expected a string")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise Unusable(
+                "invalid Unicode", f"{what} holds a lone surrogate (\\u{ord(value[error.start]):x})"
+            ) from error
+    return value
+
+
+def named(value: object) -> str:
+    """What a value is, in words."""
+    if isinstance(value, dict):
+        return f"an object with {keys_of(value)}"
+    names = {list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
+    names |= {int: "a number", float: "a number"}
+    return next((name for kind, name in names.items() if isinstance(value, kind)), "binary data")
+
+
+def keys_of(value: dict[str, object]) -> str:
+    """The first keys of an object."""
+    return "keys " + ", ".join(map(quoted, list(value)[:6])) if value else "no keys"
+
+
+def quoted(value: object) -> str:
+    """A string for a person: short, with nothing that a terminal or a file would stumble over."""
+    if not isinstance(value, str):
+        return named(value)
+    return _printable(json.dumps(shortened(value), ensure_ascii=False))
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning."""
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
+def key_name(key: str) -> str:
+    """A key as the account lists it: short and printable."""
+    return _printable(shortened(key))
+
+
+def shown(record: object) -> str:
+    """The beginning of a record as JSON."""
+    text = json.dumps(record, ensure_ascii=False, default=str)
+    return _printable(text if len(text) <= SHOWN_RECORD else text[:SHOWN_RECORD] + "…")
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
