@@ -1,9 +1,10 @@
 """What of a conversion is done, so that one that was stopped goes on and ends with the same bytes.
 
-Beside the files of a conversion under way lies its state: the finished files with their digests,
-the account so far, how many input splits of the open input file were taken, and what waited then to
-become rows. It is taken between two splits, after a file was finished, so it is small. It serves
-the same settings, versions and input files alone, and only while every file that it lists is whole.
+Beside the files of a conversion under way lies its state: what became of the input files that are
+done, and of the one under way the finished partitions (`--num_lines_per_partition`) and where the
+next one begins; every finished file with its digest. So a stop costs at most one input file or one
+partition. The state serves the same settings, versions and input files alone, and only while every
+file that it lists is whole.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ class ResumeState:
     finished: dict[str, Tree] = field(default_factory=dict)
     """What became of the input files that are done, by name: `ConvertedFile.tree`."""
     open: Tree | None = None
-    """Of the input file under way: its name ("source"), "splits", "taken" bytes, "account",
-    "output" (`FileOutput.end_unit`)."""
+    """Of the input file under way, where its next partition begins: "output" (`FileOutput.add`),
+    and before the split in which that is the number of "splits", the "taken" bytes and the
+    "account"; its name ("source")."""
     _due: float = 0.0
 
     @property
@@ -55,8 +57,7 @@ class ResumeState:
         """The files that are finished, as `FileInfo` in a tree."""
         files = [file for tree in self.finished.values() for file in tree["files"]]
         if self.open is not None:
-            output = self.open["output"]
-            files += output["files"] + output["writer"]["files"]
+            files += self.open["output"]["files"]
         return files
 
     @property

@@ -38,7 +38,7 @@ def recall(kind: str, key: str, names: Sequence[str]) -> dict[str, Any] | None:
 
 
 def remember(kind: str, key: str, entry: dict[str, Any]) -> None:
-    """Keep an entry (strings, numbers, lists, arrays), if that is possible, and drop the oldest."""
+    """Keep an entry (what JSON can say), if that is possible, and drop the oldest."""
     path = _path(kind, key)
     if path is None:
         return

@@ -57,8 +57,7 @@ class GigatokenEncoder:
             self._rules = json.dumps(_in_words_of_gigatoken(rules))
             self._trial = trial_rules(rules)
         else:
-            self._nfc, self._trial = entry["nfc"], entry["trial"]
-            self._rules = entry["rules"].tobytes().decode()
+            self._nfc, self._trial, self._rules = entry["nfc"], entry["trial"], entry["rules"]
         self._backend = _load(self._rules)
         self._words = AddedWords(tokenizer.added_words)
         self._verdicts = np.frombuffer(mmap.mmap(-1, 0x110000), np.uint8)
@@ -76,11 +75,11 @@ class GigatokenEncoder:
         """Keep the verdicts, those of forked processes too, for the next conversion."""
         if self._key and self._known() > self._remembered:
             entry = {
-                "rules": np.frombuffer(self._rules.encode(), np.uint8),
+                "rules": self._rules,
                 "trial": self._trial,
                 "nfc": self._nfc,
-                "safe": np.flatnonzero(self._verdicts == SAFE).astype(np.int32),
-                "unsafe": np.flatnonzero(self._verdicts == UNSAFE).astype(np.int32),
+                "safe": np.flatnonzero(self._verdicts == SAFE).tolist(),
+                "unsafe": np.flatnonzero(self._verdicts == UNSAFE).tolist(),
             }
             remember(CACHE, self._key, entry)
             self._remembered = self._known()
