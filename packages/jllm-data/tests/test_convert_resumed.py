@@ -267,16 +267,6 @@ def test_clean_replaces_at_the_end_also_when_stopped_between(
     assert snapshot(out) == snapshot(tmp_path / "whole")
 
 
-def test_a_conversion_that_gave_up_gigatoken_goes_on_without_it(tmp_path: Path) -> None:
-    log = load_resume_state(tmp_path, {"--max_len": 3}, lambda note: None)
-    log.begin_anew(allow_fast=False)
-    file = {"name": "a.parquet", "bytes": 0, "digest": "cae66941d9efbd404e4d88758ea67670"}
-    (tmp_path / "a.parquet").touch()
-    log.finish("a", {"files": [file], "taken": 5})
-    again = load_resume_state(tmp_path, {"--max_len": 3}, lambda note: None)
-    assert (again.allow_fast, again.taken, again.files) == (False, 5, [file])
-
-
 def test_standard_input_is_not_continued(tmp_path: Path) -> None:
     """Nothing is kept of input that comes once."""
     log = load_resume_state(tmp_path, {}, lambda note: None)

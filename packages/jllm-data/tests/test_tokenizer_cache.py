@@ -166,8 +166,6 @@ def test_an_entry_holds_the_names_that_are_asked_for() -> None:
     remember("numbers", key, entry)
     assert recall("numbers", key, ("a", "b")) == entry
     assert recall("numbers", key, ("a",)) is None and recall("others", key, ("a", "b")) is None
-    user_cache.forget("numbers", key)
-    assert recall("numbers", key, ("a", "b")) is None
 
 
 def test_nothing_is_left_of_an_entry_that_did_not_fit_on_the_disk(

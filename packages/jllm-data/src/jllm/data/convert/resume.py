@@ -32,8 +32,6 @@ class ResumeState:
     folder: Path
     key: Tree
     """Whatever the output depends on; nothing is saved where it is empty."""
-    allow_fast: bool = True
-    """False once gigatoken gave other ids than `tokenizers`."""
     finished: dict[str, Tree] = field(default_factory=dict)
     """What became of the input files that are done, by name: `ConvertedFile.tree`."""
     open: Tree | None = None
@@ -76,14 +74,14 @@ class ResumeState:
         """Write the state, if a file is finished. Raises OSError."""
         began = time.monotonic()
         if self.key and self.files:
-            shown = ("key", "allow_fast", "finished", "open")
+            shown = ("key", "finished", "open")
             save_state(self.folder / STATE, {name: getattr(self, name) for name in shown})
         now = time.monotonic()
         self._due = now + (now - began) / SHARE
 
-    def begin_anew(self, *, allow_fast: bool) -> None:
+    def begin_anew(self) -> None:
         """Forget everything and empty the folder."""
-        self.allow_fast, self.finished, self.open = allow_fast, {}, None
+        self.finished, self.open = {}, None
         empty_folder(self.folder)
 
     def keep_finished(self) -> int:
@@ -116,7 +114,7 @@ def load_resume_state(folder: Path, key: Tree, note: Callable[[str], None]) -> R
             return log
         note(f"the conversion that was stopped in {folder.parent} is begun anew: {why}")
     log = ResumeState(folder=folder, key=key)
-    log.begin_anew(allow_fast=True)
+    log.begin_anew()
     return log
 
 

@@ -55,14 +55,6 @@ def remember(kind: str, key: str, entry: dict[str, Any]) -> None:
             old.unlink(missing_ok=True)
 
 
-def forget(kind: str, key: str) -> None:
-    """Remove an entry, if there is one."""
-    path = _path(kind, key)
-    if path is not None:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
-
-
 def _path(kind: str, key: str) -> Path | None:
     """Where an entry lies; None where the user has no folder for it."""
     root = os.environ.get("XDG_CACHE_HOME", "")

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from jllm.data.runtime.user_cache import cache_key, forget, recall, remember
+from jllm.data.runtime.user_cache import cache_key, recall, remember
 from jllm.data.runtime.versions import code_digest, version_of
 from jllm.data.tokenizer.load import TextTokenizer
 from jllm.data.tokenizer.pretokenizer_parity import Trial, byte_alphabet, trial_rules
@@ -83,12 +83,6 @@ class GigatokenEncoder:
             }
             remember(CACHE, self._key, entry)
             self._remembered = self._known()
-
-    def forget(self) -> None:
-        """Remove what is remembered: it was proven wrong."""
-        if self._key:
-            forget(CACHE, self._key)
-            self._key = ""
 
     def encode(self, text: str) -> np.ndarray:
         """Ids (int32) of a text that `suited` accepted; special tokens are not looked for."""
