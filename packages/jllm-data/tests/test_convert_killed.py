@@ -42,7 +42,7 @@ def test_killed_before_any_step_it_goes_on_and_gives_the_same_bytes(
         assert snapshot(out) == expected, place
         reused += any("checked and kept" in note or "but for renaming" in note for note in notes)
         assert len(notes) <= 1
-    assert reused >= 4 and inside >= 2
+    assert reused >= 4 and (inside >= 2 or case != "partitions")
 
 
 def test_killed_again_and_again_at_random_moments_it_gives_the_same_bytes(killed_once: Any) -> None:

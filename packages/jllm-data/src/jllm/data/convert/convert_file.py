@@ -1,4 +1,4 @@
-"""One input file → its parquet files, from the results of its splits; also from the middle on."""
+"""One input file → its parquet files, from the results of its splits; from any partition on."""
 
 from __future__ import annotations
 
@@ -79,20 +79,19 @@ def convert_source(
             output.restore(log.open["output"])
             splits, taken = log.open["splits"], log.open["taken"]
         for split, result in results:
-            before = account.read
+            before, read = account.tree(), account.read
             count_result(account, source, result, stop=config.on_error == "stop")
-            output.add(_numbered(split, result, before), result.record, result.read)
-            splits, taken = splits + 1, taken + split.taken
-            state = output.end_split(wanted=log.due)
-            if state is not None:
+            begun = output.add(_numbered(split, result, read), result.record, result.read)
+            if begun is not None and log.due:
                 log.open = {
                     "source": source.relative,
                     "splits": splits,
                     "taken": taken,
-                    "account": account.tree(),
-                    "output": state,
+                    "account": before,
+                    "output": begun,
                 }
                 log.save()
+            splits, taken = splits + 1, taken + split.taken
             advance(split, result)
         if not account.read and config.on_error == "stop":
             raise ValueError(

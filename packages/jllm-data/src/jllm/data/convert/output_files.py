@@ -57,22 +57,38 @@ class FileOutput:
     def __post_init__(self) -> None:
         self._partition = 0
         self._records = 0
-        self._finished = 0
+        self._skip = 0
+        """Records of the next documents that lie in finished partitions."""
         self._maker, self._writer = self._new_partition()
 
-    def add(self, documents: DocumentBatch, record: np.ndarray, records: int) -> None:
-        """Take the documents of `records` records; record: int64 [documents], ascending."""
-        limit = self.settings.partition_records
-        first = 0
+    def add(
+        self, documents: DocumentBatch, record: np.ndarray, records: int
+    ) -> dict[str, Any] | None:
+        """Take the documents of `records` records; record: int64 [documents], ascending.
+
+        Return what `restore` needs to begin with the last partition that began here, and with these
+        same documents; None where none did.
+        """
+        limit, begun = self.settings.partition_records, None
+        first, self._skip = self._skip, 0
         while limit is not None and self._records + (records - first) > limit:
             stop = first + limit - self._records
             self._take(documents, record, first, stop)
             self.finish()
             self._partition += 1
             self._records, first = 0, stop
+            begun = {
+                "files": [dataclasses.asdict(file) for file in self.files],
+                "max_num_blocks": self.max_num_blocks,
+                "rows": self.rows,
+                "row_ids": self.row_ids,
+                "partition": self._partition,
+                "skip": first,
+            }
             self._maker, self._writer = self._new_partition()
         self._take(documents, record, first, records)
         self._records += records - first
+        return begun
 
     def finish(self) -> None:
         """Write everything and close the partition's last file."""
@@ -81,38 +97,14 @@ class FileOutput:
         self.files += self._writer.files
         self.max_num_blocks = max(self.max_num_blocks, self._writer.max_num_blocks)
 
-    def end_split(self, *, wanted: bool) -> dict[str, Any] | None:
-        """What to `restore` if the conversion is to go on from here; about a window of packing.
-
-        None where it is not `wanted` or where no file was finished since the last call.
-        """
-        finished = len(self.files) + len(self._writer.files)
-        more, self._finished = finished > self._finished, finished
-        state = None
-        if wanted and more:
-            state = {
-                "files": [dataclasses.asdict(file) for file in self.files],
-                "max_num_blocks": self.max_num_blocks,
-                "rows": self.rows,
-                "row_ids": self.row_ids,
-                "partition": self._partition,
-                "records": self._records,
-                "maker": self._maker.state(),
-                "writer": self._writer.state(),
-            }
-        self._writer.forget()
-        return state
-
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `end_split` gave `state`; the files that it names lie in the folder."""
+        """Begin the partition of which `add` gave `state`; the files it names lie in the folder."""
         self.files = [file_info(file) for file in state["files"]]
         self.max_num_blocks = state["max_num_blocks"]
         self.rows, self.row_ids = state["rows"], state["row_ids"]
-        self._partition, self._records = state["partition"], state["records"]
+        self._partition, self._skip = state["partition"], state["skip"]
+        self._writer.abandon()
         self._maker, self._writer = self._new_partition()
-        self._maker.restore(state["maker"])
-        self._writer.restore(state["writer"])
-        self._finished = len(self.files) + len(self._writer.files)
 
     def abandon(self) -> None:
         """Close what is open after an error."""

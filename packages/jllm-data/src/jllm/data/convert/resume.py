@@ -1,9 +1,10 @@
 """What of a conversion is done, so that one that was stopped goes on and ends with the same bytes.
 
-Beside the files of a conversion under way lies its state: the finished files with their digests,
-the account so far, how many input splits of the open input file were taken, and what waited then to
-become rows. It is taken between two splits, after a file was finished, so it is small. It serves
-the same settings, versions and input files alone, and only while every file that it lists is whole.
+Beside the files of a conversion under way lies its state: what became of the input files that are
+done, and of the one under way the finished partitions (`--num_lines_per_partition`) and where the
+next one begins; every finished file with its digest. So a stop costs at most one input file or one
+partition. The state serves the same settings, versions and input files alone, and only while every
+file that it lists is whole.
 """
 
 from __future__ import annotations
@@ -31,13 +32,12 @@ class ResumeState:
     folder: Path
     key: Tree
     """Whatever the output depends on; nothing is saved where it is empty."""
-    allow_fast: bool = True
-    """False once gigatoken gave other ids than `tokenizers`."""
     finished: dict[str, Tree] = field(default_factory=dict)
     """What became of the input files that are done, by name: `ConvertedFile.tree`."""
     open: Tree | None = None
-    """Of the input file under way: its name ("source"), "splits", "taken" bytes, "account",
-    "output" (`FileOutput.end_unit`)."""
+    """Of the input file under way, where its next partition begins: "output" (`FileOutput.add`),
+    and before the split in which that is the number of "splits", the "taken" bytes and the
+    "account"; its name ("source")."""
     _due: float = 0.0
 
     @property
@@ -55,8 +55,7 @@ class ResumeState:
         """The files that are finished, as `FileInfo` in a tree."""
         files = [file for tree in self.finished.values() for file in tree["files"]]
         if self.open is not None:
-            output = self.open["output"]
-            files += output["files"] + output["writer"]["files"]
+            files += self.open["output"]["files"]
         return files
 
     @property
@@ -75,14 +74,14 @@ class ResumeState:
         """Write the state, if a file is finished. Raises OSError."""
         began = time.monotonic()
         if self.key and self.files:
-            shown = ("key", "allow_fast", "finished", "open")
+            shown = ("key", "finished", "open")
             save_state(self.folder / STATE, {name: getattr(self, name) for name in shown})
         now = time.monotonic()
         self._due = now + (now - began) / SHARE
 
-    def begin_anew(self, *, allow_fast: bool) -> None:
+    def begin_anew(self) -> None:
         """Forget everything and empty the folder."""
-        self.allow_fast, self.finished, self.open = allow_fast, {}, None
+        self.finished, self.open = {}, None
         empty_folder(self.folder)
 
     def keep_finished(self) -> int:
@@ -115,7 +114,7 @@ def load_resume_state(folder: Path, key: Tree, note: Callable[[str], None]) -> R
             return log
         note(f"the conversion that was stopped in {folder.parent} is begun anew: {why}")
     log = ResumeState(folder=folder, key=key)
-    log.begin_anew(allow_fast=True)
+    log.begin_anew()
     return log
 
 
@@ -151,6 +150,6 @@ def _damage(folder: Path, files: list[Tree]) -> str:
         path = folder / file["name"]
         if not path.is_file() or path.stat().st_size != file["bytes"]:
             return f"{file['name']} is not there as it was written"
-        if file_digest(path, file["digest"]) != file["digest"]:
+        if file_digest(path) != file["digest"]:
             return f"{file['name']} is damaged"
     return ""

@@ -48,14 +48,12 @@ def prepare_work(
     kind: Kind,
     tokenizer: TextTokenizer,
     note: Callable[[str], None],
-    *,
-    allow_fast: bool,
 ) -> tuple[SplitEncoder, FileMetadata]:
     """What works on the splits of the input, and what the files will say of themselves.
 
     Raises ValueError for a tokenizer or template that cannot be used.
     """
-    wanted = allow_fast and config.fast == "auto"
+    wanted = config.fast == "auto"
     encoder, why_slow = make_encoder(tokenizer, allow_fast=wanted, cached=True)
     if wanted and why_slow:
         note(f"tokenizers does all the work, more slowly: {why_slow}")

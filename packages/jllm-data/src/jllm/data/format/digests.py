@@ -4,14 +4,10 @@ BLAKE3 with 16 bytes, written as "blake3:" and 32 hexadecimal digits (about 6 GB
 AVX-512). A row group's is over each column in turn (in the order of `schema.FIELDS`): the row
 lengths as little-endian int32, then the values as little-endian int32; the same for every
 compression, Arrow chunking and list type.
-
-Older files state blake2b (16 bytes, 32 digits and nothing before them): what is compared with a
-stated digest is made as that was.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,11 +26,10 @@ ListColumn = pa.ListArray | pa.LargeListArray | pa.ChunkedArray
 
 
 class ByteDigest:
-    """Bytes, piece by piece → their digest, made as `like` (one that is stated) was."""
+    """Bytes, piece by piece → their digest."""
 
-    def __init__(self, like: str | None = None) -> None:
-        old = like is not None and not like.startswith(BLAKE3)
-        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES) if old else blake3()
+    def __init__(self) -> None:
+        self._hash = blake3()
 
     def update(self, piece: memoryview) -> None:
         """Take the next bytes (format "B")."""
@@ -42,13 +37,11 @@ class ByteDigest:
 
     def text(self) -> str:
         """The digest of all bytes until now."""
-        if isinstance(self._hash, blake3):
-            return BLAKE3 + self._hash.hexdigest(length=DIGEST_BYTES)
-        return self._hash.hexdigest()
+        return BLAKE3 + self._hash.hexdigest(length=DIGEST_BYTES)
 
 
-def row_group_digest(columns: Mapping[str, ListColumn], like: str | None = None) -> str:
-    """The digest of the columns of one row group, made as `like` (one that is stated) was.
+def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
+    """The digest of the columns of one row group.
 
     `columns` maps names of `schema.FIELDS` to list arrays of integers, all rows of the group;
     columns of other names are refused, as are nulls (ValueError).
@@ -56,7 +49,7 @@ def row_group_digest(columns: Mapping[str, ListColumn], like: str | None = None)
     unknown = sorted(set(columns) - set(FIELDS))
     if unknown:
         raise ValueError(f"no digest is defined for column {unknown[0]!r}; known: {FIELDS}")
-    digest = ByteDigest(like)
+    digest = ByteDigest()
     for name in FIELDS:
         if name not in columns:
             continue
@@ -71,9 +64,9 @@ def row_group_digest(columns: Mapping[str, ListColumn], like: str | None = None)
     return digest.text()
 
 
-def file_digest(path: Path, like: str | None = None) -> str:
-    """The digest of all bytes of a file, made as `like` (one that is stated) was."""
-    digest = ByteDigest(like)
+def file_digest(path: Path) -> str:
+    """The digest of all bytes of a file."""
+    digest = ByteDigest()
     with path.open("rb", buffering=0) as file:
         while piece := file.read(_PIECE):
             digest.update(memoryview(piece))

@@ -118,7 +118,7 @@ class ListedFile:
     num_samples: int
     row_groups: tuple[ListedRowGroup, ...]
     bytes: int | None
-    """None where it was written before there was one, as the next."""
+    """None where the info file does not say (files by others), as the next."""
     digest: str | None
     """Of all bytes of the file: `digest.file_digest`."""
 

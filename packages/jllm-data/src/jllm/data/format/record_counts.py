@@ -55,8 +55,11 @@ class RecordCounts:
 
     def tree(self) -> dict[str, Any]:
         """The account as plain values, for `record_counts_of`."""
-        examples = [(name, vars(problem)) for name, problem in self.dropped_examples]
-        return vars(self) | {"dropped_examples": examples}
+        return vars(self) | {
+            "dropped": dict(self.dropped),
+            "truncated": dict(self.truncated),
+            "dropped_examples": [(name, vars(problem)) for name, problem in self.dropped_examples],
+        }
 
 
 def record_counts_of(tree: dict[str, Any]) -> RecordCounts:

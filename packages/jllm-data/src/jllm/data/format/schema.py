@@ -36,7 +36,7 @@ FIELDS = (INPUT_IDS, CU_SEQLENS, LABELS)
 """Every column that training reads, in the order in which files hold them and digests take them."""
 SOURCE, RECORDS = "source", "records"
 PROVENANCE = (SOURCE, RECORDS)
-"""The columns that jllm's own files have behind these (files of before and of others have none)."""
+"""The columns that jllm's own files have behind these (files by others have none)."""
 NO_RECORD = -1
 """The record number of a segment that only closes a row."""
 
@@ -67,7 +67,7 @@ class FileMetadata:
     chat_template_digest: str = ""
     """Empty where no template was used (kind "pretrain")."""
     special_tokens_digest: str = ""
-    """Empty in files that were written before there was one."""
+    """Of the special tokens with their ids."""
     document_end_id: int | None = None
     """The id that closes a document; nothing is predicted from it (kind "pretrain")."""
 
@@ -125,13 +125,13 @@ def read_metadata(pairs: Mapping[bytes, bytes] | None) -> FileMetadata | None:
         kind = text[KIND_KEY]
         if kind not in KINDS:
             raise ValueError(f"{KIND_KEY} is {kind!r}, expected one of {', '.join(KINDS)}")
-        end = text.get(DOCUMENT_END_KEY, "")
+        end = text[DOCUMENT_END_KEY]
         return FileMetadata(
             kind=kind,
             max_len=int(text[MAX_LEN_KEY]),
             tokenizer_digest=text[TOKENIZER_DIGEST_KEY],
-            chat_template_digest=text.get(CHAT_TEMPLATE_DIGEST_KEY, ""),
-            special_tokens_digest=text.get(SPECIAL_TOKENS_DIGEST_KEY, ""),
+            chat_template_digest=text[CHAT_TEMPLATE_DIGEST_KEY],
+            special_tokens_digest=text[SPECIAL_TOKENS_DIGEST_KEY],
             document_end_id=int(end) if end else None,
         )
     except KeyError as missing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -24,13 +23,6 @@ class PromptRows:
             records=documents.records,
             number=documents.number,
         )
-
-    def state(self) -> dict[str, Any]:
-        """Nothing is remembered."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on."""
 
     def finish(self) -> Iterator[PackedRows]:
         """Nothing waits."""

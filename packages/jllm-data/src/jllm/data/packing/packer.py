@@ -11,7 +11,6 @@ first document. Memory is one window of ids, and one batch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -63,15 +62,6 @@ class Packer:
         """Pack all that waits."""
         if self._waiting:
             yield self._pack(last=True)
-
-    def state(self) -> dict[str, Any]:
-        """What waits, for `restore`; nothing else is remembered."""
-        return {"waiting": vars(join_documents(self._waiting)) if self._waiting else None}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
-        self._waiting = [DocumentBatch(**state["waiting"])] if state["waiting"] else []
-        self._waiting_ids = sum(len(documents.ids) for documents in self._waiting)
 
     def _pack(self, *, last: bool) -> PackedRows:
         """The rows of the first window of what waits, or of all of it if it is the `last`."""

@@ -11,7 +11,6 @@ Pure numpy but for one step of Python a row; memory is one work unit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -52,15 +51,6 @@ class Stacker:
         self._starts = np.append(self._starts, left)
         self._records = np.append(self._records, NO_RECORD)
         yield from self._cut(left)
-
-    def state(self) -> dict[str, Any]:
-        """The ids that are in no row yet, for `restore`."""
-        return {"ids": self._ids, "starts": self._starts, "records": self._records}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
-        self._ids, self._starts = state["ids"], state["starts"]
-        self._records = state["records"]
 
     def _cut(self, available: int) -> Iterator[PackedRows]:
         """Rows while one is complete; a row that ends with a document does not overlap the next.

@@ -161,7 +161,7 @@ def _check_stamp(group: RowGroup, where: str) -> None:
 
 def _check_digest(columns: Mapping[str, pa.ChunkedArray], expected: str, where: str) -> None:
     try:
-        found = row_group_digest(columns, expected)
+        found = row_group_digest(columns)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     if found != expected:

@@ -38,7 +38,7 @@ def recall(kind: str, key: str, names: Sequence[str]) -> dict[str, Any] | None:
 
 
 def remember(kind: str, key: str, entry: dict[str, Any]) -> None:
-    """Keep an entry (strings, numbers, lists, arrays), if that is possible, and drop the oldest."""
+    """Keep an entry (what JSON can say), if that is possible, and drop the oldest."""
     path = _path(kind, key)
     if path is None:
         return
@@ -53,14 +53,6 @@ def remember(kind: str, key: str, entry: dict[str, Any]) -> None:
                 left.unlink()
         for old in sorted(path.parent.iterdir(), key=_age)[ENTRIES:]:
             old.unlink(missing_ok=True)
-
-
-def forget(kind: str, key: str) -> None:
-    """Remove an entry, if there is one."""
-    path = _path(kind, key)
-    if path is not None:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def _path(kind: str, key: str) -> Path | None:

@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jllm.data.format.digests import file_digest
 from jllm.data.runtime.memory import gc_paused
 from jllm.data.runtime.user_cache import cache_key, recall, remember
@@ -52,8 +50,7 @@ def cached_tokenizer(name: str) -> TextTokenizer:
         return TextTokenizer(name, facts, partial(load_by_transformers, name))
     tokenizer = wrap_tokenizer(load_by_transformers(name), name)
     if _key(folder, name) == key:  # else a file was changed while it was loaded
-        rules = np.frombuffer(tokenizer.facts.rules.encode(), np.uint8)
-        remember(KIND, key, {**asdict(tokenizer.facts), "rules": rules})
+        remember(KIND, key, asdict(tokenizer.facts))
     return tokenizer
 
 
@@ -66,9 +63,7 @@ def _recalled(key: str) -> TokenizerFacts | None:
     entry = recall(KIND, key, tuple(TokenizerFacts.__dataclass_fields__))
     if entry is None:
         return None
-    entry["rules"] = entry["rules"].tobytes().decode()
-    entry["prefix_ids"] = tuple(entry["prefix_ids"])
-    return TokenizerFacts(**entry)
+    return TokenizerFacts(**{**entry, "prefix_ids": tuple(entry["prefix_ids"])})
 
 
 def _files(folder: Path) -> list[list[Any]]:

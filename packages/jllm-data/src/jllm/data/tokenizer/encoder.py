@@ -16,7 +16,7 @@ SAMPLE_LENGTH = 4096
 """Characters of a longer text that are compared, from its middle."""
 
 
-class EncodersDiffer(Exception):
+class EncodersDiffer(ValueError):
     """gigatoken gave other ids than `tokenizers` for a text that it was trusted with."""
 
 
@@ -50,11 +50,6 @@ class Encoder:
         if self.fast is not None:
             self.fast.remember()
 
-    def forget(self) -> None:
-        """Forget it: it was proven wrong."""
-        if self.fast is not None:
-            self.fast.forget()
-
     def _encode_slowly(self, texts: Sequence[str]) -> list[np.ndarray]:
         encoded = self.tokenizer.core.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(one.ids, np.int32) for one in encoded]
@@ -69,7 +64,10 @@ class Encoder:
             same = next((n for n, (a, b) in enumerate(zip(ids, truth, strict=False)) if a != b), 0)
             at = len(self.tokenizer.core.decode(truth[:same]))
             excerpt = text[max(0, at - 40) : at + 40]
-            raise EncodersDiffer(f"gigatoken and tokenizers differ near {excerpt!r}")
+            raise EncodersDiffer(
+                f"gigatoken and tokenizers differ near {excerpt!r}: give --fast off, and please "
+                "report it"
+            )
 
 
 def make_encoder(

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from jllm.data.runtime.user_cache import cache_key, forget, recall, remember
+from jllm.data.runtime.user_cache import cache_key, recall, remember
 from jllm.data.runtime.versions import code_digest, version_of
 from jllm.data.tokenizer.load import TextTokenizer
 from jllm.data.tokenizer.pretokenizer_parity import Trial, byte_alphabet, trial_rules
@@ -57,8 +57,7 @@ class GigatokenEncoder:
             self._rules = json.dumps(_in_words_of_gigatoken(rules))
             self._trial = trial_rules(rules)
         else:
-            self._nfc, self._trial = entry["nfc"], entry["trial"]
-            self._rules = entry["rules"].tobytes().decode()
+            self._nfc, self._trial, self._rules = entry["nfc"], entry["trial"], entry["rules"]
         self._backend = _load(self._rules)
         self._words = AddedWords(tokenizer.added_words)
         self._verdicts = np.frombuffer(mmap.mmap(-1, 0x110000), np.uint8)
@@ -76,20 +75,14 @@ class GigatokenEncoder:
         """Keep the verdicts, those of forked processes too, for the next conversion."""
         if self._key and self._known() > self._remembered:
             entry = {
-                "rules": np.frombuffer(self._rules.encode(), np.uint8),
+                "rules": self._rules,
                 "trial": self._trial,
                 "nfc": self._nfc,
-                "safe": np.flatnonzero(self._verdicts == SAFE).astype(np.int32),
-                "unsafe": np.flatnonzero(self._verdicts == UNSAFE).astype(np.int32),
+                "safe": np.flatnonzero(self._verdicts == SAFE).tolist(),
+                "unsafe": np.flatnonzero(self._verdicts == UNSAFE).tolist(),
             }
             remember(CACHE, self._key, entry)
             self._remembered = self._known()
-
-    def forget(self) -> None:
-        """Remove what is remembered: it was proven wrong."""
-        if self._key:
-            forget(CACHE, self._key)
-            self._key = ""
 
     def encode(self, text: str) -> np.ndarray:
         """Ids (int32) of a text that `suited` accepted; special tokens are not looked for."""

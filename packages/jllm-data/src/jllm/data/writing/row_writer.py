@@ -9,11 +9,9 @@ gathered: about 300 MB/s of ids with zstd.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +19,7 @@ import pyarrow.parquet as pq
 
 from jllm.data.format.arrow_numpy import to_arrow
 from jllm.data.format.digests import file_digest, row_group_digest
-from jllm.data.format.info import FileInfo, RowGroupInfo, file_info
+from jllm.data.format.info import FileInfo, RowGroupInfo
 from jllm.data.format.schema import (
     CU_SEQLENS,
     INPUT_IDS,
@@ -76,8 +74,6 @@ class RowWriter:
         self._under_way: Future[None] | None = None
         """The row group that the thread compresses and writes meanwhile."""
         self._groups: list[RowGroupInfo] = []
-        self._head: list[PackedRows] | None = []
-        """The rows in the open file, if its beginning is not yet forgotten."""
 
     def add(self, rows: PackedRows) -> None:
         """Take rows; writes the row groups that are full.
@@ -93,27 +89,6 @@ class RowWriter:
                 self._write(block.slice(at, at + self._group_rows))
             self._waiting = [block.slice(whole, len(block))]
             self._waiting_rows = len(block) - whole
-
-    def state(self) -> dict[str, Any]:
-        """The finished files, and the rows behind them, for `restore`; before `forget`."""
-        assert self._head is not None
-        rows = self._head + self._waiting
-        return {
-            "files": [dataclasses.asdict(file) for file in self.files],
-            "max_num_blocks": self.max_num_blocks,
-            "rows": vars(join_rows(rows)) if rows else None,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken: the open file is begun again, to the same bytes."""
-        self.files = [file_info(file) for file in state["files"]]
-        self.max_num_blocks = state["max_num_blocks"]
-        if state["rows"]:
-            self.add(PackedRows(**state["rows"]))
-
-    def forget(self) -> None:
-        """Let go of the open file's rows; there is no `state` then until the next file begins."""
-        self._head = None
 
     def finish(self) -> None:
         """Write what waits and close the last file; nothing of a file may be missing after it."""
@@ -144,8 +119,6 @@ class RowWriter:
         self._under_way = self._thread.submit(
             self._writer.write_table, table, row_group_size=len(rows)
         )
-        if self._head is not None:
-            self._head.append(rows)
         digest = row_group_digest({name: table[name] for name in self._fields})
         self._groups.append(RowGroupInfo(num_samples=len(rows), digest=digest))
         self.max_num_blocks = max(self.max_num_blocks, int(rows.bound_counts.max()))
@@ -175,7 +148,6 @@ class RowWriter:
             )
         )
         self._groups = []
-        self._head = []
 
 
 def row_columns(rows: PackedRows, source: str) -> dict[str, pa.Array]:

@@ -104,7 +104,7 @@ class Converter:
 def converter_of(config: Raw2IdsConfig) -> Converter:
     """The converter of these settings; a worker process loads the tokenizer once for its tasks."""
     tokenizer = load_tokenizer(config.tokenizer)
-    work, metadata = prepare_work(config, config.kind, tokenizer, lambda _: None, allow_fast=True)
+    work, metadata = prepare_work(config, config.kind, tokenizer, lambda _: None)
     return Converter(config=config, work=work, metadata=metadata)
 
 

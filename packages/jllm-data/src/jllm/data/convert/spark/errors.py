@@ -13,6 +13,9 @@ _PYTHON = re.compile(r"^(?:\w+\.)*(?P<kind>\w+): (?P<said>.+)$", re.MULTILINE)
 _JAVA = re.compile(r"^(?:: |Caused by: )(?:(?:[a-z][\w$]*\.)+\w+: )*(?P<said>.+)$", re.MULTILINE)
 _NO_NEWS = re.compile(r"\s*SQLSTATE: \w+|^Job aborted due to stage failure: |^\[[A-Z_.]+\] ")
 
+_OF_INPUT = ("BadRecord", "EncodersDiffer", "ValueError")
+"""Errors that say by themselves what a user can do."""
+
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
@@ -27,13 +30,11 @@ def explanation(text: str) -> Exception:
     """The error of which Spark's is `text`: a Java or Python traceback, or a line."""
     if "JAVA_GATEWAY_EXITED" in text:
         return ValueError("Spark does not start; it needs Java 17, on PATH or at JAVA_HOME")
-    if "EncodersDiffer" in text:
-        return ValueError("gigatoken and tokenizers differ on this text: give --fast off")
     if "Traceback (most recent call last):" in text:
         found = _PYTHON.findall(text.partition("Traceback (most recent call last):")[2])
         if found:
             kind, said = found[-1]
-            return ValueError(said if kind in ("BadRecord", "ValueError") else f"{kind}: {said}")
+            return ValueError(said if kind in _OF_INPUT else f"{kind}: {said}")
     lines = [_NO_NEWS.sub("", line).strip() for line in _JAVA.findall(text)] or [text.strip()]
     cause = f" ({lines[-1]})" if lines[-1] not in lines[0] else ""
     return OSError(f"Spark: {lines[0]}{cause}")

@@ -67,7 +67,7 @@ def convert(spark: SparkSession, config: SparkConfig) -> SparkConversion:
     """
     settings = conversion(config)
     tokenizer = load_tokenizer(settings.tokenizer)
-    _, metadata = prepare_work(settings, settings.kind, tokenizer, lambda _: None, allow_fast=True)
+    _, metadata = prepare_work(settings, settings.kind, tokenizer, lambda _: None)
     target = HadoopPath(spark, config.output_path)
     _refuse_to_replace(target, config)
     if target.lies_in(HadoopPath(spark, config.input_path)):

@@ -88,7 +88,7 @@ def read_whole_group(
                 columns = {
                     name: batch.column(name) for name in FIELDS if name in batch.schema.names
                 }
-                found = row_group_digest(columns, group.digest)
+                found = row_group_digest(columns)
                 if found != group.digest or batch.num_rows != group.rows:
                     raise ValueError(
                         f"digest is {found}, the info file states {group.digest}: it is damaged or "

@@ -54,7 +54,7 @@ def same_files(data: Dataset, folder: Path) -> bool:
     for name in TOKENIZER_FILES:
         file = folder / name
         stated = digests.get(name)
-        found = file_digest(file, stated) if file.is_file() else None
+        found = file_digest(file) if file.is_file() else None
         if name not in (CONFIG, DIGESTS) and found != stated:
             return False
     config = folder / CONFIG

@@ -70,7 +70,7 @@ def check_tokenizers(path: Path, footers: Sequence[Footer]) -> tuple[list[str], 
 def _changed_files(folder: Path, *, needed: bool) -> Iterator[str]:
     path = folder / DIGESTS
     if not path.exists():
-        if needed:  # else written before there was one, or by others
+        if needed:  # else by others
             yield f"{path}: missing; jllm keeps the tokenizer beside the rows that it made"
         return
     broken = list(check_seal(path))
@@ -84,6 +84,6 @@ def _changed_files(folder: Path, *, needed: bool) -> Iterator[str]:
                 yield f"{folder / name}: {DIGESTS} does not state it; it was put there later"
     for name, stated in digests.items():
         file = folder / name
-        found = file_digest(file, stated) if file.is_file() else "missing"
+        found = file_digest(file) if file.is_file() else "missing"
         if found != stated:
             yield f"{file}: its digest is {found}, {DIGESTS} states {stated}"

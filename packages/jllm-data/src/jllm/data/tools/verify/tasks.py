@@ -110,10 +110,7 @@ def check_bytes(path: Path, listed: ListedFile) -> Iterator[str]:
         size = path.stat().st_size
         if listed.bytes is not None and size != listed.bytes:
             yield f"{path}: has {size} bytes, the info file states {listed.bytes}"
-        elif (
-            listed.digest is not None
-            and (found := file_digest(path, listed.digest)) != listed.digest
-        ):
+        elif listed.digest is not None and (found := file_digest(path)) != listed.digest:
             yield f"{path}: its digest is {found}, the info file states {listed.digest}"
     except OSError as error:
         yield f"{path}: cannot be read ({error.strerror})"
@@ -126,7 +123,7 @@ def _check_digest(
         return
     try:
         fields = {name: columns[name] for name in FIELDS if name in columns}
-        found = row_group_digest(fields, digest)
+        found = row_group_digest(fields)
     except ValueError:
         return  # nulls: what is wrong with rows is said of rows
     if found != digest:
