@@ -51,6 +51,12 @@ class MetricsFile:
         self._file.close()
 
 
+def _skipped_before(path: Path) -> int:
+    """Reads how many steps were skipped so far, from the lines that are kept."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return sum('"skipped_steps"' in line for line in lines)
+
+
 def _set_aside(path: Path) -> None:
     taken = (path.with_suffix(f".{n}.jsonl") for n in itertools.count(1))
     path.rename(next(name for name in taken if not name.exists()))
@@ -113,6 +119,7 @@ class Reporter:
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._file = MetricsFile(folder / "metrics.jsonl", first_step)
         self._board = tensorboard_writer(folder / "tensorboard", first_step)
+        self._skipped = _skipped_before(folder / "metrics.jsonl")
         self._steps = StepDisplay(self.console, first_step=first_step, total_steps=total_steps)
 
     def say(self, text: str) -> None:
@@ -123,6 +130,15 @@ class Reporter:
         """Records the figures of one optimizer step."""
         self._record(values)
         self._steps.step(values, shown=shown)
+
+    def skipped(self, step: int) -> None:
+        """Records a step that was passed over, without a figure but how many there were so far."""
+        self._skipped += 1
+        self._record({"step": step, "skipped_steps": self._skipped})
+        self.say(
+            f"step {step}: no trained token in its global batch, no weight changed "
+            f"(steps skipped so far: {self._skipped:,})"
+        )
 
     def evaluation(self, step: int, loss: float, tokens: int) -> None:
         """Records a held-out loss."""
