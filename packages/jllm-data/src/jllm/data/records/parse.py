@@ -26,6 +26,7 @@ from jllm.data.records.message_formats import (
     text_of,
     unique_keys,
 )
+from jllm.data.records.other_kind import other_kind
 from jllm.data.records.splits import MAX_RECORD_BYTES, InputSplit, read_split
 
 
@@ -85,10 +86,11 @@ def read_records(
             if split.layout == "paragraphs":
                 yield Text(line=line, text=text)
             elif kind == "pretrain":
-                yield Text(line=line, text=text_of(_json(text, "")))
+                yield Text(line=line, text=text_of(_of_kind(_json(text, ""), kind)))
             else:
                 plain = "; for plain text give --type pretrain"
                 value = _json(text, plain if ".txt" in split.path.suffixes else "")
+                value = _of_kind(value, kind)
                 yield _dialogue(line, value, kind, drop_unanswered=drop_unanswered)
         except Unusable as why:
             yield Problem(
@@ -129,11 +131,16 @@ def _dialogue(line: int, value: object, kind: Kind, *, drop_unanswered: bool) ->
         number, messages = prompt_of(value)
         check_prompt(messages)
         return Prompt(line=line, number=number, messages=tuple(messages))
-    if is_prompt(value):
-        raise Unusable("not a dialogue", "an RL prompt (it begins with a number) among chats")
     messages = messages_of(value)
     check_chat(messages, drop_unanswered=drop_unanswered)
     return Chat(line=line, messages=tuple(messages))
+
+
+def _of_kind(value: object, kind: Kind) -> object:
+    """The value, where it is not seen to be of another kind."""
+    if what := other_kind(value, kind):
+        raise Unusable("another kind", what)
+    return value
 
 
 def _decode(piece: bytes) -> str:
