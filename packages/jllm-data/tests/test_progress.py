@@ -38,11 +38,11 @@ RESULT = EncodedSplit(
 )
 
 
-def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out") -> str:
+def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out", width: int = 80) -> str:
     out, source = StringIO(), replace(SOURCE, relative=name)
     account = RecordCounts()
     count_result(account, source, RESULT, stop=False)
-    with WorkProgress(Console(file=out, force_terminal=terminal, width=80)) as progress:
+    with WorkProgress(Console(file=out, force_terminal=terminal, width=width)) as progress:
         reporter = ConversionReport(progress)
         reporter.begin([SOURCE])
         reporter.advance(UNIT, RESULT)
@@ -81,8 +81,8 @@ def test_names_are_shown_as_they_are_and_cannot_steer_a_terminal(
     assert "--dataset [/d]⟨U+001B⟩[2J: not a folder" in capsys.readouterr().err
 
 
-def test_a_terminal_shows_a_bar() -> None:
-    assert "━" in shown(terminal=True)
+def test_a_terminal_with_room_for_it_shows_a_bar() -> None:
+    assert "━" in shown(terminal=True, width=150)
 
 
 def test_of_standard_input_the_bytes_are_shown_for_nobody_knows_the_whole(

@@ -28,7 +28,7 @@ def check_data(config: TrainConfig, inputs: Inputs) -> None:
     with WorkProgress(Console(stderr=True, highlight=False)) as progress:
         for name, data in inputs.datasets.items():
             for part in data.parts:
-                _check_vocabulary(f"--{name}_data {part.path}", part.eos_token_id, inputs.model)
+                _check_vocabulary(f"--{name}_data {part.path}", part.document_end_id, inputs.model)
                 _check_positions(f"--{name}_data {part.path}", part, inputs.model, progress)
         train = inputs.datasets.get("train")
         if train and not config.skip_untrained_batches:
