@@ -33,7 +33,7 @@ import runpy, sys
 pandas = []
 for command in ("shuffle_datasets -d IDS -o OUT -n 2 --cores 1", "verify_data OUT",
                 "inspect_data OUT --html OUT.html", "inspect_data OUT --find x",
-                "inspect_data OUT --step 0 --seed 1 --global_batch_size 2"):
+                "inspect_data OUT --step 1 --seed 1 --global_batch_size 2"):
     sys.argv = [part.replace("IDS", IDS).replace("OUT", OUT) for part in command.split()]
     try:
         runpy.run_module(f"jllm.{sys.argv[0]}", run_name="__main__")
@@ -58,5 +58,5 @@ def test_shuffle_verify_and_inspect_import_no_pandas(tmp_path: Path) -> None:
         text=True,
     )
     assert "pandas False" in ended.stderr, ended.stdout + ended.stderr
-    for done in ("every row once", "1 findings", "kind", "step 0"):
+    for done in ("every row once", "1 findings", "kind", "step 1"):
         assert done in ended.stdout, ended.stdout + ended.stderr

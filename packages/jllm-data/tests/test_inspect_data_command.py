@@ -8,6 +8,8 @@ import pytest
 
 from convert_helpers import info_of
 from inspection_helpers import CHATS, MAX_LEN, make_chats, make_text, printed
+from jllm.data.reading import order
+from jllm.data.reading.mixture import open_mixture
 from jllm.data.tools.inspect.config import InspectConfig, check_config
 from jllm.inspect_data import main
 from parquet_helpers import write_folder
@@ -78,6 +80,29 @@ def test_a_row_and_a_step_are_shown_instead_of_the_report(chats: Path) -> None:
     assert step.startswith("step 3 (epoch ") and "seed 1234, 2 rows" in step
     assert f"lane 0: {name}:" in step and f"lane 1: {name}:" in step and "⟦" not in step
     assert "⟦" in printed(chats, step=3, global_batch_size=2, decode=True)
+
+
+def test_step_1_is_the_first_of_a_run_and_of_epoch_1(chats: Path) -> None:
+    (name,) = (file.name for file in chats.glob("*.parquet"))
+    data = open_mixture(str(chats))
+    (groups, rows), steps = (
+        order.locate(data.parts[0].group_rows, 1234, 2, 0, range(2)),
+        data.num_rows // 2,
+    )
+    assert not groups.any()  # one row group, so a row of it is a row of the file
+    first = printed(chats, step=1, global_batch_size=2)
+    assert first.startswith(f"step 1 (epoch 1, {steps} steps an epoch)")
+    assert [int(n) for n in re.findall(rf"^lane \d: {name}:(\d+)", first, re.M)] == rows.tolist()
+    last = printed(chats, step=steps, global_batch_size=2)
+    assert last.startswith(f"step {steps} (epoch 1,")
+    assert printed(chats, step=steps + 1, global_batch_size=2).startswith(
+        f"step {steps + 1} (epoch 2,"
+    )
+    found = printed(chats, find="<script>", global_batch_size=2, epochs=3)
+    (seen,) = re.findall(r"(?:once|times)  (.*)$", found, re.M)
+    for epoch, text in enumerate(seen.split(", "), 1):
+        step = text.removeprefix("step ")
+        assert text == f"not in epoch {epoch}" or (int(step) - 1) // steps + 1 == epoch
 
 
 def test_find_names_the_document_and_a_step_that_shows_it(chats: Path) -> None:
@@ -157,7 +182,7 @@ def test_a_mixture_is_asked_as_it_is_trained_on(chats: Path, tmp_path: Path) -> 
     ("flags", "message"),
     [
         ({"step": 1}, "--step: which rows it sees depends on --global_batch_size"),
-        ({"step": -1, "global_batch_size": 2}, "--step -1"),
+        ({"step": 0, "global_batch_size": 2}, "--step 0: expected 1 or more"),
         ({"step": 1, "global_batch_size": -2}, "--global_batch_size -2"),
         ({"step": 1, "find": "a"}, "--step and --find: give one of them"),
         ({"find": "a", "html": "x.html"}, "--html: is for the report"),

@@ -35,7 +35,7 @@ def test_prompts_show_their_numbers_and_roles_and_nothing_trained(tmp_path: Path
     )
     step = printed(tmp_path / "ids", step=5, seed=3, global_batch_size=4)
     with PromptReader(open_dataset(tmp_path / "ids"), seed=3, prompts_per_step=4) as reader:
-        numbers = [row.number for row in reader.read(5)]
+        numbers = [row.number for row in reader.read(4)]
     assert [int(n) for n in re.findall(r"prompt (\d+) ", step)] == numbers
     found = printed(tmp_path / "ids", find="is 8?")
     assert found.startswith("data.jsonl:9  row data") and "1 documents hold" in found

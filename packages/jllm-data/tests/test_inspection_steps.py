@@ -36,13 +36,13 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> DataMixture:
     return open_mixture(f"{folder / 'a'}:2,{folder / 'b'}:1")
 
 
-@pytest.mark.parametrize("step", [0, 1, 4, 7, 1000])
+@pytest.mark.parametrize("step", [1, 2, 5, 8, 1001])
 def test_a_step_shows_the_rows_that_the_reader_gives(chats: Path, step: int) -> None:
     data = open_mixture(str(chats))
     text = TokenText(load_tokenizer(str(chats / "tokenizer")))
     shown = show_step(data, step, 7, 2, text, decode=True)
     with LaneReader(data, seed=7, global_batch_size=2, lanes=range(2)) as reader:
-        batch = reader.read(step)
+        batch = reader.read(step - 1)
     assert len(shown.rows) == 2
     for lane, row in enumerate(shown.rows):
         whole = "".join(run.text for document in row.documents for run in document.runs)
@@ -57,13 +57,13 @@ def test_a_step_shows_the_rows_that_the_reader_gives(chats: Path, step: int) -> 
         )
 
 
-@pytest.mark.parametrize("step", [0, 3, 50])
+@pytest.mark.parametrize("step", [1, 4, 51])
 def test_a_step_of_a_mixture_shows_the_rows_that_the_reader_gives(
     numbered: DataMixture, step: int
 ) -> None:
     shown = show_step(numbered, step, 3, 7, None, decode=True)
     with LaneReader(numbered, seed=3, global_batch_size=7, lanes=range(7)) as reader:
-        expected = reader.read(step).tokens[:, 0].tolist()
+        expected = reader.read(step - 1).tokens[:, 0].tolist()
     found = [int(row.documents[0].runs[0].text.split()[0]) for row in shown.rows]
     assert found == expected
     for row, number in zip(shown.rows, found, strict=True):

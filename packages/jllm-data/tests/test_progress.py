@@ -1,5 +1,6 @@
 """A person sees the account: plain lines without a terminal, a bar with one."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from io import StringIO
@@ -38,11 +39,11 @@ RESULT = EncodedSplit(
 )
 
 
-def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out") -> str:
+def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out", width: int = 80) -> str:
     out, source = StringIO(), replace(SOURCE, relative=name)
     account = RecordCounts()
     count_result(account, source, RESULT, stop=False)
-    with WorkProgress(Console(file=out, force_terminal=terminal, width=80)) as progress:
+    with WorkProgress(Console(file=out, force_terminal=terminal, width=width)) as progress:
         reporter = ConversionReport(progress)
         reporter.begin([SOURCE])
         reporter.advance(UNIT, RESULT)
@@ -62,7 +63,7 @@ def shown(*, terminal: bool, name: str = "data.jsonl", output: str = "out") -> s
 def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jllm.data.runtime.progress.PLAIN_SECONDS", 0)
     first, *rest = shown(terminal=False).splitlines()
-    assert first.startswith("converting  50%  1,234 records, ") and first.endswith(" tokens/s")
+    assert re.match(r"converting 50%  1,234 records  \S+ records/s  \S+ tokens/s  left 0:0", first)
     text = "\n".join(rest)
     for part in ("data.jsonl", "1,234", "1,233", "99.50%", "5,678"):
         assert part in text
@@ -81,8 +82,8 @@ def test_names_are_shown_as_they_are_and_cannot_steer_a_terminal(
     assert "--dataset [/d]⟨U+001B⟩[2J: not a folder" in capsys.readouterr().err
 
 
-def test_a_terminal_shows_a_bar() -> None:
-    assert "━" in shown(terminal=True)
+def test_a_terminal_with_room_for_it_shows_a_bar() -> None:
+    assert "━" in shown(terminal=True, width=150)
 
 
 def test_of_standard_input_the_bytes_are_shown_for_nobody_knows_the_whole(
@@ -90,7 +91,7 @@ def test_of_standard_input_the_bytes_are_shown_for_nobody_knows_the_whole(
 ) -> None:
     monkeypatch.setattr("jllm.data.runtime.progress.PLAIN_SECONDS", 0)
     source = replace(SOURCE, path=STDIN, size=None, codec="gzip")
-    for terminal, said in ((False, "converting 7 MB  1,234 records, "), (True, "7 MB")):
+    for terminal, said in ((False, "converting 7 MB  1,234 records  "), (True, "7 MB")):
         out = StringIO()
         console = Console(file=out, force_terminal=terminal, width=120)
         with WorkProgress(console) as progress:

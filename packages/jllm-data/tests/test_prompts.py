@@ -120,7 +120,7 @@ def test_prompts_that_are_too_long_are_dropped_and_counted(tmp_path: Path, token
 PROMPT, CHAT = [1, {"user": "a"}], [{"user": "a"}, {"assistant": "b"}]
 BAD = [
     ("ft", PROMPT, CHAT, "not a prompt: a chat without a number among RL prompts"),
-    ("ft", CHAT, PROMPT, "not a dialogue: an RL prompt"),
+    ("ft", CHAT, PROMPT, "another kind: an RL prompt among records of --type ft"),
     ("rl", PROMPT, [2**31, {"user": "a"}], "not a prompt: its number is 2147483648; expected one"),
     ("rl", PROMPT, [10**400, {"user": "a"}], "not a prompt: its number is 1000"),
     ("rl", PROMPT, [True, {"user": "a"}], "not a dialogue: message 1 is a truth value"),
@@ -138,7 +138,8 @@ BAD = [
 def test_what_is_no_prompt_is_an_error_at_its_line_or_counted(
     tmp_path: Path, tokenizer: Path, kind: str, good: Any, bad: Any, said: str
 ) -> None:
-    source = write_jsonl(tmp_path / "data.jsonl", [good, good, bad, good])
+    first, second, third = ([n, *good[1:]] if good is PROMPT else good for n in range(3))
+    source = write_jsonl(tmp_path / "data.jsonl", [first, second, bad, third])
     with pytest.raises(BadRecord) as caught:
         run_convert(tokenizer, source, tmp_path / "out", type=kind, max_len=500)
     assert str(caught.value).startswith(f"{source}:3: {said}")
@@ -157,7 +158,7 @@ def test_a_folder_is_of_one_kind(tmp_path: Path, tokenizer: Path) -> None:
     (tmp_path / "in" / "a.jsonl").write_text(json.dumps(PROMPT))
     with pytest.raises(BadRecord, match="b.jsonl:1: not a prompt: a chat without a number"):
         run_convert(tokenizer, tmp_path / "in", tmp_path / "out", max_len=500)
-    write_jsonl(tmp_path / "in" / "b.jsonl", [PROMPT])
+    write_jsonl(tmp_path / "in" / "b.jsonl", [[2, *PROMPT[1:]]])
     run_convert(tokenizer, tmp_path / "in", tmp_path / "out", max_len=500)
     dataset = open_dataset(tmp_path / "out")
     assert (dataset.kind, dataset.num_rows, dataset.fields) == ("rl", 2, ("input_ids", "labels"))

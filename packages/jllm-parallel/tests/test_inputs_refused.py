@@ -32,5 +32,6 @@ def test_rl_prompts_are_no_data_to_train_or_evaluate_on(tmp_path: Path, name: st
         threads=1,
     )
     config = dataclasses.replace(config, **{f"{name}_data": str(write_prompts(tmp_path / "rl"))})
-    with pytest.raises(ValueError, match=f"--{name}_data: holds RL prompts, which have no answers"):
+    said = f"--{name}_data: holds RL prompts, which have no answers .*: give chats with answers"
+    with pytest.raises(ValueError, match=said):
         read_inputs(config, 1)

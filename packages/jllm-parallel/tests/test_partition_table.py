@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from io import StringIO
+
 import pytest
 from rich.console import Console
 
 from jllm.parallel.partition.costs import UnitCost, one_f_one_b_memory
 from jllm.parallel.partition.method import partition
-from jllm.parallel.partition.table import StageRow, partition_table, stage_rows
+from jllm.parallel.partition.table import StageRow, print_partition, stage_rows
 from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.generators import one_f_one_b
 
@@ -57,12 +61,26 @@ def test_the_bubble_of_even_stages_is_the_theoretical_one() -> None:
     assert [row.bubble for row in rows] == pytest.approx([2 / 6] * 3)
 
 
-def test_the_table_can_be_printed() -> None:
-    console = Console(width=120, record=True, file=None, quiet=False, force_terminal=False)
-    with console.capture() as capture:
-        console.print(partition_table("fast", (0, 4, 5, 6), rows_of((0, 4, 5, 6), 4)))
-    text = capture.get()
-    assert "--partition_method fast: 0,3,4,4" in text
-    assert "embed … layers.1.attention (4)" in text
-    assert "head (1)" in text
-    assert "predicted bubble of the step" in text
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_table_is_whole_at_every_width(width: int, terminal: bool) -> None:
+    out = StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal)
+    rows = [
+        replace(row, parameters=row.parameters * 10**6, flops=row.flops * 1e12, bytes=9e12)
+        for row in rows_of((0, 4, 5, 6), 4)
+    ]
+    print_partition(console, "fast", (0, 4, 5, 6), rows)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert "--partition_method fast: 0,3,4,4\n" in text
+    assert "predicted bubble of the step" in text and "…\n" not in text
+    everything = width == 120 or not terminal
+    if everything:
+        assert "embed … layers.1.attention (4)" in text
+    for row in rows:
+        assert f"({row.units})" in text and f" {row.bubble:.1%} " in text
+        assert f" {row.bytes / 2**20:,.0f} MiB " in text
+        for shown in (f"{row.parameters:,}", f"{row.flops:.3e}", f"{row.share:.1%}"):
+            assert shown in text or not everything
+    assert ("a wider terminal also shows: " in text) == (not everything)
+    assert max(map(len, text.splitlines())) <= (width if terminal else 200)

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from jllm.data.reading import order
+from jllm.data.reading.mixture import open_mixture
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.train import command
 from jllm.parallel.train.metrics import MetricsFile
@@ -68,6 +70,25 @@ def write_data(
     info = {"num_samples": rows, "max_len": MAX_LEN, "max_num_blocks": 4, "fields": list(columns)}
     (folder / "data_info.json").write_text(json.dumps(info))
     return folder
+
+
+def untrain(folder: Path, config: TrainConfig, *, steps: list[int]) -> int:
+    """Takes every target from the rows that a run reads at `steps`, counted from 1; gives the
+    first."""
+    data = open_mixture(str(folder))
+    starts = np.concatenate(([0], np.cumsum(data.parts[0].group_rows)))
+    path = folder / "part-0.parquet"
+    group_size = int(data.parts[0].group_rows[0])
+    columns = pq.read_table(path).to_pydict()
+    for step in steps:
+        size = config.global_batch_size
+        rows = data.parts[0].group_rows
+        groups, places = order.locate(rows, config.seed, size, step - 1, range(size))
+        for row in (starts[groups] + places).tolist():
+            columns["labels"][row] = [-100] * len(columns["labels"][row])
+    table = pa.table({n: pa.array(v, pa.list_(pa.int32())) for n, v in columns.items()})
+    pq.write_table(table, path, row_group_size=group_size)
+    return steps[0]
 
 
 def metrics(folder: Path) -> list[dict]:

@@ -106,8 +106,6 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[ConvertedFile]:
             done = published_log(staged, key)
             if done is not None:
                 reporter.note(f"{output}: the conversion was complete but for renaming its files")
-                if kind == "rl":
-                    _note_repeated(output, reporter)
                 return [
                     converted_file_of(source, done.finished[source.relative]) for source in sources
                 ]
@@ -121,16 +119,16 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[ConvertedFile]:
             for one in converted:
                 text = info_text(metadata, one.files, one.account, one.max_num_blocks)
                 (staged / f"{one.source.name}_info.json").write_text(text, encoding="utf-8")
+            if kind == "rl":
+                _refuse_repeated(staged)
             publish(staged, output, clean=config.clean)
-    if kind == "rl":
-        _note_repeated(output, reporter)
     return converted
 
 
-def _note_repeated(output: Path, reporter: Reporter) -> None:
-    """Say so where prompts have one number: they are written, but no reader takes them."""
-    if repeated := repeated_prompts(open_dataset(output, lazy=True)):
-        reporter.note(f"these prompts cannot be read: {repeated}")
+def _refuse_repeated(staged: Path) -> None:
+    """Raise ValueError where two prompts have one number: no reader would take them."""
+    if repeated := repeated_prompts(open_dataset(staged, lazy=True)):
+        raise ValueError(repeated.replace(f"{staged}/", ""))
 
 
 @contextlib.contextmanager

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
-
 from jllm.data.convert.convert import ConvertedFile
 from jllm.data.convert.encode_split import EncodedSplit
 from jllm.data.records.input_files import Source
 from jllm.data.records.splits import InputSplit
-from jllm.data.runtime.printable import as_rich_text
 from jllm.data.runtime.progress import WorkProgress
+from jllm.data.runtime.tables import Column, print_table
 
 SHOWN = 10
 """Dropped records that are shown; more are in the info file."""
@@ -49,21 +46,8 @@ class ConversionReport:
     def close(self, converted: Sequence[ConvertedFile], output: str) -> None:
         """Print the closing table and the dropped records that are listed."""
         self._progress.end()
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("file", "records", "written", "rows", "fill", "tokens", "trained"):
-            table.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
-        for one in converted:
-            account = one.account
-            counts = (account.read, account.written, one.rows)
-            tokens = (account.tokens, account.trained_tokens)
-            table.add_row(
-                as_rich_text(one.source.relative),
-                *(f"{count:,}" for count in counts),
-                f"{one.fill:.2%}",
-                *(f"{count:,}" for count in tokens),
-            )
         self._progress.note(f"{output}: {self._rates()}")
-        self._progress.console.print(table)
+        print_table(self._progress.console, _columns(converted))
         for one in converted:
             self._explain(one)
 
@@ -87,3 +71,18 @@ class ConversionReport:
             f"{self._records:,} records, {self._records / seconds:,.0f} records/s, "
             f"{self._tokens / seconds:,.0f} tokens/s"
         )
+
+
+def _columns(converted: Sequence[ConvertedFile]) -> list[Column]:
+    accounts = [one.account for one in converted]
+    columns = [Column(name="file", cells=[one.source.relative for one in converted], folds=12)]
+    for name, rank, cells in (
+        ("records", 2, [f"{account.read:,}" for account in accounts]),
+        ("written", 0, [f"{account.written:,}" for account in accounts]),
+        ("rows", 0, [f"{one.rows:,}" for one in converted]),
+        ("fill", 3, [f"{one.fill:.2%}" for one in converted]),
+        ("tokens", 0, [f"{account.tokens:,}" for account in accounts]),
+        ("trained", 1, [f"{account.trained_tokens:,}" for account in accounts]),
+    ):
+        columns.append(Column(name=name, rank=rank, cells=cells))
+    return columns

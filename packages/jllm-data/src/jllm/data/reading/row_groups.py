@@ -24,7 +24,7 @@ from jllm.data.format.schema import LABELS
 from jllm.data.reading.dataset import Dataset, RowGroup
 from jllm.data.reading.footer import footer_of
 from jllm.data.reading.remote_row_groups import RemoteRowGroups
-from jllm.data.reading.row_decoder import TrainingRows, check_numbers, decode_rows, ragged
+from jllm.data.reading.row_decoder import Ragged, TrainingRows, check_numbers, decode_rows, ragged
 from jllm.data.storage.paths import Location, stamp
 from jllm.data.storage.remote_path import RemotePath
 from jllm.data.storage.retries import RemoteError
@@ -70,6 +70,16 @@ class RowGroupFiles:
         labels = ragged(self._columns(group, (LABELS,), where)[LABELS], f"{where}, {LABELS}")
         check_numbers(labels, where)
         return labels.values
+
+    def read_lists(self, number: int, names: Sequence[str]) -> dict[str, Ragged]:
+        """Some columns of a row group, to look through; neither digest nor form is checked.
+
+        ValueError and RemoteError as of `read`.
+        """
+        group = self._dataset.row_groups[number]
+        where = f"{group.file}, row group {group.index}"
+        columns = self._columns(group, names, where)
+        return {name: ragged(column, f"{where}, {name}") for name, column in columns.items()}
 
     def close(self) -> None:
         """Forget the footers."""

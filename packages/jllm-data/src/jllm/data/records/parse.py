@@ -23,6 +23,7 @@ from jllm.data.records.message_formats import (
     prompt_of,
     text_of,
 )
+from jllm.data.records.other_kind import other_kind
 from jllm.data.records.splits import MAX_RECORD_BYTES, InputSplit, read_split
 from jllm.data.records.tables import rows_of
 from jllm.data.records.unusable import Unusable, unique_keys
@@ -146,6 +147,8 @@ def _paragraphs(split: InputSplit, data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _record(line: int, value: object, kind: Kind, *, drop_unanswered: bool) -> Record:
+    if what := other_kind(value, kind):
+        raise Unusable("another kind", what)
     if kind == "pretrain":
         text, unused = text_of(value)
         return Text(line=line, text=text, unused=unused)
@@ -159,8 +162,6 @@ def _record(line: int, value: object, kind: Kind, *, drop_unanswered: bool) -> R
             tools=found.tools,
             unused=found.unused,
         )
-    if is_prompt(value):
-        raise Unusable("not a dialogue", "an RL prompt (it begins with a number) among chats")
     found = dialogue_of(value)
     check_chat(found.messages, drop_unanswered=drop_unanswered)
     return Chat(line=line, messages=tuple(found.messages), tools=found.tools, unused=found.unused)

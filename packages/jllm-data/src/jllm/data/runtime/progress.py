@@ -7,13 +7,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
+from jllm.data.runtime.fields import GAP, Field, clock, fit
 from jllm.data.runtime.printable import as_rich_text
 
 PLAIN_SECONDS = 10.0
 """Between two plain lines."""
+LEAST_BAR, MOST_BAR = 8, 40
+"""Columns of the bar; where there are fewer, it is left out."""
 
 
 class WorkProgress:
@@ -22,16 +28,9 @@ class WorkProgress:
     def __init__(self, console: Console, check: Callable[[], None] = lambda: None) -> None:
         """`check` is called at every step; what it raises ends the work."""
         self.console, self._check = console, check
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[shown]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task: TaskID | None = None
-        self._name, self._unit, self._done = "", "", 0
+        self._live: Live | None = None
+        self._name, self._unit, self._done, self._before = "", "", 0, 0
+        self._state: str | None = None
         self._total: int | None = 0
         self._began = self._printed = time.monotonic()
 
@@ -47,23 +46,20 @@ class WorkProgress:
         """
         self._check()
         self._name, self._unit, self._done, self._total = name, unit, done, total
+        self._before, self._state = done, None
         self._began = self._printed = time.monotonic()
-        if self.console.is_terminal:
-            if self._task is None:
-                self._progress.start()
-            else:
-                self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(name, total=total, completed=done, shown="")
+        if self.console.is_terminal and self._live is None:
+            self._live = Live(self, console=self.console, transient=True, refresh_per_second=4)
+            self._live.start()
 
     def advance(self, amount: int, state: str | None = None) -> None:
         """So much more is done; `state` is shown behind the share, else the number of units."""
         self._check()
-        self._done += amount
-        if self._task is not None:
-            self._progress.update(self._task, completed=self._done, shown=self._shown(state))
-        elif time.monotonic() - self._printed >= PLAIN_SECONDS:
+        self._done, self._state = self._done + amount, state
+        if self._live is None and time.monotonic() - self._printed >= PLAIN_SECONDS:
             self._printed = time.monotonic()
-            self.console.print(f"{self._name} {self._shown(state)}", highlight=False)
+            (line,) = fit(self._fields(), None)
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print a line."""
@@ -71,9 +67,9 @@ class WorkProgress:
 
     def end(self) -> None:
         """Take the bar away: what follows is print."""
-        if self._task is not None:
-            self._progress.stop()
-            self._task = None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def __enter__(self) -> Self:
         """The display itself."""
@@ -88,9 +84,30 @@ class WorkProgress:
         """Take the bar away."""
         self.end()
 
-    def _shown(self, state: str | None) -> str:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The line on a terminal, with a bar where there is room for one."""
+        lines = fit(self._fields(), options.max_width)
+        room = options.max_width - len(lines[0]) - len(GAP)
+        if len(lines) > 1 or room < LEAST_BAR:
+            yield from (Text(line, no_wrap=True) for line in lines)
+            return
+        bar = ProgressBar(total=self._total, completed=self._done, width=min(room, MOST_BAR))
+        grid = Table.grid(padding=(0, len(GAP), 0, 0), pad_edge=False)
+        grid.add_row(Text(lines[0], no_wrap=True), bar)
+        yield grid
+
+    def _fields(self) -> list[Field]:
+        """The share, what was done and how fast, and the time left; the last two always."""
         share = f"{self._done / 1e6:,.0f} MB"
         if self._total is not None:
-            share = f"{self._done / max(1, self._total):4.0%}"
+            share = f"{self._done / max(1, self._total):.0%}"
         rate = f"{self._done / self.seconds:,.0f} {self._unit}/s"
-        return f"{share}  {state or f'{self._done:,} {self._unit}, {rate}'}"
+        *others, last = (self._state or f"{self._done:,} {self._unit}, {rate}").split(", ")
+        fields = [Field(text=f"{self._name} {share}")]
+        fields += [Field(text=text, rank=len(others) - n) for n, text in enumerate(others)]
+        fields.append(Field(text=last))
+        new = self._done - self._before
+        if self._total is not None and new > 0:
+            left = self.seconds / new * max(0, self._total - self._done)
+            fields.append(Field(text=f"left {clock(left)}"))
+        return fields

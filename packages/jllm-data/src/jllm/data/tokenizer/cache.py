@@ -63,7 +63,8 @@ def _recalled(key: str) -> TokenizerFacts | None:
     entry = recall(KIND, key, tuple(TokenizerFacts.__dataclass_fields__))
     if entry is None:
         return None
-    return TokenizerFacts(**{**entry, "prefix_ids": tuple(entry["prefix_ids"])})
+    entry["prefix_ids"] = tuple(entry["prefix_ids"])
+    return TokenizerFacts(**entry)
 
 
 def _files(folder: Path) -> list[list[Any]]:

@@ -48,6 +48,7 @@ class Feed:
         shapes: Mapping[str, StepShape],
         vocabulary: int,
         tokens_to_last: bool = False,
+        skip_untrained: bool = False,
     ) -> None:
         """Starts the thread.
 
@@ -58,10 +59,12 @@ class Feed:
             shapes: of each data set's steps, by the readers' names.
             vocabulary: size of the model's; data with a larger token are refused.
             tokens_to_last: the last stage wants the tokens too; the same on all processes.
+            skip_untrained: training steps without a trained token are served, not refused.
         """
         assert (readers is not None) == mesh.first
         self._readers, self._mesh, self._shapes = readers, mesh, shapes
         self._vocabulary, self._tokens_to_last = vocabulary, tokens_to_last
+        self._skip_untrained = skip_untrained
         self._requests: queue.Queue[tuple[str, int] | None] = queue.Queue()
         self._served: queue.Queue[StepData | Exception] = queue.Queue()
         self._thread = threading.Thread(target=self._serve, name="feed", daemon=True)
@@ -114,8 +117,11 @@ class Feed:
         if self._mesh.feed_readers is not None:
             dist.all_reduce(sizes, group=self._mesh.feed_readers)
         failed = int(sizes[3])
-        if not (failed or sizes[0]) and name == "train":
-            failure = ValueError(f"step {step + 1} of {name} data has no trained token")
+        if not (failed or sizes[0] or self._skip_untrained) and name == "train":
+            failure = ValueError(
+                f"--train_data: no row of step {step + 1} has a trained token: convert the data "
+                "with --filter, or pass over such steps with --skip_untrained_batches"
+            )
         if failed or failure:
             self._to_others(torch.tensor([-1, 0, 0, 0], dtype=torch.int64))
             raise failure or ValueError(

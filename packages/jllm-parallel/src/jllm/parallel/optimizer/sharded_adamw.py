@@ -135,6 +135,12 @@ class ShardedAdamW:
             all_gather([self.masters[n] for n in self.names], self._parameters, self._mesh.dp)
         return norm, totals
 
+    def skip_step(self) -> None:
+        """Counts a step that changes neither weights nor moments, so that a resumed run, which
+        counts all steps, corrects the moments' bias alike."""
+        for master in self.masters.values():
+            self._adam.state[master]["step"] += 1
+
     def _reduced(self) -> list[torch.Tensor]:
         gradients = reduce_scatter([self._sums.pop(p) for p in self._parameters], self._mesh.dp)
         if self._tied:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.table import Table
+from rich.console import Console
 
+from jllm.data.runtime.tables import Column, print_table
 from jllm.parallel.partition.costs import Memory, UnitCost
 from jllm.parallel.partition.method import sub_layer_list
 from jllm.parallel.schedule.plan import Plan
@@ -63,29 +64,30 @@ def stage_rows(
     )
 
 
-def partition_table(method: str, boundaries: Sequence[int], rows: Sequence[StageRow]) -> Table:
-    """The rows for a rich Console. Its title has the list that gives the same partition again."""
+def print_partition(
+    console: Console, method: str, boundaries: Sequence[int], rows: Sequence[StageRow]
+) -> None:
+    """Prints the rows as a table, below the list that gives the same partition again."""
     bubble = sum(row.bubble for row in rows) / len(rows)
-    table = Table(
-        title=f"--partition_method {method}: {sub_layer_list(boundaries)}",
-        caption=f"predicted bubble of the step: {bubble:.1%}",
-    )
-    table.add_column("stage", justify="right")
-    table.add_column("units")
-    for name in ("parameters", "FLOPs", "bytes", "share", "bubble"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        units = row.first_unit if row.units == 1 else f"{row.first_unit} … {row.last_unit}"
-        table.add_row(
-            str(row.stage),
-            f"{units} ({row.units})",
-            f"{row.parameters:,}",
-            f"{row.flops:.3e}",
-            f"{row.bytes / 2**20:,.0f} MiB",
-            f"{row.share:.1%}",
-            f"{row.bubble:.1%}",
-        )
-    return table
+    title = f"--partition_method {method}: {sub_layer_list(boundaries)}"
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    units = [
+        f"{row.first_unit if row.units == 1 else f'{row.first_unit} … {row.last_unit}'}"
+        f" ({row.units})"
+        for row in rows
+    ]
+    word = max(len(word) for text in units for word in text.split())
+    columns = [
+        Column(name="stage", cells=[str(row.stage) for row in rows]),
+        Column(name="units", cells=units, folds=word),
+        Column(name="parameters", cells=[f"{row.parameters:,}" for row in rows], rank=1),
+        Column(name="FLOPs", cells=[f"{row.flops:.3e}" for row in rows], rank=3),
+        Column(name="bytes", cells=[f"{row.bytes / 2**20:,.0f} MiB" for row in rows]),
+        Column(name="share", cells=[f"{row.share:.1%}" for row in rows], rank=2),
+        Column(name="bubble", cells=[f"{row.bubble:.1%}" for row in rows]),
+    ]
+    print_table(console, columns)
+    console.print(f"predicted bubble of the step: {bubble:.1%}", highlight=False)
 
 
 def _bytes(units: Sequence[UnitCost], memory: Memory, stage: int) -> float:

@@ -81,7 +81,10 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
         if not data.num_rows:
             raise ValueError(f"--{name}_data: holds no rows; convert some data first")
         if any(part.kind == "rl" for part in data.parts):
-            raise ValueError(f"--{name}_data: holds RL prompts, which have no answers to train on")
+            raise ValueError(
+                f"--{name}_data: holds RL prompts, which have no answers to train on: give chats "
+                "with answers, converted with python -m jllm.raw2ids --type ft"
+            )
     if "eval" in datasets and len(datasets["eval"].parts) > 1:
         raise ValueError(
             f"--eval_data {config.eval_data}: every row is evaluated once, so weights mean "

@@ -26,6 +26,7 @@ from jllm.parallel.distributed import mesh as meshes
 from jllm.parallel.distributed.launch import Launch
 from jllm.parallel.lora.adapter import fill_adapter
 from jllm.parallel.train.adapter_base import saved_adapter
+from jllm.parallel.train.data_check import check_data
 from jllm.parallel.train.events import events
 from jllm.parallel.train.inputs import Inputs, read_inputs
 from jllm.parallel.train.metrics import Reporter, expert_metrics, prediction_metrics
@@ -171,7 +172,9 @@ class Job:
         figures = self._run.train_step(step, self._stopping)
         devices.synchronize(self._device)
         rate = figures.tokens / (time.perf_counter() - start)
-        if self._reporter:
+        if self._reporter and not figures.trained_tokens:
+            self._reporter.skipped(step + 1)
+        elif self._reporter:
             shown = (step + 1) % self._config.steps_per_print == 0
             self._reporter.step(
                 {
@@ -226,6 +229,7 @@ class Job:
 def _check_names(config: TrainConfig, inputs: Inputs) -> None:
     """Refuses data and weights of another model than that of the configuration."""
     check_tokenizers(config, inputs)
+    check_data(config, inputs)
     if inputs.weights_dir:
         refuse_extra(inputs.model, inputs.weights_dir)
 

@@ -7,17 +7,16 @@ so the file holds each step once.
 import itertools
 import json
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jllm.parallel.experts.load_balance import ExpertFigures
 from jllm.parallel.train.multi_token_prediction import PredictionFigures
+from jllm.parallel.train.step_display import StepDisplay
 
 
 class MetricsFile:
@@ -50,6 +49,12 @@ class MetricsFile:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+
+def _skipped_before(path: Path) -> int:
+    """Reads how many steps were skipped so far, from the lines that are kept."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return sum('"skipped_steps"' in line for line in lines)
 
 
 def _set_aside(path: Path) -> None:
@@ -103,7 +108,7 @@ class Reporter:
     def __init__(
         self, folder: Path, *, first_step: int, total_steps: int, console: Console | None = None
     ) -> None:
-        """Starts the progress line.
+        """Opens the files and starts the display.
 
         Args:
             folder: where `metrics.jsonl` and TensorBoard's `tensorboard/` go.
@@ -114,45 +119,32 @@ class Reporter:
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._file = MetricsFile(folder / "metrics.jsonl", first_step)
         self._board = tensorboard_writer(folder / "tensorboard", first_step)
-        self._total, self._first, self._start = total_steps, first_step, time.monotonic()
-        self._progress = Progress(
-            TextColumn("[bold]step {task.completed:.0f}/{task.total:.0f}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self._task = self._progress.add_task("", total=total_steps, completed=first_step, text="")
-        self._progress.start()
+        self._skipped = _skipped_before(folder / "metrics.jsonl")
+        self._steps = StepDisplay(self.console, first_step=first_step, total_steps=total_steps)
 
     def say(self, text: str) -> None:
-        """Prints a line above the progress line."""
+        """Prints a line above the moving one."""
         self.console.print(text, markup=False)
 
     def step(self, values: Mapping[str, Any], *, shown: bool) -> None:
         """Records the figures of one optimizer step."""
         self._record(values)
-        done = int(values["step"])
-        text = (
-            f"loss {values['loss']:.4f}  lr {values['learning_rate']:.2e}  "
-            f"norm {values['gradient_norm']:.3f}  {values['tokens_per_second']:,.0f} tokens/s  "
-            f"MFU {values['mfu']:.1%}  {values['memory_bytes'] / 2**30:.2f} GiB"
+        self._steps.step(values, shown=shown)
+
+    def skipped(self, step: int) -> None:
+        """Records a step that was passed over, without a figure but how many there were so far."""
+        self._skipped += 1
+        self._record({"step": step, "skipped_steps": self._skipped})
+        self.say(
+            f"step {step}: no trained token in its global batch, no weight changed "
+            f"(steps skipped so far: {self._skipped:,})"
         )
-        if "expert_imbalance" in values:
-            text += f"  experts {values['expert_imbalance']:.2f}×"
-        self._progress.update(self._task, completed=done, text=text)
-        if shown and not self.console.is_terminal:
-            left = (time.monotonic() - self._start) / (done - self._first) * (self._total - done)
-            clock = time.strftime("%H:%M:%S", time.gmtime(left))
-            self.say(f"step {done}/{self._total}  {text}  left {clock}")
 
     def evaluation(self, step: int, loss: float, tokens: int) -> None:
         """Records a held-out loss."""
         self._record({"step": step, "eval_loss": loss, "eval_tokens": tokens})
-        self.say(f"held-out loss after {step} steps: {loss:.4f}  ({tokens:,} trained tokens)")
+        text = f"held-out loss after {step} steps: {loss:.4f}  ({tokens:,} trained tokens)"
+        self.console.print(text, markup=False, soft_wrap=not self.console.is_terminal)
 
     def _record(self, values: Mapping[str, Any]) -> None:
         self._file.write(values)
@@ -173,8 +165,8 @@ class Reporter:
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Ends the progress line and closes the files."""
-        self._progress.stop()
+        """Ends the display and closes the files."""
+        self._steps.close()
         self._file.close()
         if self._board is not None:
             self._board.close()

@@ -16,14 +16,11 @@ from jllm.parallel.distributed.device import dtype_of, kind_of
 from jllm.parallel.experts.load_balance import balance_note
 from jllm.parallel.partition.costs import Memory, UnitCost
 from jllm.parallel.partition.method import partition
-from jllm.parallel.partition.table import partition_table, stage_rows
+from jllm.parallel.partition.table import print_partition, stage_rows
 from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.generators import GENERATORS
 from jllm.parallel.schedule.plan import Plan
 from jllm.parallel.train.inputs import Inputs
-
-PLAIN_WIDTH = 110
-"""Columns of what goes to a file instead of a terminal."""
 
 
 def costs(config: TrainConfig, inputs: Inputs) -> tuple[UnitCost, ...]:
@@ -80,8 +77,7 @@ def boundaries(config: TrainConfig, inputs: Inputs) -> tuple[int, ...]:
 def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -> None:
     """Prints the layout, the partition and the length of the run to standard error."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
+    console.soft_wrap = not console.is_terminal  # on a terminal lines end between words
     sizes = inputs.layout
     console.print(
         f"model      {config.model}: {parameter_count(inputs.model):,} parameters, "
@@ -108,7 +104,7 @@ def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -
         unit_costs = costs(config, inputs)
         plan, memory = plan_of(config, sizes), memory_of(config, inputs)
         rows = stage_rows(cuts, unit_costs, plan, memory)
-        console.print(partition_table(config.partition_method, cuts, rows))
+        print_partition(console, config.partition_method, cuts, rows)
 
 
 def shares(data: DataMixture, global_batch_size: int, steps: int) -> Iterator[str]:

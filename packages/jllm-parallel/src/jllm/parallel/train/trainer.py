@@ -44,6 +44,8 @@ class StepMetrics:
     learning_rate: float
     tokens: int
     """Positions of the global batch."""
+    trained_tokens: int
+    """Of these, the targets; with 0 the step was passed over and no weight changed."""
     mean_document_length: float
     """Positions of the document that a mean position of this replica lies in: Σ length² ÷ Σ
     length."""
@@ -83,6 +85,7 @@ class Trainer:
             shapes=inputs.shapes,
             vocabulary=inputs.model.vocab_size,
             tokens_to_last=self._prediction is not None,
+            skip_untrained=config.skip_untrained_batches,
         )
         self._requests: Iterator[tuple[str, int]] = iter(())
 
@@ -153,9 +156,14 @@ class Trainer:
             self._feed.request(*request)
 
     def _compute_next(self, name: str) -> StepData:
-        """Runs the next step's forward passes, and the backward passes when training."""
+        """Runs the next step's forward passes, and the backward passes when training.
+
+        A training step without a trained token is not computed.
+        """
         data = self._feed.get()
         self._request_next()
+        if name == "train" and not data.trained_tokens:
+            return data
         self._compute.load(data)
         self._run_plan(name)
         return data
@@ -182,6 +190,8 @@ class Trainer:
             warmup=self.config.num_warmup_steps,
             schedule=self.config.lr_scheduler_type,
         )
+        if not data.trained_tokens:
+            return self._skip_step(data, rate, stop)
         predicted = self._prediction.sums() if self._prediction else []
         balanced = self.balance.losses() if self.balance else []
         sums = [self._loss(), float(stop), *predicted, *balanced]
@@ -194,10 +204,30 @@ class Trainer:
             gradient_norm=norm,
             learning_rate=rate,
             tokens=self.config.global_batch_size * shape.length,
+            trained_tokens=data.trained_tokens,
             mean_document_length=mean_document_length(data),
             experts=experts,
             prediction=self._prediction.figures(predicted) if self._prediction else None,
             stop=stops > 0,
+        )
+
+    def _skip_step(self, data: StepData, rate: float, stop: bool) -> StepMetrics:
+        """Passes over a step without a trained token: no weight, moment or router changes."""
+        assert self.optimizer is not None
+        self.optimizer.skip_step()
+        stops = torch.tensor([float(stop)])
+        if self.mesh.world.group is not None:
+            dist.all_reduce(stops, group=self.mesh.world.group)
+        return StepMetrics(
+            loss=0.0,
+            gradient_norm=0.0,
+            learning_rate=rate,
+            tokens=self.config.global_batch_size * self.inputs.shapes["train"].length,
+            trained_tokens=0,
+            mean_document_length=mean_document_length(data),
+            experts=None,
+            prediction=None,
+            stop=bool(stops.item()),
         )
 
     def _loss(self) -> float:

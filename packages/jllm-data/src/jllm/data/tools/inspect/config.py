@@ -28,7 +28,8 @@ class InspectConfig:
     row: tuple[str, ...] = ()
     """Show these rows instead of the report, each FILE:INDEX, counted from 0."""
     step: int | None = None
-    """List the documents that this training step sees, instead of the report."""
+    """List the documents that this training step sees, instead of the report. Counted from 1, as
+    training counts."""
     find: Annotated[str | None, tyro.conf.arg(constructor=str, help_behavior_hint="")] = None
     """List the documents that hold this text, exactly as it is written, and with
     --global_batch_size the steps at which they are seen."""
@@ -62,8 +63,8 @@ def check_config(config: InspectConfig) -> None:
         raise ValueError("--find: the text is empty")
     if config.html and not Path(config.html).parent.is_dir():
         raise ValueError(f"--html {config.html}: {Path(config.html).parent} is not a folder")
-    if config.step is not None and config.step < 0:
-        raise ValueError(f"--step {config.step}: expected 0 or more")
+    if config.step is not None and config.step < 1:
+        raise ValueError(f"--step {config.step}: expected 1 or more; step 1 is the first of a run")
     if config.step is not None and not config.global_batch_size:
         raise ValueError("--step: which rows it sees depends on --global_batch_size: give it")
     if config.global_batch_size < 0:

@@ -107,7 +107,7 @@ def _lines(
             seen = []
             for epoch in range(config.epochs if steps else 0):
                 step = steps.find(number, epoch, hit.group, hit.row) if steps else None
-                seen.append(f"not in epoch {epoch}" if step is None else f"step {step:,}")
+                seen.append(f"not in epoch {epoch + 1}" if step is None else f"step {step + 1:,}")
             origin = f"{hit.source}:{hit.record}" if hit.record is not None else "source not kept"
             times = f"{hit.count:,} times" if hit.count > 1 else "once"
             across = ", begins in the row before" if hit.before else ""

@@ -32,7 +32,7 @@ class SeenSteps:
         self._starts: dict[tuple[int, int], np.ndarray] = {}
 
     def find(self, data_set: int, epoch: int, group: int, row: int) -> int | None:
-        """The global step at which a row is seen in `epoch` (of its data set).
+        """The global step at which a row is seen in `epoch` (of its data set), both indices from 0.
 
         None where that epoch leaves the row out.
         """

@@ -17,6 +17,7 @@ class ShownStep:
     """A global batch."""
 
     step: int
+    """Counted from 1, as the epoch."""
     epoch: int
     steps_per_epoch: int
     seed: int
@@ -28,7 +29,7 @@ def show_step(
     data: DataMixture, step: int, seed: int, global_batch_size: int, text: TokenText | None,
     *, decode: bool,
 ) -> ShownStep:  # fmt: skip
-    """The rows that every lane reads at `step` (0 or more).
+    """The rows that every lane reads at `step` (1 or more).
 
     ValueError where a data set does not fill one step.
     """
@@ -37,7 +38,7 @@ def show_step(
         [part.group_rows for part in data.parts],
         data.shares(global_batch_size),
         seed,
-        step,
+        step - 1,
         range(global_batch_size),
     )
     shown: dict[int, ShownRow] = {}
@@ -50,7 +51,7 @@ def show_step(
             shown[lane] = replace(row, file=name)
     return ShownStep(
         step=step,
-        epoch=step // steps,
+        epoch=(step - 1) // steps + 1,
         steps_per_epoch=steps,
         seed=seed,
         rows=tuple(shown[lane] for lane in range(global_batch_size)),

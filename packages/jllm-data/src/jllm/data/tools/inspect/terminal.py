@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from jllm.data.runtime.printable import as_rich_text, escape_control_chars
+from jllm.data.runtime.tables import Column, print_at_width, print_table
 from jllm.data.tools.inspect import summary
 from jllm.data.tools.inspect.read_counts import StatedCounts
 from jllm.data.tools.inspect.report import Report
@@ -80,11 +80,15 @@ class Terminal:
             part = summary.share(report.tally.trained, report.tally.ids)
             self._line(f"not known: {report.no_roles}; of all ids {part:.2%} are trained")
             return
-        table = _table("role", "ids", "of all", "trained", "of its ids",
-                       right=("ids", "of all", "trained", "of its ids"))  # fmt: skip
-        for row in summary.role_rows(report):
-            table.add_row(*map(as_rich_text, row))
-        self._console.print(table)
+        role, ids, of_all, trained, of_its = zip(*summary.role_rows(report), strict=True)
+        columns = [
+            Column(name="role", cells=role, folds=9),
+            Column(name="ids", cells=ids),
+            Column(name="of all", cells=of_all, rank=1),
+            Column(name="trained", cells=trained, rank=2),
+            Column(name="of its ids", cells=of_its),
+        ]
+        print_table(self._console, columns)
         self._line("a turn's ids are its header, text and end of turn", style="dim")
 
     def _account(self, account: StatedCounts | None, rows: list[tuple[str, str]]) -> None:
@@ -127,12 +131,19 @@ class Terminal:
             self._line(text.rstrip())
 
     def _pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
+        names = max((len(name) for name, _ in pairs), default=0)
+        words = max((len(word) for _, value in pairs for word in value.split()), default=0)
+        least, width = names + 1 + words, self._console.width
+        if self._console.is_terminal and least > width:
+            for name, value in pairs:
+                self._line(f"{name}: {value}")
+            return
         table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(style="dim")
-        table.add_column(overflow="fold")
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(min_width=words)
         for name, value in pairs:
             table.add_row(as_rich_text(name), as_rich_text(value))
-        self._console.print(table)
+        print_at_width(self._console, table, max(least, width))
 
     def _heading(self, text: str) -> None:
         self._console.print()
@@ -144,10 +155,3 @@ class Terminal:
 
 def _counts(document: ShownDocument) -> str:
     return f"{document.ids:,} ids, {document.trained:,} trained"
-
-
-def _table(*names: str, right: Sequence[str] = ()) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in names:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    return table

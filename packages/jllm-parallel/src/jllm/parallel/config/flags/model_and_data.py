@@ -25,6 +25,9 @@ class ModelAndData:
     read."""
     seed: int = 1234
     """Seed of the data order and of --init."""
+    skip_untrained_batches: bool = False
+    """Pass over steps whose rows have no trained token: no weight changes, and they are counted.
+    Otherwise such data are an error before the run."""
     no_shuf: bool = False
     """Take the rows in the order of the files."""
     allow_other_tokenizer: bool = False
