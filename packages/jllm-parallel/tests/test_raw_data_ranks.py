@@ -23,21 +23,12 @@ from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.distributed.launch import Launch
 from jllm.parallel.train import command, raw_data
 from jllm.parallel.train.raw_data import with_converted_data
-from jllm.raw2ids import main as raw2ids
+from raw_data_helpers import CHATS, by_hand, rows, write_chats
 from spawn_helpers import launch
 from toy_tokenizer_helpers import write_tokenizer
 from training_helpers import alone, checkpoint_bytes, losses
 
 ONE = Launch(rank=0, world_size=1, local_rank=0, local_world_size=1)
-CHATS = [
-    {
-        "messages": [
-            {"role": "user", "content": f"what is {n}?"},
-            {"role": "assistant", "content": "red"},
-        ]
-    }
-    for n in range(24)
-]
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +40,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     LlamaForCausalLM(values).save_pretrained(folder)
     return write_tokenizer(folder, 20)
-
-
-def write_chats(path: Path, chats: list[Any] = CHATS) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(one) + "\n" for one in chats))
-    return path
 
 
 @pytest.fixture
@@ -77,17 +62,6 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     monkeypatch.setattr(raw_file, "convert_raw", counted)
     yield calls
-
-
-def by_hand(config: TrainConfig, out: Path, source: str = "", kind: str = "ft") -> Path:
-    source = source or config.train_data
-    flags = ["--tokenizer", config.model, "-i", source, "-o", out, "--max_len", config.max_len]
-    assert raw2ids([*map(str, flags), "-t", kind]) == 0
-    return out
-
-
-def rows(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.glob("*.parquet")}
 
 
 def counted_train(config: TrainConfig, count: str) -> None:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from jllm.data import __version__
 from jllm.data.convert.config import Raw2IdsConfig, check_config
 from jllm.data.format.digests import file_digest
 from jllm.data.format.schema import Kind
@@ -24,6 +23,7 @@ from jllm.data.records.splits import InputSplit, cut_splits, read_split
 from jllm.data.records.tables import TABLES, rows_of
 from jllm.data.records.unusable import Unusable, shown
 from jllm.data.runtime.progress import WorkProgress
+from jllm.data.runtime.versions import version_of
 
 _READ = (".jinja", ".json", ".model", ".tiktoken", ".txt")
 """Files of a model's folder that its tokenizer may be made of."""
@@ -84,7 +84,7 @@ def conversion_digest(path: Path, tokenizer: str, max_len: int) -> str:
         if file.is_file() and file.suffix in _READ and not file.name.endswith(_NOT_READ)
     ]
     known = [
-        [1, __version__, max_len],
+        [1, version_of("jllm-data"), max_len],
         [[source.relative, file_digest(source.path)] for source in sources],
         [[file.name, file_digest(file)] for file in files],
     ]
