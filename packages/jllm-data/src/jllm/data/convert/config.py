@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jllm.data.format.kinds import Compression, Kind
 from jllm.data.format.limits import MAX_LENGTH
-from jllm.data.format.schema import Compression, Kind
 from jllm.data.records.input_files import base_name
 from jllm.data.records.splits import MAX_RECORD_BYTES
 

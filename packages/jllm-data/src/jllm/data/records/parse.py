@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from jllm.data.format.kinds import Kind
 from jllm.data.format.record_counts import Problem
-from jllm.data.format.schema import Kind
 from jllm.data.records.formats.dialogue import ONE_A_LINE, Message, Tool
 from jllm.data.records.formats.look import dialogue_of
 from jllm.data.records.message_formats import (
