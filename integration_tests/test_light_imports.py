@@ -17,6 +17,8 @@ HEAVY = {
     *("torch", "transformers", "tokenizers", "jinja2", "gigatoken", "safetensors"),
     *("pyarrow", "numpy", "pandas", "pyspark", "tensorboard"),
 }
+NO_COMMANDS = {"jllm.cli.doctor.probe", "jllm.cli.doctor.torch_probe"}
+"""What the doctor starts: it takes no flags."""
 LOADED = "\nimport json, sys; sys.stderr.write(json.dumps(sorted(sys.modules)))"
 HELP = """
 import runpy, sys
@@ -37,7 +39,7 @@ def commands() -> list[str]:
         for path in root.rglob("*.py"):
             if '__name__ == "__main__"' in path.read_text(encoding="utf-8"):
                 found.add(".".join(("jllm", *path.relative_to(root).with_suffix("").parts)))
-    return sorted(found)
+    return sorted(found - NO_COMMANDS)
 
 
 def heavy_modules(code: str) -> set[str]:

@@ -24,6 +24,7 @@ def commands() -> list[str]:
         for source in SOURCES
         for path in source.rglob("*.py")
         if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+        and path.parent.name != "doctor"  # its probes take no flags
     )
 
 
