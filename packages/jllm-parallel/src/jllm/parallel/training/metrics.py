@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jllm.parallel.experts.load_balance import ExpertFigures
-from jllm.parallel.train.multi_token_prediction import PredictionFigures
+from jllm.parallel.training.multi_token_prediction import PredictionFigures
 
 
 class MetricsFile:
