@@ -32,10 +32,10 @@ from jllm.models.layers.documents import Documents
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.distributed.mesh import Mesh
 from jllm.parallel.feed.feed import join_bounds
-from jllm.parallel.train.events import Event
-from jllm.parallel.train.inputs import Inputs, read_inputs
-from jllm.parallel.train.saver import load_or_initialize
-from jllm.parallel.train.trainer import Trainer
+from jllm.parallel.training.events import Event
+from jllm.parallel.training.inputs import Inputs, read_inputs
+from jllm.parallel.training.saver import load_or_initialize
+from jllm.parallel.training.trainer import Trainer
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],

@@ -15,7 +15,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 mp.get_context("forkserver").set_forkserver_preload(
-    ["jllm.parallel.train.job", "torch.utils.tensorboard", "torch._dynamo"]
+    ["jllm.parallel.training.job", "torch.utils.tensorboard", "torch._dynamo"]
 )
 
 

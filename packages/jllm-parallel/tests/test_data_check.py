@@ -9,8 +9,8 @@ from rich.console import Console
 
 from jllm.models.families import read_config
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.train.data_check import most_positions
-from jllm.parallel.train.metrics import Reporter
+from jllm.parallel.training.data_check import most_positions
+from jllm.parallel.training.metrics import Reporter
 from training_helpers import MAX_LEN, VOCABULARY, alone, metrics, untrain, write_data, write_model
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.parallel.train.events import Event, events
+from jllm.parallel.training.events import Event, events
 
 
 def listed(first: int, total: int, evaluate_every: int = -1, save_every: int = -1) -> list[Event]:

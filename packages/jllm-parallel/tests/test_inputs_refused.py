@@ -10,7 +10,7 @@ import pytest
 
 from jllm.data.format.schema import FileMetadata, arrow_schema
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.train.inputs import read_inputs
+from jllm.parallel.training.inputs import read_inputs
 from training_helpers import MAX_LEN, write_data, write_model
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.train import command
+from jllm.parallel.training import command
 from lora_training_helpers import STEPS, all_bytes, lora_config
 from spawn_helpers import launch
 from training_helpers import alone, changed, losses

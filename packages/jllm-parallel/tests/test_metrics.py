@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from jllm.parallel.experts.load_balance import ExpertFigures
-from jllm.parallel.train.metrics import MetricsFile, Reporter, expert_metrics
+from jllm.parallel.training.metrics import MetricsFile, Reporter, expert_metrics
 
 FIGURES = {
     "step": 1,

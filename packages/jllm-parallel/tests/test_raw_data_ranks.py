@@ -21,8 +21,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from jllm.data.convert import raw_file
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.distributed.launch import Launch
-from jllm.parallel.train import command, raw_data
-from jllm.parallel.train.raw_data import with_converted_data
+from jllm.parallel.training import command, raw_data
+from jllm.parallel.training.raw_data import with_converted_data
 from raw_data_helpers import CHATS, by_hand, rows, write_chats
 from spawn_helpers import launch
 from toy_tokenizer_helpers import write_tokenizer

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.train.command import STOPPED
-from jllm.parallel.train.job import lock
+from jllm.parallel.training.command import STOPPED
+from jllm.parallel.training.job import lock
 from training_helpers import (
     alone,
     changed,

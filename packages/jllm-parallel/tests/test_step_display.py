@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jllm.parallel.train import step_display
-from jllm.parallel.train.metrics import Reporter
+from jllm.parallel.training import step_display
+from jllm.parallel.training.metrics import Reporter
 
 FIGURES = {
     "loss": 12.34567,

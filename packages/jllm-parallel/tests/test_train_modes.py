@@ -19,7 +19,7 @@ from jllm.models.decoder.stage import Stage
 from jllm.models.families import read_config
 from jllm.models.layers.documents import Documents
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.train.command import run
+from jllm.parallel.training.command import run
 from training_helpers import alone, losses, metrics, write_data, write_model
 
 

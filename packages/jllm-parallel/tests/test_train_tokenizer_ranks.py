@@ -8,7 +8,7 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.train import command
+from jllm.parallel.training import command
 from jllm.raw2ids import main as raw2ids
 from spawn_helpers import launch
 from toy_tokenizer_helpers import CHATML, write_tokenizer

@@ -17,8 +17,8 @@ import torch
 from jllm.data.reading import order
 from jllm.data.reading.mixture import open_mixture
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.train import command
-from jllm.parallel.train.metrics import MetricsFile
+from jllm.parallel.training import command
+from jllm.parallel.training.metrics import MetricsFile
 from spawn_helpers import launch
 
 MAX_LEN = 17

@@ -52,7 +52,7 @@ PARALLEL: Table = {
     "experts": {"config", "distributed", "feed"},
     "lora": {"config", "optimizer"},
     "checkpoint": {"lora", "optimizer"},
-    "train": {
+    "training": {
         *("config", "distributed", "schedule", "partition", "pipeline", "feed", "optimizer"),
         *("experts", "lora", "checkpoint"),
     },

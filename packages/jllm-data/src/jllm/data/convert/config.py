@@ -10,10 +10,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from jllm.data.format.kinds import Compression, Kind
 from jllm.data.format.limits import MAX_LENGTH
-from jllm.data.format.schema import Compression, Kind
-from jllm.data.records.input_files import base_name
-from jllm.data.records.splits import MAX_RECORD_BYTES
+from jllm.data.records.input_names import MAX_RECORD_BYTES, base_name
 
 KINDS: dict[str, Kind] = {"ft": "ft", "pretrain": "pretrain", "pretain": "pretrain", "rl": "rl"}
 """What --type may be, and what it means ("pretain" is a spelling of old that is still accepted)."""

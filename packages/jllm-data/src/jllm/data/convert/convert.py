@@ -23,7 +23,8 @@ from jllm.data.convert.resume import ResumeState, load_resume_state, published_l
 from jllm.data.convert.setup import conversion_key, prepare_work
 from jllm.data.format.file_names import rename_widely
 from jllm.data.format.info import info_text
-from jllm.data.format.schema import FileMetadata, Kind
+from jllm.data.format.kinds import Kind
+from jllm.data.format.schema import FileMetadata
 from jllm.data.reading.dataset import open_dataset
 from jllm.data.reading.prompt_ids import repeated_prompts
 from jllm.data.records.input_files import Source, find_sources

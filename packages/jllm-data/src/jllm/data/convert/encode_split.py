@@ -13,8 +13,8 @@ import numpy as np
 
 from jllm.data.chat.encode_chats import ChatEncoder
 from jllm.data.chat.encode_prompts import PromptEncoder
+from jllm.data.format.kinds import Kind
 from jllm.data.format.record_counts import Problem
-from jllm.data.format.schema import Kind
 from jllm.data.packing.batches import DocumentBatch
 from jllm.data.records.parse import Chat, Prompt, Record, Text, read_records
 from jllm.data.records.splits import InputSplit, read_split

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jllm.data.convert.config import Raw2IdsConfig, check_config
 from jllm.data.format.digests import file_digest
-from jllm.data.format.schema import Kind
+from jllm.data.format.kinds import Kind
 from jllm.data.records.datasets_folder import is_datasets_folder
 from jllm.data.records.formats.look import forms_of
 from jllm.data.records.input_files import CODECS, find_sources

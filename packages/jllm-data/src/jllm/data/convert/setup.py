@@ -14,7 +14,8 @@ from jllm.data.chat.render_options import SWITCH, thinking_off
 from jllm.data.chat.template import ChatTemplate
 from jllm.data.convert.config import Raw2IdsConfig
 from jllm.data.convert.encode_split import SplitEncoder
-from jllm.data.format.schema import FileMetadata, Kind
+from jllm.data.format.kinds import Kind
+from jllm.data.format.schema import FileMetadata
 from jllm.data.packing import packer
 from jllm.data.records import splits
 from jllm.data.records.input_files import Source

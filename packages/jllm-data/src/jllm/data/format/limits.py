@@ -8,8 +8,10 @@ error as well.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 MAX_FOOTER_BYTES = 1 << 27
 MAX_INFO_BYTES = 1 << 30

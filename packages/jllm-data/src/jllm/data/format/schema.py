@@ -23,9 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import pyarrow as pa
+
+from jllm.data.format.kinds import KINDS, Kind
 
 FORMAT_VERSION = "1"
 IGNORE_INDEX = -100
@@ -43,9 +44,6 @@ NO_RECORD = -1
 INT32_LIST = pa.list_(pa.field("element", pa.int32(), nullable=False))
 INT64_LIST = pa.list_(pa.field("element", pa.int64(), nullable=False))
 """Of ids and their like; of `RECORDS`."""
-
-Kind = Literal["pretrain", "ft", "rl"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 VERSION_KEY = "jllm.format_version"
 KIND_KEY = "jllm.kind"
@@ -136,6 +134,3 @@ def read_metadata(pairs: Mapping[bytes, bytes] | None) -> FileMetadata | None:
         )
     except KeyError as missing:
         raise ValueError(f"metadata key {missing.args[0]} is absent: convert again") from missing
-
-
-Compression = Literal["zstd", "gzip", "brotli", "snappy", "lz4"]

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from jllm.data.format.info import HOW_TO_WRITE, Info, ListedFile, read_info
+from jllm.data.format.kinds import Kind
 from jllm.data.format.limits import MAX_GROUP_ROWS
-from jllm.data.format.schema import FileMetadata, Kind
+from jllm.data.format.schema import FileMetadata
 from jllm.data.reading.consistency import check_consistent, check_infos, stated_alike
 from jllm.data.reading.footer import Footer, read_footer
 from jllm.data.storage.paths import (

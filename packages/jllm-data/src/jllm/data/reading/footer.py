@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jllm.data.format.kinds import Kind
 from jllm.data.format.limits import TooLarge, check_footer_length, check_rows
 from jllm.data.format.schema import (
     FIELDS,
     INPUT_IDS,
     LABELS,
     FileMetadata,
-    Kind,
     fields_of,
     read_metadata,
 )

@@ -11,7 +11,7 @@ the reader's own, of a mixture a few more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -39,6 +39,10 @@ class Batch:
     """int32 [rows, L]; −100 where nothing is predicted."""
     bounds: list[np.ndarray]
     """Document bounds of each row, int32, strictly increasing, 0…L."""
+
+    def __iter__(self) -> Iterator[np.ndarray | list[np.ndarray]]:
+        """So that a batch can be taken apart: `tokens, targets, bounds = batch`."""
+        return iter((self.tokens, self.targets, self.bounds))
 
 
 LOCAL_READS = 2

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, BinaryIO
 
 from jllm.data.records.input_files import STDIN, Source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class SourceStream:
@@ -23,6 +24,8 @@ class SourceStream:
         self._source, self._counted = source, _Counted(raw)
         self._bytes: _Counted | pa.CompressedInputStream = self._counted
         if source.codec is not None:
+            import pyarrow as pa  # here, so that a command's --help goes without
+
             file = pa.PythonFile(self._counted, mode="r")
             self._bytes = pa.CompressedInputStream(file, source.codec)
 

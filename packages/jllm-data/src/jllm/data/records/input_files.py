@@ -16,12 +16,11 @@ from typing import Literal
 
 from jllm.data.format.file_names import check_output_name
 from jllm.data.records.datasets_folder import arrow_files, is_datasets_folder
+from jllm.data.records.input_names import CODECS, Codec, base_name
 from jllm.data.records.tables import TABLES, holds_ids
 
 RecordLayout = Literal["lines", "paragraphs", "rows"]
 """One JSON value a line, documents divided by empty lines, or rows of a table."""
-Codec = Literal["gzip", "zstd"]
-CODECS: dict[str, Codec] = {".gz": "gzip", ".zst": "zstd"}
 
 STDIN = Path("/dev/stdin")
 """The path of standard input (`--input -`)."""
@@ -78,12 +77,6 @@ def find_sources(
         twins = ", ".join(source.relative for source in sources if source.name == name)
         raise ValueError(f"--input {path}: {twins} would have outputs of one name; rename one")
     return sources, passed_over
-
-
-def base_name(name: str) -> str:
-    """A file's name without what tells its form: `a.jsonl.gz` → `a`."""
-    stem, dot, suffix = name.rpartition(".")
-    return base_name(stem) if stem and f"{dot}{suffix}" in CODECS else stem or name
 
 
 def layout_of(name: str, *, chats: bool) -> RecordLayout:

@@ -12,10 +12,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from jllm.data.format.kinds import Kind
 from jllm.data.format.record_counts import Problem
-from jllm.data.format.schema import Kind
 from jllm.data.records.formats.dialogue import ONE_A_LINE, Message, Tool
 from jllm.data.records.formats.look import dialogue_of
+from jllm.data.records.input_names import MAX_RECORD_BYTES
 from jllm.data.records.message_formats import (
     check_chat,
     check_prompt,
@@ -24,7 +25,7 @@ from jllm.data.records.message_formats import (
     text_of,
 )
 from jllm.data.records.other_kind import other_kind
-from jllm.data.records.splits import MAX_RECORD_BYTES, InputSplit, read_split
+from jllm.data.records.splits import InputSplit, read_split
 from jllm.data.records.tables import rows_of
 from jllm.data.records.unusable import Unusable, unique_keys
 

@@ -15,12 +15,11 @@ from pathlib import Path
 
 from jllm.data.records.decompress import SourceStream, open_stream
 from jllm.data.records.input_files import STDIN, RecordLayout, Source
+from jllm.data.records.input_names import MAX_RECORD_BYTES
 from jllm.data.records.tables import RowBatch, cut_rows
 
 SPLIT_BYTES = 1 << 20
 """A split ends at the last record that begins and ends within this many bytes."""
-MAX_RECORD_BYTES = 1 << 26
-"""The default of `--max_record_bytes`."""
 _SEPARATORS = 8
 """More bytes than separators around a record can have."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jllm.data.convert.config import Raw2IdsConfig, check_config
-from jllm.data.format.schema import Compression
+from jllm.data.format.kinds import Compression
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from jllm.data.tools.inspect.config import InspectConfig
 from jllm.data.tools.inspect.find import find_text
 from jllm.data.tools.inspect.html_page import write_page
 from jllm.data.tools.inspect.read_counts import read_account
-from jllm.data.tools.inspect.report import make_report
+from jllm.data.tools.inspect.report import Report, make_report
 from jllm.data.tools.inspect.row_view import find_row, first_rows, show_rows
 from jllm.data.tools.inspect.seen_steps import SeenSteps
 from jllm.data.tools.inspect.step import show_step
@@ -23,8 +23,11 @@ from jllm.data.tools.inspect.terminal import Terminal
 from jllm.data.tools.inspect.token_text import TokenText
 
 
-def inspect_data(config: InspectConfig, progress: WorkProgress) -> None:
-    """Print what the settings ask for. ValueError for what a person can mend."""
+def inspect_data(config: InspectConfig, progress: WorkProgress) -> list[Report]:
+    """Print what the settings ask for; ValueError for what a person can mend.
+
+    Returns the reports of the data sets; none where something else was asked for.
+    """
     data = open_mixture(config.data)
     if len(data.parts) > 1 and (config.row or config.html):
         raise ValueError("--row and --html are for one data set; give its folder alone")
@@ -42,8 +45,12 @@ def inspect_data(config: InspectConfig, progress: WorkProgress) -> None:
     elif config.find is not None:
         _find(config, config.find, data, text, terminal, progress)
     else:
-        for dataset, (name, _) in zip(data.parts, parse_mixture(config.data), strict=True):
+        named = zip(data.parts, parse_mixture(config.data), strict=True)
+        return [
             _report(config, dataset, location(name), text, terminal, progress)
+            for dataset, (name, _) in named
+        ]
+    return []
 
 
 def _token_text(config: InspectConfig, data: DataMixture) -> TokenText | None:
@@ -58,7 +65,7 @@ def _token_text(config: InspectConfig, data: DataMixture) -> TokenText | None:
 def _report(
     config: InspectConfig, dataset: Dataset, place: Location, text: TokenText | None,
     terminal: Terminal, progress: WorkProgress,
-) -> None:  # fmt: skip
+) -> Report:  # fmt: skip
     progress.begin("counting", int(dataset.num_rows * config.sample), "rows")
     report = make_report(
         dataset,
@@ -73,6 +80,7 @@ def _report(
     if config.html:
         write_page(report, Path(config.html), chars=config.chars)
         terminal.note(f"written: {config.html}")
+    return report
 
 
 def _find(

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from jllm.data.format.file_names import check_output_name
-from jllm.data.format.schema import Compression
+from jllm.data.format.kinds import Compression
 from jllm.data.runtime.memory import available_bytes, process_count
 from jllm.data.storage.remote_path import is_remote
 

@@ -27,8 +27,8 @@ from jllm.parallel.lora.adapter import adapter_folder
 from jllm.parallel.lora.saved_adapter import SavedAdapter
 from jllm.parallel.optimizer.gradient_shards import rows_of
 from jllm.parallel.optimizer.sharded_adamw import ShardedAdamW
-from jllm.parallel.train.inputs import Inputs
-from jllm.parallel.train.trainer import Trainer
+from jllm.parallel.training.inputs import Inputs
+from jllm.parallel.training.trainer import Trainer
 
 EXPERT_LOADS = "expert_loads"
 """Key of state.json: how often each expert was chosen in the last step, by layer."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from jllm.data.tools.verify.bundled_tokenizer import has_tokenizer
 from jllm.data.tools.verify.tokenizer_match import check_contract, stating
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.train.inputs import Inputs
+from jllm.parallel.training.inputs import Inputs
 
 
 def check_tokenizers(config: TrainConfig, inputs: Inputs) -> None:

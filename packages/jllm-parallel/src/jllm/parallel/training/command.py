@@ -49,10 +49,10 @@ def train(config: TrainConfig) -> bool:
         ValueError: an input is wrong.
         OSError: a file cannot be read or written.
     """
-    from jllm.parallel.train.raw_data import with_converted_data
+    from jllm.parallel.training.raw_data import with_converted_data
 
     launch = Launch.from_environment()
     config = with_converted_data(config, launch)
-    from jllm.parallel.train.job import run_job
+    from jllm.parallel.training.job import run_job
 
     return run_job(config, launch)

@@ -20,7 +20,7 @@ from jllm.parallel.partition.table import print_partition, stage_rows
 from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.generators import GENERATORS
 from jllm.parallel.schedule.plan import Plan
-from jllm.parallel.train.inputs import Inputs
+from jllm.parallel.training.inputs import Inputs
 
 
 def costs(config: TrainConfig, inputs: Inputs) -> tuple[UnitCost, ...]:

@@ -25,15 +25,15 @@ from jllm.parallel.distributed import device as devices
 from jllm.parallel.distributed import mesh as meshes
 from jllm.parallel.distributed.launch import Launch
 from jllm.parallel.lora.adapter import fill_adapter
-from jllm.parallel.train.adapter_base import saved_adapter
-from jllm.parallel.train.data_check import check_data
-from jllm.parallel.train.events import events
-from jllm.parallel.train.inputs import Inputs, read_inputs
-from jllm.parallel.train.metrics import Reporter, expert_metrics, prediction_metrics
-from jllm.parallel.train.overview import boundaries, print_overview
-from jllm.parallel.train.saver import EXPERT_LOADS, Saver, load_optimizer, load_or_initialize
-from jllm.parallel.train.tokenizer_check import check_tokenizers
-from jllm.parallel.train.trainer import Trainer
+from jllm.parallel.training.adapter_base import saved_adapter
+from jllm.parallel.training.data_check import check_data
+from jllm.parallel.training.events import events
+from jllm.parallel.training.inputs import Inputs, read_inputs
+from jllm.parallel.training.metrics import Reporter, expert_metrics, prediction_metrics
+from jllm.parallel.training.overview import boundaries, print_overview
+from jllm.parallel.training.saver import EXPERT_LOADS, Saver, load_optimizer, load_or_initialize
+from jllm.parallel.training.tokenizer_check import check_tokenizers
+from jllm.parallel.training.trainer import Trainer
 
 
 def run_job(config: TrainConfig, launch: Launch) -> bool:

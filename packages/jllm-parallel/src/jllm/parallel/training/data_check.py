@@ -14,7 +14,7 @@ from jllm.data.reading.untrained import first_untrained_step, longest_document, 
 from jllm.data.runtime.progress import WorkProgress
 from jllm.models.config.decoder_config import DecoderConfig
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.train.inputs import Inputs
+from jllm.parallel.training.inputs import Inputs
 
 
 def check_data(config: TrainConfig, inputs: Inputs) -> None:

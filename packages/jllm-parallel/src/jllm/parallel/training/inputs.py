@@ -25,7 +25,7 @@ from jllm.parallel.config.layout import Layout, layout
 from jllm.parallel.experts.load_balance import balance_problems
 from jllm.parallel.feed.step_data import StepShape
 from jllm.parallel.lora.adapter import lora_of, lora_state
-from jllm.parallel.train.multi_token_prediction import with_mtp
+from jllm.parallel.training.multi_token_prediction import with_mtp
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ import numpy as np
 from rich.console import Console
 
 from jllm.parallel.experts.load_balance import ExpertFigures
-from jllm.parallel.train.multi_token_prediction import PredictionFigures
-from jllm.parallel.train.step_display import StepDisplay
+from jllm.parallel.training.multi_token_prediction import PredictionFigures
+from jllm.parallel.training.step_display import StepDisplay
 
 
 class MetricsFile:

@@ -1,6 +1,6 @@
 """One process's part of a run: its stage, optimizer, feed and pipeline, put together and stepped.
 
-Everything collective happens in the order of `jllm.parallel.train.events`, the same on all
+Everything collective happens in the order of `jllm.parallel.training.events`, the same on all
 processes.
 """
 
@@ -28,10 +28,10 @@ from jllm.parallel.pipeline.transport import Transport
 from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.generators import GENERATORS, forward_only
 from jllm.parallel.schedule.plan import RankPlan
-from jllm.parallel.train.events import Event
-from jllm.parallel.train.inputs import Inputs, rows_per_step
-from jllm.parallel.train.multi_token_prediction import PredictionFigures, PredictionLosses
-from jllm.parallel.train.training_stage import TrainingStage
+from jllm.parallel.training.events import Event
+from jllm.parallel.training.inputs import Inputs, rows_per_step
+from jllm.parallel.training.multi_token_prediction import PredictionFigures, PredictionLosses
+from jllm.parallel.training.training_stage import TrainingStage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from jllm.parallel.checkpoint.group import Group, on_all, on_rank_zero
 from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.lora.saved_adapter import TRAINED_TOO, SavedAdapter
-from jllm.parallel.train.inputs import Inputs
+from jllm.parallel.training.inputs import Inputs
 
 
 def saved_adapter(config: TrainConfig, inputs: Inputs, group: Group) -> SavedAdapter | None:

@@ -1,0 +1,16 @@
+"""What the names of input files tell, and how long a record may be: without Arrow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Codec = Literal["gzip", "zstd"]
+CODECS: dict[str, Codec] = {".gz": "gzip", ".zst": "zstd"}
+MAX_RECORD_BYTES = 1 << 26
+"""The default of `--max_record_bytes`."""
+
+
+def base_name(name: str) -> str:
+    """A file's name without what tells its form: `a.jsonl.gz` → `a`."""
+    stem, dot, suffix = name.rpartition(".")
+    return base_name(stem) if stem and f"{dot}{suffix}" in CODECS else stem or name
