@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from jllm.data.format.file_names import REPARTITION_PLAN
-from jllm.data.format.info import Info, ListedFile, read_info
+from jllm.data.format.info import FileInfo, Info, read_info
 from jllm.data.reading.dataset import open_dataset
 from jllm.data.reading.footer import Footer, read_footer
 from jllm.data.reading.prompt_ids import repeated_numbers
@@ -77,7 +77,7 @@ def verify(config: VerifyConfig, progress: VerifyProgress) -> VerifyReport:
     footers = list(_readable(read_footer, paths, report))
     for info in infos:
         report.add(list(check_content(info)))
-    listed = {local_path(file.path): file for info in infos for file in info.files or ()}
+    listed = {local_path(path): file for info in infos for path, file in info.listed.items()}
     report.add(list(_check_listed(listed, infos, paths)))
     plan = config.path / REPARTITION_PLAN
     if plan.exists():
@@ -100,8 +100,7 @@ def verify(config: VerifyConfig, progress: VerifyProgress) -> VerifyReport:
         report.add(list(_check_numbers(checked)))
     elif not report.total:
         for info in infos:
-            files = [local_path(file.path) for file in info.files or ()]
-            mine = [one for file in files for one in checked[file]]
+            mine = [one for path in info.listed for one in checked[local_path(path)]]
             report.add(list(check_sums(info, mine)) if info.files is not None else [])
     report.rows, report.files = sum(footer.num_rows for footer in footers), len(footers)
     return report
@@ -127,13 +126,13 @@ def _readable(
 
 
 def _check_listed(
-    listed: Mapping[Path, ListedFile], infos: Sequence[Info], paths: Sequence[Path]
+    listed: Mapping[Path, FileInfo], infos: Sequence[Info], paths: Sequence[Path]
 ) -> Iterator[str]:
     """Files that are missing, listed twice, or listed nowhere."""
     seen: dict[Path, Info] = {}
     for info in infos:
         for file in info.files or ():
-            path = local_path(file.path)
+            path = local_path(info.path.parent / file.name)
             if path in seen:
                 yield f"{info.path}: lists {path.name}, as {seen[path].path} does"
             seen[path] = info
@@ -180,7 +179,7 @@ def _rules(
 
 
 def _units(
-    footers: Sequence[Footer], listed: Mapping[Path, ListedFile]
+    footers: Sequence[Footer], listed: Mapping[Path, FileInfo]
 ) -> Iterator[GroupsUnit | BytesUnit]:
     for footer in footers:
         path, groups = local_path(footer.path), len(footer.group_rows)
