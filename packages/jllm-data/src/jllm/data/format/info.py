@@ -69,17 +69,7 @@ def info_text(
         "special_tokens_digest": metadata.special_tokens_digest,
         "document_end_id": metadata.document_end_id,
         "files": file_entries(files),
-        "records": {
-            "read": account.read,
-            "written": account.written,
-            "dropped": dict(sorted(account.dropped.items())),
-            "truncated": dict(sorted(account.truncated.items())),
-            "unused_keys": dict(sorted(account.unused_keys.items())),
-            "dropped_list": [
-                {"file": name, "line": p.line, "reason": p.reason, "detail": p.detail}
-                for name, p in account.dropped_examples
-            ],
-        },
+        "records": account.stated(),
         "tokens": account.tokens,
         "trained_tokens": account.trained_tokens,
     }

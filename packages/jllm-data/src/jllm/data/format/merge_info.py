@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jllm.data.format.info import FileInfo, file_entries
-from jllm.data.format.record_counts import MAX_EXAMPLES
+from jllm.data.format.record_counts import RecordCounts, stated_counts
 from jllm.data.format.sealed_json import SEAL
 
 _SUMS = ("tokens", "trained_tokens")
@@ -45,7 +44,7 @@ def merge_infos(
         if not all(key in content for content in every):
             merged.pop(key, None)
         elif key == "records":
-            merged[key] = _add_records([content[key] for content in every])
+            merged[key] = _add_records(contents)
         else:
             merged[key] = sum(content[key] for content in every)
     return merged
@@ -56,16 +55,8 @@ def read_contents(paths: Sequence[Path]) -> dict[Path, dict[str, Any]]:
     return {path: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
-def _add_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    counts = {  # files of earlier versions have no unused_keys
-        name: dict(sorted(sum((Counter(one.get(name, {})) for one in records), Counter()).items()))
-        for name in ("dropped", "truncated", "unused_keys")
-        if any(name in one for one in records)
-    }
-    listed = [entry for one in records for entry in one["dropped_list"]]
-    return {
-        "read": sum(one["read"] for one in records),
-        "written": sum(one["written"] for one in records),
-        **counts,
-        "dropped_list": listed[:MAX_EXAMPLES],
-    }
+def _add_records(contents: Mapping[Path, Mapping[str, Any]]) -> dict[str, Any]:
+    total = RecordCounts()
+    for path, content in contents.items():
+        total.add(stated_counts(content, str(path)))
+    return total.stated()
