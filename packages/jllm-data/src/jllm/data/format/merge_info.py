@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jllm.data.format.differences import differences
 from jllm.data.format.info import FileInfo, file_entries
 from jllm.data.format.record_counts import RecordCounts, stated_counts
 from jllm.data.format.sealed_json import SEAL
 
 _SUMS = ("tokens", "trained_tokens")
 _REPLACED = ("num_samples", "max_num_blocks", "files", "records", SEAL, *_SUMS)
+SHUFFLED_TOGETHER = "rows of one tokenizer, kind and max_len are shuffled together"
 
 
 def merge_infos(
@@ -27,13 +29,8 @@ def merge_infos(
     paths = list(contents)
     first = contents[paths[0]]
     for path in paths[1:]:
-        for key in sorted((first.keys() | contents[path].keys()) - {*_REPLACED}):
-            here, there = contents[path].get(key), first.get(key)
-            if here != there:
-                raise ValueError(
-                    f"{path} and {paths[0]} differ in {key}: {here!r} and {there!r}; "
-                    "rows of one tokenizer, kind and max_len are shuffled together"
-                )
+        if found := differences(contents[path], first, but=_REPLACED):
+            raise ValueError(f"{path} and {paths[0]} differ in {found[0]}; {SHUFFLED_TOGETHER}")
     merged = dict(first) | {
         "num_samples": sum(file.num_samples for file in files),
         "max_num_blocks": max_num_blocks,

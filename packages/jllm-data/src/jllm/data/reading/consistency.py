@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from jllm.data.format.differences import differences
 from jllm.data.format.info import Info
 from jllm.data.reading.footer import Footer
 from jllm.data.storage.paths import Location
@@ -13,18 +14,17 @@ from jllm.data.storage.paths import Location
 def check_consistent(footers: Sequence[Footer]) -> None:
     """Raise ValueError, naming both, where two files cannot be read as one data set."""
     first = footers[0]
+    expected = _kept_alike(first)
     for footer in footers[1:]:
-        for what, here, there in zip(
-            ("kind and columns", "metadata"),
-            ((footer.kind, footer.fields), footer.metadata),
-            ((first.kind, first.fields), first.metadata),
-            strict=True,
-        ):
-            if here != there:
-                raise ValueError(
-                    f"{footer.path} and {first.path} differ in {what}: {here} and {there}; "
-                    "keep data of one kind, max_len and tokenizer in one folder"
-                )
+        if found := differences(_kept_alike(footer), expected):
+            raise ValueError(
+                f"{footer.path} and {first.path} differ in {found[0]}; keep data of one kind, "
+                "max_len and tokenizer in one folder"
+            )
+
+
+def _kept_alike(footer: Footer) -> dict[str, Any]:
+    return {"kind and columns": (footer.kind, footer.fields), "metadata": footer.metadata}
 
 
 def check_infos(

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +76,18 @@ class Dataset:
     special_tokens_digest: str
     digest: str
     """32 hexadecimal digits that name the content: checkpoints keep it."""
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What rows that are trained or shuffled together have in common."""
+        return {
+            "kind": self.kind,
+            "max_len": self.max_len,
+            "document_end_id": self.document_end_id,
+            "tokenizer_digest": self.tokenizer_digest,
+            "chat_template_digest": self.chat_template_digest,
+            "special_tokens_digest": self.special_tokens_digest,
+        }
 
     @property
     def is_remote(self) -> bool:

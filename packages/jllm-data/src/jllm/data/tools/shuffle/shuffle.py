@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from jllm.data.format.differences import differences
 from jllm.data.format.file_names import TOKENIZER_FOLDER
-from jllm.data.format.merge_info import merge_infos, read_contents
+from jllm.data.format.merge_info import SHUFFLED_TOGETHER, merge_infos, read_contents
 from jllm.data.format.row_multiset import RowMultiset
 from jllm.data.format.sealed_json import sealed
 from jllm.data.reading.dataset import Dataset, info_files, open_dataset
@@ -174,23 +175,13 @@ class _Work:
 
 
 def _check_alike(datasets: Sequence[Dataset]) -> None:
-    first = datasets[0]
-    for data in datasets[1:]:
-        for name in (
-            "kind",
-            "max_len",
-            "tokenizer_digest",
-            "chat_template_digest",
-            "special_tokens_digest",
-            "document_end_id",
-            "fields",
-        ):
-            here, there = getattr(data, name), getattr(first, name)
-            if here != there:
-                raise ValueError(
-                    f"{data.path} and {first.path} differ in {name}: {here!r} and {there!r}; "
-                    "rows of one tokenizer, kind and max_len are shuffled together"
-                )
+    first, *others = datasets
+    expected = {**first.made_with, "fields": first.fields}
+    for data in others:
+        if found := differences({**data.made_with, "fields": data.fields}, expected):
+            raise ValueError(
+                f"{data.path} and {first.path} differ in {found[0]}; {SHUFFLED_TOGETHER}"
+            )
 
 
 def _memory_flag(config: ShuffleConfig) -> str:
