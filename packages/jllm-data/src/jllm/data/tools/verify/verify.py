@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from jllm.data.reading.dataset import open_dataset
 from jllm.data.reading.footer import Footer, read_footer
 from jllm.data.reading.prompt_ids import repeated_numbers
 from jllm.data.runtime.memory import process_count
+from jllm.data.runtime.progress import PhaseProgress
 from jllm.data.runtime.worker_pool import map_in_order
 from jllm.data.storage.paths import data_files, local_path
 from jllm.data.tools.verify.check_info import check_content, check_seal, check_sums
@@ -34,16 +35,6 @@ from jllm.data.tools.verify.tasks import BytesUnit, Checked, CheckUnit, GroupsUn
 TASK_BYTES = 64 << 20
 _THREADS = 16
 Readable = TypeVar("Readable")
-
-
-class VerifyProgress(Protocol):
-    """What is told to a person meanwhile."""
-
-    def begin(self, name: str, total: int, unit: str) -> None:
-        """A phase begins."""
-
-    def advance(self, amount: int) -> None:
-        """So much more of it is done."""
 
 
 @dataclass(kw_only=True)
@@ -63,7 +54,7 @@ class VerifyReport:
         self.findings += findings[: max(0, self.most - len(self.findings))]
 
 
-def verify(config: VerifyConfig, progress: VerifyProgress) -> VerifyReport:
+def verify(config: VerifyConfig, progress: PhaseProgress) -> VerifyReport:
     """Check `config.path`; what is wrong with the data is in the report.
 
     ValueError where there is nothing to check.
