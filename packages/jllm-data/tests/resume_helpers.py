@@ -46,7 +46,7 @@ def write_input(folder: Path, case: str) -> Path:
         texts = [" ".join(rng.choices(["for", "message", "12", "x"], k=rng.randint(1, 40)))
                  for _ in range(200)]  # fmt: skip
         chats = [[{"user": text[:20]}, {"assistant": text}] for text in texts]
-        texts = [{"text": text} for text in texts]
+        texts = [{"text": text, "url": ""} for text in texts]  # a key that is counted
         write_jsonl(folder / f"{name}.jsonl", chats if case == "chats" else texts)
     return folder
 

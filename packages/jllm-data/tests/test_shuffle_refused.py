@@ -10,11 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from jllm import shuffle_partition
-from jllm.data.format.digests import file_digest
 from jllm.data.runtime.memory import plan_memory
 from jllm.data.tools.shuffle import shuffle as shuffle_module
 from jllm.data.tools.shuffle.config import ShuffleConfig, check_shuffle_config
-from jllm.data.writing import batch_writer
 from jllm.data.writing.batch_writer import GroupWriter
 from jllm.shuffle_datasets import main
 from parquet_helpers import write_folder
@@ -94,23 +92,6 @@ def test_a_row_lost_doubled_or_changed_on_the_way_is_an_error(
 
     monkeypatch.setattr(GroupWriter, "write", wrong)
     with pytest.raises(ValueError, match="600 rows were read and .* nothing was published"):
-        run_shuffle(monkeypatch, folder, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_bytes_that_the_disk_gives_back_otherwise_are_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = write_dataset(tmp_path / "ids", 600)
-
-    def spoiled(path: Path) -> str:
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-        return file_digest(path)
-
-    monkeypatch.setattr(batch_writer, "file_digest", spoiled)
-    with pytest.raises(OSError, match="not on the disk as it was written"):
         run_shuffle(monkeypatch, folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -25,21 +25,6 @@ _PIECE = 1 << 20
 ListColumn = pa.ListArray | pa.LargeListArray | pa.ChunkedArray
 
 
-class ByteDigest:
-    """Bytes, piece by piece → their digest."""
-
-    def __init__(self) -> None:
-        self._hash = blake3()
-
-    def update(self, piece: memoryview) -> None:
-        """Take the next bytes (format "B")."""
-        self._hash.update(piece)
-
-    def text(self) -> str:
-        """The digest of all bytes until now."""
-        return BLAKE3 + self._hash.hexdigest(length=DIGEST_BYTES)
-
-
 def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
     """The digest of the columns of one row group.
 
@@ -49,7 +34,7 @@ def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
     unknown = sorted(set(columns) - set(FIELDS))
     if unknown:
         raise ValueError(f"no digest is defined for column {unknown[0]!r}; known: {FIELDS}")
-    digest = ByteDigest()
+    digest = blake3()
     for name in FIELDS:
         if name not in columns:
             continue
@@ -61,23 +46,25 @@ def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
             digest.update(_int32_bytes(pc.list_value_length(chunk)))
         for chunk in chunks:
             digest.update(_int32_bytes(chunk.flatten()))
-    return digest.text()
+    return _text(digest)
 
 
 def file_digest(path: Path) -> str:
     """The digest of all bytes of a file."""
-    digest = ByteDigest()
+    digest = blake3()
     with path.open("rb", buffering=0) as file:
         while piece := file.read(_PIECE):
-            digest.update(memoryview(piece))
-    return digest.text()
+            digest.update(piece)
+    return _text(digest)
 
 
 def bytes_digest(content: bytes | memoryview | pa.Buffer) -> str:
     """The `file_digest` of a file of these bytes."""
-    digest = ByteDigest()
-    digest.update(memoryview(content).cast("B"))
-    return digest.text()
+    return _text(blake3(memoryview(content).cast("B")))
+
+
+def _text(digest: blake3) -> str:
+    return BLAKE3 + digest.hexdigest(length=DIGEST_BYTES)
 
 
 def _int32_bytes(values: pa.Array) -> memoryview:

@@ -28,9 +28,10 @@ class FileInfo:
     """One parquet file."""
 
     name: str
-    bytes: int
-    digest: str
-    """Of all its bytes: `digest.file_digest`."""
+    bytes: int | None
+    """None where the info file does not say (files by others), as the next."""
+    digest: str | None
+    """Of all its bytes: `digests.file_digest`."""
     row_groups: tuple[RowGroupInfo, ...]
 
     @property
@@ -68,17 +69,7 @@ def info_text(
         "special_tokens_digest": metadata.special_tokens_digest,
         "document_end_id": metadata.document_end_id,
         "files": file_entries(files),
-        "records": {
-            "read": account.read,
-            "written": account.written,
-            "dropped": dict(sorted(account.dropped.items())),
-            "truncated": dict(sorted(account.truncated.items())),
-            "unused_keys": dict(sorted(account.unused_keys.items())),
-            "dropped_list": [
-                {"file": name, "line": p.line, "reason": p.reason, "detail": p.detail}
-                for name, p in account.dropped_examples
-            ],
-        },
+        "records": account.stated(),
         "tokens": account.tokens,
         "trained_tokens": account.trained_tokens,
     }
@@ -103,27 +94,6 @@ def file_entries(files: Sequence[FileInfo]) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListedRowGroup:
-    """What an info file says of one row group."""
-
-    num_samples: int
-    digest: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListedFile:
-    """What an info file says of one parquet file."""
-
-    path: Location
-    num_samples: int
-    row_groups: tuple[ListedRowGroup, ...]
-    bytes: int | None
-    """None where the info file does not say (files by others), as the next."""
-    digest: str | None
-    """Of all bytes of the file: `digest.file_digest`."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Info:
     """One info file."""
 
@@ -132,10 +102,15 @@ class Info:
     max_len: int
     fields: tuple[str, ...]
     """The columns it promises; empty where it does not say."""
-    files: tuple[ListedFile, ...] | None
+    files: tuple[FileInfo, ...] | None
     """None where it lists none (files by others)."""
     stated: Mapping[str, Any]
     """Whatever of STATED it states."""
+
+    @property
+    def listed(self) -> dict[Location, FileInfo]:
+        """The files that it lists, by where they lie."""
+        return {self.path.parent / file.name: file for file in self.files or ()}
 
 
 STATED = (
@@ -178,28 +153,35 @@ def read_info(path: Location) -> Info:
     )
 
 
-def _listed_files(files: Any, path: Location) -> tuple[ListedFile, ...]:
+def _listed_files(files: Any, path: Location) -> tuple[FileInfo, ...]:
     try:
-        return tuple(
-            ListedFile(
-                path=path.parent / _inside(file["name"], path),
-                num_samples=_count(file, "num_samples", path),
-                row_groups=tuple(
-                    ListedRowGroup(
-                        num_samples=_count(group, "num_samples", path), digest=str(group["digest"])
-                    )
-                    for group in file["row_groups"]
-                ),
-                bytes=_count(file, "bytes", path) if "bytes" in file else None,
-                digest=str(file["digest"]) if "digest" in file else None,
-            )
-            for file in files
-        )
+        return tuple(_listed_file(file, path) for file in files)
     except (KeyError, TypeError) as error:
         raise ValueError(
             f'{path}: "files" is damaged ({error!r}), expected [{{"name", "num_samples", '
             '"row_groups": [{"num_samples", "digest"}]}]: convert again'
         ) from error
+
+
+def _listed_file(file: Any, path: Location) -> FileInfo:
+    found = FileInfo(
+        name=_inside(file["name"], path),
+        bytes=_count(file, "bytes", path) if "bytes" in file else None,
+        digest=str(file["digest"]) if "digest" in file else None,
+        row_groups=tuple(
+            RowGroupInfo(
+                num_samples=_count(group, "num_samples", path), digest=str(group["digest"])
+            )
+            for group in file["row_groups"]
+        ),
+    )
+    stated = _count(file, "num_samples", path)
+    if stated != found.num_samples:
+        raise ValueError(
+            f"{path}: {found.name} has num_samples {stated}, its row groups {found.num_samples}: "
+            "convert again"
+        )
+    return found
 
 
 def _inside(name: Any, path: Location) -> str:

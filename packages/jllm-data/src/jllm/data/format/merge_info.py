@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jllm.data.format.differences import differences
 from jllm.data.format.info import FileInfo, file_entries
-from jllm.data.format.record_counts import MAX_EXAMPLES
+from jllm.data.format.record_counts import RecordCounts, stated_counts
 from jllm.data.format.sealed_json import SEAL
 
 _SUMS = ("tokens", "trained_tokens")
 _REPLACED = ("num_samples", "max_num_blocks", "files", "records", SEAL, *_SUMS)
+SHUFFLED_TOGETHER = "rows of one tokenizer, kind and max_len are shuffled together"
 
 
 def merge_infos(
@@ -28,13 +29,8 @@ def merge_infos(
     paths = list(contents)
     first = contents[paths[0]]
     for path in paths[1:]:
-        for key in sorted((first.keys() | contents[path].keys()) - {*_REPLACED}):
-            here, there = contents[path].get(key), first.get(key)
-            if here != there:
-                raise ValueError(
-                    f"{path} and {paths[0]} differ in {key}: {here!r} and {there!r}; "
-                    "rows of one tokenizer, kind and max_len are shuffled together"
-                )
+        if found := differences(contents[path], first, but=_REPLACED):
+            raise ValueError(f"{path} and {paths[0]} differ in {found[0]}; {SHUFFLED_TOGETHER}")
     merged = dict(first) | {
         "num_samples": sum(file.num_samples for file in files),
         "max_num_blocks": max_num_blocks,
@@ -45,7 +41,7 @@ def merge_infos(
         if not all(key in content for content in every):
             merged.pop(key, None)
         elif key == "records":
-            merged[key] = _add_records([content[key] for content in every])
+            merged[key] = _add_records(contents)
         else:
             merged[key] = sum(content[key] for content in every)
     return merged
@@ -56,16 +52,8 @@ def read_contents(paths: Sequence[Path]) -> dict[Path, dict[str, Any]]:
     return {path: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
-def _add_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    counts = {  # files of earlier versions have no unused_keys
-        name: dict(sorted(sum((Counter(one.get(name, {})) for one in records), Counter()).items()))
-        for name in ("dropped", "truncated", "unused_keys")
-        if any(name in one for one in records)
-    }
-    listed = [entry for one in records for entry in one["dropped_list"]]
-    return {
-        "read": sum(one["read"] for one in records),
-        "written": sum(one["written"] for one in records),
-        **counts,
-        "dropped_list": listed[:MAX_EXAMPLES],
-    }
+def _add_records(contents: Mapping[Path, Mapping[str, Any]]) -> dict[str, Any]:
+    total = RecordCounts()
+    for path, content in contents.items():
+        total.add(stated_counts(content, str(path)))
+    return total.stated()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,11 +54,37 @@ class RecordCounts:
             listed = key in self.unused_keys or len(self.unused_keys) < MAX_KEYS
             self.unused_keys[key if listed else OTHER_KEYS] += count
 
+    def add(self, other: RecordCounts) -> None:
+        """Add the counts of other records, which come behind these."""
+        self.read += other.read
+        self.dropped += other.dropped
+        self.truncated += other.truncated
+        self.add_unused(other.unused_keys)
+        self.tokens += other.tokens
+        self.trained_tokens += other.trained_tokens
+        room = MAX_EXAMPLES - len(self.dropped_examples)
+        self.dropped_examples += other.dropped_examples[:room]
+
+    def stated(self) -> dict[str, Any]:
+        """What an info file says under "records", for `stated_counts`."""
+        return {
+            "read": self.read,
+            "written": self.written,
+            "dropped": dict(sorted(self.dropped.items())),
+            "truncated": dict(sorted(self.truncated.items())),
+            "unused_keys": dict(sorted(self.unused_keys.items())),
+            "dropped_list": [
+                {"file": name, "line": one.line, "reason": one.reason, "detail": one.detail}
+                for name, one in self.dropped_examples
+            ],
+        }
+
     def tree(self) -> dict[str, Any]:
         """The account as plain values, for `record_counts_of`."""
         return vars(self) | {
             "dropped": dict(self.dropped),
             "truncated": dict(self.truncated),
+            "unused_keys": dict(self.unused_keys),
             "dropped_examples": [(name, vars(problem)) for name, problem in self.dropped_examples],
         }
 
@@ -69,3 +96,35 @@ def record_counts_of(tree: dict[str, Any]) -> RecordCounts:
     examples = tree["dropped_examples"]
     values["dropped_examples"] = [(name, Problem(**problem)) for name, problem in examples]
     return RecordCounts(**values)
+
+
+def stated_counts(info: Mapping[str, Any], where: str) -> RecordCounts:
+    """Return the counts in the content of an info file, which has "records".
+
+    Raises ValueError, naming the file as `where`, for a key that is missing or damaged.
+    """
+    try:
+        records = info["records"]
+        return RecordCounts(
+            read=int(records["read"]),
+            dropped=_counter(records["dropped"]),
+            truncated=_counter(records["truncated"]),
+            unused_keys=_counter(records.get("unused_keys", {})),
+            dropped_examples=[
+                (
+                    str(one["file"]),
+                    Problem(
+                        line=int(one["line"]), reason=str(one["reason"]), detail=str(one["detail"])
+                    ),
+                )
+                for one in records["dropped_list"]
+            ],
+            tokens=int(info["tokens"]),
+            trained_tokens=int(info["trained_tokens"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{where}: the account is damaged ({error!r}): convert again") from error
+
+
+def _counter(stated: Mapping[Any, Any]) -> Counter[str]:
+    return Counter({str(name): int(count) for name, count in stated.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from jllm.data.format.differences import differences
 from jllm.data.format.info import Info
 from jllm.data.reading.footer import Footer
 from jllm.data.storage.paths import Location
@@ -13,18 +14,17 @@ from jllm.data.storage.paths import Location
 def check_consistent(footers: Sequence[Footer]) -> None:
     """Raise ValueError, naming both, where two files cannot be read as one data set."""
     first = footers[0]
+    expected = _kept_alike(first)
     for footer in footers[1:]:
-        for what, here, there in zip(
-            ("kind and columns", "metadata"),
-            ((footer.kind, footer.fields), footer.metadata),
-            ((first.kind, first.fields), first.metadata),
-            strict=True,
-        ):
-            if here != there:
-                raise ValueError(
-                    f"{footer.path} and {first.path} differ in {what}: {here} and {there}; "
-                    "keep data of one kind, max_len and tokenizer in one folder"
-                )
+        if found := differences(_kept_alike(footer), expected):
+            raise ValueError(
+                f"{footer.path} and {first.path} differ in {found[0]}; keep data of one kind, "
+                "max_len and tokenizer in one folder"
+            )
+
+
+def _kept_alike(footer: Footer) -> dict[str, Any]:
+    return {"kind and columns": (footer.kind, footer.fields), "metadata": footer.metadata}
 
 
 def check_infos(
@@ -44,18 +44,18 @@ def check_infos(
                 f"{', '.join(footers[0].columns)}"
             )
         _check_stated(info, footers[0])
-        for listed in info.files or ():
-            footer = found.get(listed.path)
+        for path, listed in info.listed.items():
+            footer = found.get(path)
             if footer is None:
-                raise ValueError(f"{listed.path}: missing, but listed in {info.path}")
+                raise ValueError(f"{path}: missing, but listed in {info.path}")
             rows = [group.num_samples for group in listed.row_groups]
-            if rows != list(footer.group_rows) or listed.num_samples != footer.num_rows:
+            if rows != list(footer.group_rows):
                 raise ValueError(
-                    f"{listed.path}: has {footer.num_rows} rows in {len(footer.group_rows)} row "
+                    f"{path}: has {footer.num_rows} rows in {len(footer.group_rows)} row "
                     f"groups, {info.path} states {listed.num_samples} in {len(rows)}: one of them "
                     "is of another conversion; convert again"
                 )
-            digests |= {(listed.path, i): group.digest for i, group in enumerate(listed.row_groups)}
+            digests |= {(path, i): group.digest for i, group in enumerate(listed.row_groups)}
     stated, held = sum(info.num_samples for info in infos), sum(f.num_rows for f in footers)
     if stated != held:
         raise ValueError(
@@ -89,7 +89,7 @@ def _check_stated(info: Info, footer: Footer) -> None:
 
 
 def _unlisted(infos: Sequence[Info], footers: Sequence[Footer]) -> str:
-    listed = {file.path for info in infos for file in info.files or ()}
+    listed = {path for info in infos for path in info.listed}
     files = [footer.path for footer in footers if footer.path not in listed]
     return f"; no info file lists {_names(files)}" if listed and files else ""
 

@@ -15,10 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from jllm.data.format.info import HOW_TO_WRITE, Info, ListedFile, read_info
+from jllm.data.format.info import HOW_TO_WRITE, FileInfo, Info, read_info
 from jllm.data.format.kinds import Kind
 from jllm.data.format.limits import MAX_GROUP_ROWS
 from jllm.data.format.schema import FileMetadata
@@ -75,6 +76,18 @@ class Dataset:
     special_tokens_digest: str
     digest: str
     """32 hexadecimal digits that name the content: checkpoints keep it."""
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What rows that are trained or shuffled together have in common."""
+        return {
+            "kind": self.kind,
+            "max_len": self.max_len,
+            "document_end_id": self.document_end_id,
+            "tokenizer_digest": self.tokenizer_digest,
+            "chat_template_digest": self.chat_template_digest,
+            "special_tokens_digest": self.special_tokens_digest,
+        }
 
     @property
     def is_remote(self) -> bool:
@@ -141,7 +154,7 @@ def open_dataset(
         )
     with ThreadPoolExecutor(_THREADS) as pool:
         first = read_footer(files[0])
-        listed = {file.path: file for info in infos for file in info.files or ()} if lazy else {}
+        listed = {path: file for info in infos for path, file in info.listed.items() if lazy}
         others = pool.map(
             lambda file: _as_listed(file, listed, first) or read_footer(file), files[1:]
         )
@@ -197,12 +210,10 @@ def _listed_in(info: Info) -> list[Location]:
             f"{info.path}: lists no files, so it cannot stand for its folder: name the folder, or "
             "copy it here"
         )
-    return [file.path for file in info.files]
+    return [*info.listed]
 
 
-def _as_listed(
-    path: Location, listed: Mapping[Location, ListedFile], first: Footer
-) -> Footer | None:
+def _as_listed(path: Location, listed: Mapping[Location, FileInfo], first: Footer) -> Footer | None:
     """The footer that a file has if its info file is right; None where it need not be."""
     file = listed.get(path)
     if file is None or file.bytes is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -117,6 +119,37 @@ def _check_columns(schema: pa.Schema, needed: tuple[str, ...], path: Location) -
                 f"{path}: column {name!r} is {kind}, expected list<int32>: cast it "
                 "(Spark: array<int>) and write the file again"
             )
+
+
+class FooterCache:
+    """The footers of the files that were read last. For several threads."""
+
+    def __init__(self, files: int) -> None:
+        """`files`: the most footers that are kept."""
+        self._files, self._lock = files, threading.Lock()
+        self._footers: OrderedDict[Location, pq.FileMetaData] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._footers)
+
+    def get(self, path: Location) -> pq.FileMetaData | None:
+        """The file's footer, if it is kept."""
+        with self._lock:
+            if path in self._footers:
+                self._footers.move_to_end(path)
+            return self._footers.get(path)
+
+    def keep(self, path: Location, footer: pq.FileMetaData) -> None:
+        """Keep a footer, and let go of the one that was not asked for the longest."""
+        with self._lock:
+            self._footers[path] = footer
+            if len(self._footers) > self._files:
+                self._footers.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._footers.clear()
 
 
 _TAIL = 64 << 10

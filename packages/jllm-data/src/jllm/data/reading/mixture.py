@@ -13,6 +13,7 @@ from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 
+from jllm.data.format.differences import differences
 from jllm.data.reading.dataset import Dataset, open_dataset
 from jllm.data.reading.mixture_shares import Shares, whole_weights
 from jllm.data.storage.paths import Location, location
@@ -133,17 +134,12 @@ def _split(item: str) -> tuple[str, Fraction | None]:
 
 def check_mixable(first: Dataset, other: Dataset) -> None:
     """Raise ValueError, naming both, where two data sets cannot be trained as one."""
-    for what, here, there in (
-        ("kind", first.kind, other.kind),
-        ("max_len", first.max_len, other.max_len),
-        ("document_end_id", first.document_end_id, other.document_end_id),
-        ("tokenizer_digest", first.tokenizer_digest, other.tokenizer_digest),
-        ("chat_template_digest", first.chat_template_digest, other.chat_template_digest),
-        ("special_tokens_digest", first.special_tokens_digest, other.special_tokens_digest),
-    ):
-        unstated = what.endswith("digest") and not (here and there)  # files by others
-        if here != there and not unstated:
-            raise ValueError(
-                f"{first.path} and {other.path} differ in {what}: {here!r} and {there!r}; data "
-                "that are mixed are converted with the same tokenizer, template and --max_len"
-            )
+    here, there = first.made_with, other.made_with
+    unstated = [  # by files by others
+        key for key in here if key.endswith("digest") and not (here[key] and there[key])
+    ]
+    if found := differences(here, there, but=unstated):
+        raise ValueError(
+            f"{first.path} and {other.path} differ in {found[0]}; data that are mixed are "
+            "converted with the same tokenizer, template and --max_len"
+        )

@@ -9,15 +9,13 @@ bytes of the row groups being read, beside their rows.
 from __future__ import annotations
 
 import io
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jllm.data.format.limits import MAX_LENGTH, check_values
-from jllm.data.reading.footer import footer_bytes
+from jllm.data.reading.footer import FooterCache, footer_bytes
 from jllm.data.storage.remote_path import RemotePath
 
 _GAP = 64 << 10
@@ -85,8 +83,7 @@ class RemoteRowGroups:
 
     def __init__(self, files: int) -> None:
         """Read nothing yet."""
-        self._files, self._lock = files, threading.Lock()
-        self._footers: OrderedDict[RemotePath, pq.FileMetaData] = OrderedDict()
+        self._footers = FooterCache(files)
 
     def read(
         self,
@@ -117,14 +114,9 @@ class RemoteRowGroups:
     def _footer(
         self, path: RemotePath, size: int, check: Callable[[pq.FileMetaData], None]
     ) -> pq.FileMetaData:
-        with self._lock:
-            if path in self._footers:
-                self._footers.move_to_end(path)
-                return self._footers[path]
-        footer = pq.read_metadata(pa.BufferReader(footer_bytes(path, size)))
-        check(footer)
-        with self._lock:
-            self._footers[path] = footer
-            if len(self._footers) > self._files:
-                self._footers.popitem(last=False)
+        footer = self._footers.get(path)
+        if footer is None:
+            footer = pq.read_metadata(pa.BufferReader(footer_bytes(path, size)))
+            check(footer)
+            self._footers.keep(path, footer)
         return footer

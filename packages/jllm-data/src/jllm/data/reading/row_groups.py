@@ -9,8 +9,6 @@ the data set was opened.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -22,10 +20,10 @@ from jllm.data.format.digests import row_group_digest
 from jllm.data.format.limits import TooLarge, check_values
 from jllm.data.format.schema import LABELS
 from jllm.data.reading.dataset import Dataset, RowGroup
-from jllm.data.reading.footer import footer_of
+from jllm.data.reading.footer import FooterCache, footer_of
 from jllm.data.reading.remote_row_groups import RemoteRowGroups
 from jllm.data.reading.row_decoder import Ragged, TrainingRows, check_numbers, decode_rows, ragged
-from jllm.data.storage.paths import Location, stamp
+from jllm.data.storage.paths import stamp
 from jllm.data.storage.remote_path import RemotePath
 from jllm.data.storage.retries import RemoteError
 
@@ -39,8 +37,7 @@ class RowGroupFiles:
     def __init__(self, dataset: Dataset) -> None:
         """Read nothing yet."""
         self._dataset = dataset
-        self._footers: OrderedDict[Location, pq.FileMetaData] = OrderedDict()
-        self._lock = threading.Lock()
+        self._footers = FooterCache(KEPT_FOOTERS)
         self._remote = RemoteRowGroups(KEPT_FOOTERS)
 
     def read(self, number: int) -> TrainingRows:
@@ -138,16 +135,11 @@ class RowGroupFiles:
     def _open(self, group: RowGroup) -> pq.ParquetFile:
         """The file, opened for one read, so that threads do not wait for each other."""
         path = group.file
-        with self._lock:
-            footer = self._footers.get(path)
+        footer = self._footers.get(path)
         file = pq.ParquetFile(path, metadata=footer, page_checksum_verification=True)
         if footer is None:
             self._check_footer(group, file.metadata)
-        with self._lock:
-            self._footers[path] = file.metadata
-            self._footers.move_to_end(path)
-            if len(self._footers) > KEPT_FOOTERS:
-                self._footers.popitem(last=False)
+            self._footers.keep(path, file.metadata)
         return file
 
     def _check_footer(self, group: RowGroup, footer: pq.FileMetaData) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -20,6 +20,16 @@ PLAIN_SECONDS = 10.0
 """Between two plain lines."""
 LEAST_BAR, MOST_BAR = 8, 40
 """Columns of the bar; where there are fewer, it is left out."""
+
+
+class PhaseProgress(Protocol):
+    """What is told to a person meanwhile."""
+
+    def begin(self, name: str, total: int, unit: str) -> None:
+        """A phase begins."""
+
+    def advance(self, amount: int) -> None:
+        """So much more of it is done."""
 
 
 class WorkProgress:

@@ -1,22 +1,21 @@
 """Whole rows → one parquet file, a row group a batch, with all columns that they have.
 
-Written as `writer.RowWriter` writes: ids plainly, texts by dictionary, no statistics. What the
-encoder was given is counted by `row_digest`, what it made is hashed before the disk has it.
+Written as `row_writer.RowWriter` writes: ids plainly, texts by dictionary, no statistics. What the
+encoder was given is counted by `row_multiset`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jllm.data.format.digests import ByteDigest, file_digest, row_group_digest
+from jllm.data.format.digests import file_digest, row_group_digest
 from jllm.data.format.info import FileInfo, RowGroupInfo
 from jllm.data.format.row_multiset import RowMultiset, row_bag
 from jllm.data.format.schema import CU_SEQLENS, FIELDS
@@ -32,9 +31,8 @@ class GroupWriter:
         """The rows that were written."""
         self._path = path
         self._groups: list[RowGroupInfo] = []
-        self._file = _DigestedFile(path)
         self._writer = pq.ParquetWriter(
-            self._file,
+            path,
             schema,
             compression=compression,
             use_dictionary=dictionary_columns(schema),  # pyrefly: ignore[bad-argument-type]
@@ -54,16 +52,12 @@ class GroupWriter:
         self.max_num_blocks = max(self.max_num_blocks, longest)
 
     def close(self) -> FileInfo:
-        """Finish the file and say what it holds; OSError where the disk gives other bytes back."""
+        """Finish the file and say what it holds. Raises OSError (disk full, …)."""
         self._writer.close()
-        self._file.close()
-        digest = self._file.digest.text()
-        if file_digest(self._path) != digest:
-            raise OSError(f"{self._path} is not on the disk as it was written; is the disk sound?")
         return FileInfo(
             name=self._path.name,
             bytes=self._path.stat().st_size,
-            digest=digest,
+            digest=file_digest(self._path),
             row_groups=tuple(self._groups),
         )
 
@@ -81,20 +75,6 @@ class GroupWriter:
         if error is not None:
             with contextlib.suppress(OSError):  # the error that led here is the one to report
                 self._writer.close()
-            with contextlib.suppress(OSError):
-                self._file.close()
-
-
-class _DigestedFile(io.BufferedWriter):
-    """A new file, and the digest of what is written to it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path, "wb"))
-        self.digest = ByteDigest()
-
-    def write(self, buffer: Any, /) -> int:
-        self.digest.update(memoryview(buffer))
-        return super().write(buffer)
 
 
 def dictionary_columns(schema: pa.Schema) -> list[str]:

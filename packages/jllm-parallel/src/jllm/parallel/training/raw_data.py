@@ -177,9 +177,9 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
         return None
     known = isinstance(record, dict) and record.keys() == {"digest", "stamps", "checked"}
     whole = infos and all(
-        Path(str(file.path)).is_file() and Path(str(file.path)).stat().st_size == file.bytes
+        Path(str(path)).is_file() and Path(str(path)).stat().st_size == file.bytes
         for info in infos
-        for file in info.files or ()
+        for path, file in info.listed.items()
     )
     return record if known and whole else None
 

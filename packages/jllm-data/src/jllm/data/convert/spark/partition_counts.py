@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from jllm.data.format.record_counts import MAX_EXAMPLES, Problem, RecordCounts
+from jllm.data.format.record_counts import RecordCounts, record_counts_of
 from jllm.data.format.row_multiset import RowMultiset
 
 
@@ -26,21 +25,11 @@ def account_text(
     source: str, first: int, account: RecordCounts, bag: RowMultiset, max_num_blocks: int
 ) -> str:
     """What became of the partition of a file that begins with record `first`, as JSON."""
-    examples = [
-        {"file": name, "line": problem.line, "reason": problem.reason, "detail": problem.detail}
-        for name, problem in account.dropped_examples
-    ]
     return json.dumps(
         {
             "source": source,
             "first": first,
-            "read": account.read,
-            "dropped": account.dropped,
-            "truncated": account.truncated,
-            "unused_keys": account.unused_keys,
-            "dropped_examples": examples,
-            "tokens": account.tokens,
-            "trained_tokens": account.trained_tokens,
+            "account": account.tree(),
             "bag": asdict(bag),
             "max_num_blocks": max_num_blocks,
         }
@@ -55,15 +44,7 @@ def add_up(texts: Iterable[str]) -> Totals:
     account, bag, blocks = RecordCounts(), RowMultiset(), 0
     partitions = map(json.loads, texts)
     for part in sorted(partitions, key=lambda part: (part["source"], part["first"])):
-        account.read += part["read"]
-        account.dropped += Counter(part["dropped"])
-        account.truncated += Counter(part["truncated"])
-        account.add_unused(Counter(part["unused_keys"]))
-        account.tokens += part["tokens"]
-        account.trained_tokens += part["trained_tokens"]
-        for one in part["dropped_examples"][: MAX_EXAMPLES - len(account.dropped_examples)]:
-            problem = Problem(line=one["line"], reason=one["reason"], detail=one["detail"])
-            account.dropped_examples.append((one["file"], problem))
+        account.add(record_counts_of(part["account"]))
         bag += RowMultiset(**part["bag"])
         blocks = max(blocks, part["max_num_blocks"])
     return Totals(account=account, bag=bag, max_num_blocks=blocks)

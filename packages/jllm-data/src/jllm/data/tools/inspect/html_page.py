@@ -13,6 +13,7 @@ from pathlib import Path
 from jllm.data.runtime.printable import escape_control_chars
 from jllm.data.tools.inspect import summary, svg
 from jllm.data.tools.inspect.html_style import STYLE
+from jllm.data.tools.inspect.read_counts import SHOWN_EXAMPLES
 from jllm.data.tools.inspect.report import Report
 from jllm.data.tools.inspect.row_view import Run, ShownRow
 from jllm.data.tools.inspect.summary import Bar
@@ -93,8 +94,8 @@ def _account(report: Report) -> str:
     if account is None:
         return "<p>The info files keep none (files by others).</p>"
     listed = "".join(
-        f"<li>{_text(f'{one.file}:{one.line}: {one.reason}: {one.detail}')}</li>"
-        for one in account.listed
+        f"<li>{_text(f'{name}:{one.line}: {one.reason}: {one.detail}')}</li>"
+        for name, one in account.dropped_examples[:SHOWN_EXAMPLES]
     )
     return _pairs(summary.account_rows(report)) + (f"<ul>{listed}</ul>" if listed else "")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jllm.data.format.record_counts import RecordCounts
 from jllm.data.reading.dataset import Dataset
 from jllm.data.reading.row_decoder import TrainingRows
 from jllm.data.tools.inspect.histogram import share
 from jllm.data.tools.inspect.map_row_groups import map_groups
-from jllm.data.tools.inspect.read_counts import StatedCounts
 from jllm.data.tools.inspect.role_headers import find_turns
 from jllm.data.tools.inspect.role_spans import Turns
 from jllm.data.tools.inspect.row_view import ShownRow, show_rows, spread
@@ -47,7 +47,7 @@ class Report:
     """Empty where roles are not known."""
     no_roles: str
     """Why not."""
-    account: StatedCounts | None
+    account: RecordCounts | None
     rows: tuple[ShownRow, ...]
     notes: tuple[str, ...]
 
@@ -66,7 +66,7 @@ def make_report(
     dataset: Dataset,
     text: TokenText | None,
     *,
-    account: StatedCounts | None = None,
+    account: RecordCounts | None = None,
     rows: int = 2,
     sample: float = 1.0,
     progress: Callable[[int], None] = lambda n: None,

@@ -87,8 +87,8 @@ def account_rows(report: Report) -> list[tuple[str, str]]:
     if account is None:
         return []
     rows = [("read", f"{account.read:,}"), ("written", f"{account.written:,}")]
-    rows += [(f"dropped: {reason}", f"{count:,}") for reason, count in account.dropped.items()]
-    rows += [(f"truncated: {what}", f"{count:,}") for what, count in account.truncated.items()]
+    for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
+        rows += [(f"{what}: {reason}", f"{count:,}") for reason, count in sorted(counts.items())]
     return rows
 
 

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jllm.data.format.record_counts import RecordCounts
 from jllm.data.runtime.printable import as_rich_text, escape_control_chars
 from jllm.data.runtime.tables import Column, print_at_width, print_table
 from jllm.data.tools.inspect import summary
-from jllm.data.tools.inspect.read_counts import StatedCounts
+from jllm.data.tools.inspect.read_counts import SHOWN_EXAMPLES
 from jllm.data.tools.inspect.report import Report
 from jllm.data.tools.inspect.row_view import Run, ShownDocument, ShownRow
 from jllm.data.tools.inspect.step import ShownStep
@@ -91,13 +92,13 @@ class Terminal:
         print_table(self._console, columns)
         self._line("a turn's ids are its header, text and end of turn", style="dim")
 
-    def _account(self, account: StatedCounts | None, rows: list[tuple[str, str]]) -> None:
+    def _account(self, account: RecordCounts | None, rows: list[tuple[str, str]]) -> None:
         if account is None:
             self._line("the info files keep none (files by others)")
             return
         self._pairs(rows)
-        for one in account.listed:
-            self._line(f"{one.file}:{one.line}: {one.reason}: {one.detail}")
+        for name, problem in account.dropped_examples[:SHOWN_EXAMPLES]:
+            self._line(f"{name}:{problem.line}: {problem.reason}: {problem.detail}")
 
     def _legend(self) -> str:
         return "trained text is green" if self._colour else "trained text stands in ⟦ ⟧"

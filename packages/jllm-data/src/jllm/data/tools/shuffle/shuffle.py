@@ -16,15 +16,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
+from jllm.data.format.differences import differences
 from jllm.data.format.file_names import TOKENIZER_FOLDER
-from jllm.data.format.merge_info import merge_infos, read_contents
+from jllm.data.format.merge_info import SHUFFLED_TOGETHER, merge_infos, read_contents
 from jllm.data.format.row_multiset import RowMultiset
 from jllm.data.format.sealed_json import sealed
 from jllm.data.reading.dataset import Dataset, info_files, open_dataset
 from jllm.data.runtime.disk_space import check_room, naming_a_full_disk
 from jllm.data.runtime.memory import MemoryPlan, plan_memory, resident_bytes
+from jllm.data.runtime.progress import PhaseProgress
 from jllm.data.runtime.worker_pool import map_in_order
 from jllm.data.storage.paths import local_path
 from jllm.data.tools.shuffle.config import ShuffleConfig
@@ -36,16 +37,6 @@ from jllm.data.writing.row_writer import rows_a_group
 from jllm.data.writing.staging import publish, refuse_another_tokenizer, refuse_to_mix, stage, sync
 
 
-class ShuffleProgress(Protocol):
-    """What is told to a person meanwhile."""
-
-    def begin(self, name: str, total: int, unit: str) -> None:
-        """A phase begins."""
-
-    def advance(self, amount: int) -> None:
-        """So much more of it is done."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Shuffled:
     """What was written."""
@@ -55,7 +46,7 @@ class Shuffled:
     plan: MemoryPlan
 
 
-def shuffle(config: ShuffleConfig, progress: ShuffleProgress) -> Shuffled:
+def shuffle(config: ShuffleConfig, progress: PhaseProgress) -> Shuffled:
     """Shuffle `config.inputs` to `config.output_folder`; all files appear there at the end.
 
     ValueError for what a person can mend (settings, data sets that do not belong together, damaged
@@ -104,7 +95,7 @@ class _Work:
     rows: int
     plan: MemoryPlan
     staged: Path
-    progress: ShuffleProgress
+    progress: PhaseProgress
 
     def run(self) -> list[Block]:
         """Write all blocks to the folder; raises ValueError if rows were lost or doubled."""
@@ -174,23 +165,13 @@ class _Work:
 
 
 def _check_alike(datasets: Sequence[Dataset]) -> None:
-    first = datasets[0]
-    for data in datasets[1:]:
-        for name in (
-            "kind",
-            "max_len",
-            "tokenizer_digest",
-            "chat_template_digest",
-            "special_tokens_digest",
-            "document_end_id",
-            "fields",
-        ):
-            here, there = getattr(data, name), getattr(first, name)
-            if here != there:
-                raise ValueError(
-                    f"{data.path} and {first.path} differ in {name}: {here!r} and {there!r}; "
-                    "rows of one tokenizer, kind and max_len are shuffled together"
-                )
+    first, *others = datasets
+    expected = {**first.made_with, "fields": first.fields}
+    for data in others:
+        if found := differences({**data.made_with, "fields": data.fields}, expected):
+            raise ValueError(
+                f"{data.path} and {first.path} differ in {found[0]}; {SHUFFLED_TOGETHER}"
+            )
 
 
 def _memory_flag(config: ShuffleConfig) -> str:

@@ -27,13 +27,6 @@ def check_content(info: Info) -> Iterator[str]:
         listed = sum(file.num_samples for file in info.files)
         if listed != info.num_samples:
             yield f"{info.path}: num_samples is {info.num_samples}, its files have {listed}"
-        for file in info.files:
-            rows = sum(group.num_samples for group in file.row_groups)
-            if rows != file.num_samples:
-                yield (
-                    f"{info.path}: {file.path.name} has num_samples {file.num_samples}, its row "
-                    f"groups {rows}"
-                )
     if "records" in content:
         yield from _check_account(content["records"], local_path(info.path))
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jllm.data.format.digests import file_digest, row_group_digest
-from jllm.data.format.info import ListedFile
+from jllm.data.format.info import FileInfo
 from jllm.data.format.schema import CU_SEQLENS, FIELDS, LABELS, PROVENANCE
 from jllm.data.reading.row_decoder import ragged
 from jllm.data.tools.verify.check_rows import RowRules, check_rows, count_targets
@@ -39,7 +39,7 @@ class BytesUnit:
     """All bytes of a file that an info file lists."""
 
     path: Path
-    listed: ListedFile
+    listed: FileInfo
     bytes: int
 
 
@@ -104,7 +104,7 @@ class CheckUnit:
         return Checked(max_num_blocks=blocks, targets=count_targets(columns, self.rules))
 
 
-def check_bytes(path: Path, listed: ListedFile) -> Iterator[str]:
+def check_bytes(path: Path, listed: FileInfo) -> Iterator[str]:
     """Size and digest of a whole file against what the info file states of it."""
     try:
         size = path.stat().st_size

@@ -13,16 +13,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from jllm.data.format.file_names import REPARTITION_PLAN
-from jllm.data.format.info import Info, ListedFile, read_info
+from jllm.data.format.info import FileInfo, Info, read_info
 from jllm.data.reading.dataset import open_dataset
 from jllm.data.reading.footer import Footer, read_footer
 from jllm.data.reading.prompt_ids import repeated_numbers
 from jllm.data.runtime.memory import process_count
+from jllm.data.runtime.progress import PhaseProgress
 from jllm.data.runtime.worker_pool import map_in_order
 from jllm.data.storage.paths import data_files, local_path
 from jllm.data.tools.verify.check_info import check_content, check_seal, check_sums
@@ -34,16 +35,6 @@ from jllm.data.tools.verify.tasks import BytesUnit, Checked, CheckUnit, GroupsUn
 TASK_BYTES = 64 << 20
 _THREADS = 16
 Readable = TypeVar("Readable")
-
-
-class VerifyProgress(Protocol):
-    """What is told to a person meanwhile."""
-
-    def begin(self, name: str, total: int, unit: str) -> None:
-        """A phase begins."""
-
-    def advance(self, amount: int) -> None:
-        """So much more of it is done."""
 
 
 @dataclass(kw_only=True)
@@ -63,7 +54,7 @@ class VerifyReport:
         self.findings += findings[: max(0, self.most - len(self.findings))]
 
 
-def verify(config: VerifyConfig, progress: VerifyProgress) -> VerifyReport:
+def verify(config: VerifyConfig, progress: PhaseProgress) -> VerifyReport:
     """Check `config.path`; what is wrong with the data is in the report.
 
     ValueError where there is nothing to check.
@@ -77,7 +68,7 @@ def verify(config: VerifyConfig, progress: VerifyProgress) -> VerifyReport:
     footers = list(_readable(read_footer, paths, report))
     for info in infos:
         report.add(list(check_content(info)))
-    listed = {local_path(file.path): file for info in infos for file in info.files or ()}
+    listed = {local_path(path): file for info in infos for path, file in info.listed.items()}
     report.add(list(_check_listed(listed, infos, paths)))
     plan = config.path / REPARTITION_PLAN
     if plan.exists():
@@ -100,8 +91,7 @@ def verify(config: VerifyConfig, progress: VerifyProgress) -> VerifyReport:
         report.add(list(_check_numbers(checked)))
     elif not report.total:
         for info in infos:
-            files = [local_path(file.path) for file in info.files or ()]
-            mine = [one for file in files for one in checked[file]]
+            mine = [one for path in info.listed for one in checked[local_path(path)]]
             report.add(list(check_sums(info, mine)) if info.files is not None else [])
     report.rows, report.files = sum(footer.num_rows for footer in footers), len(footers)
     return report
@@ -127,13 +117,13 @@ def _readable(
 
 
 def _check_listed(
-    listed: Mapping[Path, ListedFile], infos: Sequence[Info], paths: Sequence[Path]
+    listed: Mapping[Path, FileInfo], infos: Sequence[Info], paths: Sequence[Path]
 ) -> Iterator[str]:
     """Files that are missing, listed twice, or listed nowhere."""
     seen: dict[Path, Info] = {}
     for info in infos:
         for file in info.files or ():
-            path = local_path(file.path)
+            path = local_path(info.path.parent / file.name)
             if path in seen:
                 yield f"{info.path}: lists {path.name}, as {seen[path].path} does"
             seen[path] = info
@@ -180,7 +170,7 @@ def _rules(
 
 
 def _units(
-    footers: Sequence[Footer], listed: Mapping[Path, ListedFile]
+    footers: Sequence[Footer], listed: Mapping[Path, FileInfo]
 ) -> Iterator[GroupsUnit | BytesUnit]:
     for footer in footers:
         path, groups = local_path(footer.path), len(footer.group_rows)

@@ -1,0 +1,21 @@
+"""What two things state otherwise: footers, data sets, info files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], *, but: Iterable[str] = ()
+) -> list[str]:
+    """Return `key: value and other value` for each key that differs, `but` for some.
+
+    What one of them does not state is None.
+    """
+    keys = [key for key in {**one, **other} if key not in set(but)]
+    return [
+        f"{key}: {one.get(key)!r} and {other.get(key)!r}"
+        for key in keys
+        if one.get(key) != other.get(key)
+    ]
