@@ -13,7 +13,10 @@ from jllm.parallel.config.config import TrainConfig, parse
 
 GROUPS = {
     "options": "help config dry_run",
-    "model and data": "model train_data eval_data init seed no_shuf allow_other_tokenizer",
+    "model and data": (
+        "model train_data eval_data max_len cache_dir init seed skip_untrained_batches no_shuf "
+        "allow_other_tokenizer"
+    ),
     "parallelism": (
         "pipe_parallel_size micro_batch_size checkpoint_grad_interval partition_method schedule"
     ),

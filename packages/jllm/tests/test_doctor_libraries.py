@@ -99,5 +99,5 @@ def test_every_dependency_is_looked_at(package):
     assert asked - {"rich", *(p.name for p in PACKAGES)} == known
     extras = project["project"].get("optional-dependencies", {})
     mends = {library.install for library in OPTIONAL}
-    left_out = {"npu", "generate"}  # told beside the devices; data's libraries
+    left_out = {"npu", "generate", "torch"}  # told beside the devices; libraries of other packages
     assert {f'pip install "{package.name}[{extra}]"' for extra in extras.keys() - left_out} <= mends

@@ -6,13 +6,15 @@ from collections import defaultdict
 from structure.tree import File
 
 FENCE = re.compile(r"^```(?:shell|bash|sh|console)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"-m (jllm(?:\.\w+)+)|\b(tools/(?:bench/\w+\.py|quickstart\.sh))")
+COMMAND = re.compile(
+    r"-m (jllm(?:\.\w+)+)|\b(tools/(?:bench/\w+\.py|quickstart\.sh))|^(jllm [a-z]\w*)"
+)
 FLAG = re.compile(r"(?<=\s)--?[a-zA-Z][\w-]*")
 END = re.compile(r"[#|;&>]|\s-- ")
 
 
 def documented(files: list[File]) -> dict[str, dict[str, str]]:
-    """What documents use: {command: {flag: the document}}; commands as -m or path names them."""
+    """What documents use: {command: {flag: the document}}; commands as one calls them."""
     used: dict[str, dict[str, str]] = defaultdict(dict)
     for file in files:
         if not file.path.endswith(".md"):
@@ -21,7 +23,7 @@ def documented(files: list[File]) -> dict[str, dict[str, str]]:
             for line in block.replace("\\\n", " ").splitlines():
                 if found := COMMAND.search(line):
                     arguments = END.split(line[found.end() :])[0]
-                    command = used[found[1] or found[2]]
+                    command = used[found[found.lastindex or 0]]
                     command |= {flag: file.path for flag in FLAG.findall(arguments)}
     return dict(used)
 

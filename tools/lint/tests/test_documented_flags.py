@@ -12,6 +12,7 @@ DOCUMENT = """
 torchrun --nproc_per_node 2 -m jllm.train_pipe \\
     --model DIR --nope -C  # --not-this
 python tools/bench/x.py --rows 1
+jllm raw2ids -i x --max_len 9
 ```
 --nor-this
 """
@@ -20,7 +21,7 @@ python tools/bench/x.py --rows 1
 def usage(command: str) -> str:
     """What COMMAND --help says."""
     program = ["bash"] if command.endswith(".sh") else [sys.executable]
-    call = [*program, *(["-m"] if command.startswith("jllm") else []), command, "--help"]
+    call = [*program, *(["-m"] if command.startswith("jllm") else []), *command.split(), "--help"]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"}
     return subprocess.run(
         call, cwd=ROOT, env=env, check=True, capture_output=True, text=True
@@ -32,6 +33,7 @@ def test_flags_are_read_from_commands_in_fences():
     assert used == {
         "jllm.train_pipe": {"--model": "x.md", "--nope": "x.md", "-C": "x.md"},
         "tools/bench/x.py": {"--rows": "x.md"},
+        "jllm raw2ids": {"-i": "x.md", "--max_len": "x.md"},
     }
     assert unknown(used["jllm.train_pipe"], "-C, --model STR") == ["x.md: --nope"]
     assert unknown({"--max_len": "x.md"}, "--max-len INT") == []
