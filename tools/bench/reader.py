@@ -5,9 +5,10 @@
 
 Writes a data set of packed rows (log-normal documents, log-uniform ids) to a temporary folder, or
 reads --data. Reads one whole epoch in turn, as fast as it can, then jumps to several steps. The
-files are in the page cache. Two times need no data: finding step 10⁶ of 10⁷ rows (aim: under 0.05 s)
-and counting the finest weights of a mixture (under 0.5 s); the best of nine. Prints a table and one JSON line. A core's rate is tokens ÷ CPU seconds
-of the process, all threads counted, decompression and digests included.
+files are in the page cache. Two times need no data: finding step 10⁶ of 10⁷ rows (aim: under
+0.05 s) and counting the finest weights of a mixture (under 0.5 s); the best of nine. Prints a table
+and one JSON line. A core's rate is tokens ÷ CPU seconds of the process, all threads counted,
+decompression and digests included.
 """
 
 from __future__ import annotations

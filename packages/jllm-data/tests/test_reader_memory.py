@@ -52,7 +52,7 @@ print(len(steps), total)
 
 
 def make_dataset(root: Path, files: int) -> Path:
-    """Files of equal content; the ids of a row are the number of its row group, so it packs well."""
+    """Files of equal content; the ids of a row are the number of its row group: it packs well."""
     listed = []
     for number in range(files):
         name = f"{number:04}.parquet"

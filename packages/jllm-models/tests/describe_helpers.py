@@ -1,4 +1,4 @@
-"""Runs `python -m jllm.models.describe` and counts its work, which a busy machine does not change."""
+"""Runs `python -m jllm.models.describe` and counts its work: the same on a busy machine."""
 
 import subprocess
 import sys

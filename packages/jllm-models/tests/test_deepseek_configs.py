@@ -101,7 +101,7 @@ def test_the_figures_of_v3_are_the_published_ones(tmp_path):
 def test_describe_does_little_work_for_v3(tmp_path):
     """Its calls are those of 58 layers of 256 experts, each matrix looked at by name."""
     (tmp_path / "config.json").write_text(json.dumps(V3))
-    shown = described(tmp_path, 1_800_000)
+    shown = described(tmp_path, 3_500_000)
     assert "671,026,419,200" in shown
     assert "68.62 KiB a token" in shown
     assert "not counted: 11,610,068,224" in shown

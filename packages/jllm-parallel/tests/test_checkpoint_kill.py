@@ -23,8 +23,8 @@ EFFECTS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir"}
 def in_child(work: Callable[[], None], kill_after_s: float = 0) -> int:
     """Run some work in a forked process; return its status as `os.waitpid` does.
 
-    After `kill_after_s` seconds of its own processor time, if any, SIGPROF ends it as SIGKILL would:
-    what else the machine does then moves no kill.
+    After `kill_after_s` seconds of its own processor time, if any, SIGPROF ends it as SIGKILL
+    would: what else the machine does then moves no kill.
     """
     child = os.fork()
     if child == 0:
