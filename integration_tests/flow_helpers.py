@@ -94,7 +94,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess:
         "COLUMNS": "200",
     }
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
 
 
 def run_right(*arguments: str | Path) -> str:

@@ -11,7 +11,7 @@ SCRIPT = flow.REPOSITORY / "tools/quickstart.sh"
 
 def run_script(*arguments):
     command = ["bash", str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_help_names_every_flag():

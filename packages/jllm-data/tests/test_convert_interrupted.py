@@ -68,7 +68,7 @@ def test_a_conversion_that_is_stopped_leaves_nothing(
 ) -> None:
     process = start(tokenizer, source, tmp_path / "out")
     process.send_signal(sent)
-    assert process.wait(60) == {signal.SIGINT: 130, signal.SIGTERM: 143}[sent]
+    assert process.wait(120) == {signal.SIGINT: 130, signal.SIGTERM: 143}[sent]
     assert not (tmp_path / "out").exists()
 
 
@@ -79,9 +79,9 @@ def test_a_killed_conversion_shows_no_file_and_the_next_one_cleans_up(
     process = start(tokenizer, source, out)
     workers = children_of(process.pid)
     process.kill()
-    process.wait(60)
+    process.wait(120)
     assert [path.name for path in out.iterdir()] == [STAGING]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < deadline, "worker processes outlive the command"
         time.sleep(0.05)

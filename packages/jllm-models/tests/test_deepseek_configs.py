@@ -2,14 +2,12 @@
 
 import json
 import math
-import resource
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 
 from deepseek_helpers import DEEPSEEK, PUBLISHED_DEEPSEEK, V3
+from describe_helpers import described
 from jllm.models.costs.flops import active_parameter_count, parameter_count
 from jllm.models.describe import total_figures
 from jllm.models.families import decoder_config
@@ -100,13 +98,10 @@ def test_the_figures_of_v3_are_the_published_ones(tmp_path):
     assert figures.flops_per_token_square - figures.flops_per_token == attention * 4096 / 2
 
 
-def test_describe_takes_less_than_two_seconds_for_v3(tmp_path):
+def test_describe_does_little_work_for_v3(tmp_path):
+    """Its calls are those of 58 layers of 256 experts, each matrix looked at by name."""
     (tmp_path / "config.json").write_text(json.dumps(V3))
-    command = [sys.executable, "-m", "jllm.models.describe", str(tmp_path)]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+    shown = described(tmp_path, 3_500_000)
     assert "671,026,419,200" in shown
     assert "68.62 KiB a token" in shown
     assert "not counted: 11,610,068,224" in shown

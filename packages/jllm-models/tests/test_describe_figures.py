@@ -1,12 +1,10 @@
 """`python -m jllm.models.describe` shows what a model is made of, from config.json alone."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from describe_helpers import described
 from jllm.models.config.units import unit_names
 from jllm.models.costs.flops import flops_per_token, parameter_count
 from jllm.models.describe import alike, main, total_figures, unit_figures
@@ -52,34 +50,6 @@ def test_layers_that_are_alike_are_one_line():
         ("layers.30…31.mlp", 2),
         ("head", 1),
     ]
-
-
-COUNTED = """
-import sys
-from jllm.models.describe import main
-
-def count(_frame, event, _argument):
-    global calls
-    calls += event in ("call", "c_call")
-
-calls = 0
-sys.setprofile(count)
-code = main(sys.argv[1:])
-sys.setprofile(None)
-heavy = {"torch", "transformers", "numpy"} & sys.modules.keys()
-print(code, calls, len(sys.modules), *heavy, file=sys.stderr)
-"""
-
-
-def described(directory: Path, most_calls: int) -> str:
-    """What the command prints, which imports little and calls at most so many functions."""
-    command = [sys.executable, "-c", COUNTED, str(directory)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    code, calls, modules, *heavy = found.stderr.split()
-    assert (code, heavy) == ("0", [])
-    assert int(calls) < most_calls
-    assert int(modules) < 350  # 204 with CPython 3.11 and rich
-    return found.stdout
 
 
 def test_the_command_shows_a_published_model_with_little_work_and_without_torch(directory):
