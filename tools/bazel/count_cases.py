@@ -76,7 +76,7 @@ def count_run(lines: list[str], exit_code: int) -> tuple[Counter[str], list[str]
 
 
 def main(events: str, exit_code: str) -> int:
-    """Prints the notes and the closing line."""
+    """Print the notes and the closing line."""
     path = Path(events)
     lines = path.read_text().splitlines() if path.exists() else []
     outcomes, notes = count_run(lines, int(exit_code))

@@ -24,7 +24,7 @@ class Shard:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        """Deselects the tests of the other shards."""
+        """Deselect the tests of the other shards."""
         self.collected = len(items)
         kept = items[self.index :: self.total]
         config.hook.pytest_deselected(items=[i for i in items if i not in kept])
@@ -32,7 +32,7 @@ class Shard:
 
 
 def main(files: list[str]) -> int:
-    """Runs the files; the exit code is pytest's."""
+    """Run the files; the exit code is pytest's."""
     shard = Shard()
     args = ["-p", "no:cacheprovider", "-ra", *files]
     if xml := os.environ.get("XML_OUTPUT_FILE"):

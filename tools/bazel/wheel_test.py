@@ -41,12 +41,12 @@ for script in dist.entry_points.select(group="console_scripts"):
 
 
 def canonical(name: str) -> str:
-    """The name as registries compare it."""
+    """Return the name as registries compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def needed(dist: Distribution, ours: dict[str, Distribution], seen: dict[str, Path | None]) -> None:
-    """Adds to `seen` the folders of what `dist` needs; None for a wheel of this tree."""
+    """Add to `seen` the folders of what `dist` needs; None for a wheel of this tree."""
     for line in dist.requires or ():
         requirement = Requirement(line)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):

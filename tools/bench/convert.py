@@ -72,7 +72,7 @@ class Clock:
         """Nothing to show."""
 
     def note(self, text: str) -> None:
-        """A run in which gigatoken has no part would measure something else."""
+        """Refuse a run in which gigatoken has no part: it would measure something else."""
         raise RuntimeError(text)
 
 
@@ -135,7 +135,7 @@ def run_jllm(options: Options, text: Path, output: Path) -> tuple[float, float]:
 
 
 def run_loop(options: Options, text: Path, output: Path) -> tuple[float, float]:
-    """The same of the loop; process n writes `n.parquet`."""
+    """Return the same of the loop; process n writes `n.parquet`."""
     start = perf_counter()
     tokenizer = Tokenizer.from_file(str(options.tokenizer / "tokenizer.json"))
     tokenizer.encode_special_tokens = True
@@ -171,7 +171,7 @@ def run_loop(options: Options, text: Path, output: Path) -> tuple[float, float]:
 def loop(
     tokenizer: Tokenizer, end: int, text: Path, first: int, count: int, output: Path, batch: int
 ) -> None:
-    """What a careful user would write: read lines, encode a batch, append it to a parquet file."""
+    """Do what a careful user writes: read lines, encode a batch, append it to a parquet file."""
     with text.open() as lines, pq.ParquetWriter(output, SCHEMA, compression="zstd") as writer:
         mine = islice(lines, first, first + count)
         while documents := [json.loads(line)["text"] for line in islice(mine, batch)]:
@@ -197,13 +197,13 @@ def compare(loop: Path, jllm: Path, end: int) -> int:
 
 
 def columns(folder: Path) -> Iterator[pa.ListArray]:
-    """The chunks of `input_ids` of all files, in order."""
+    """Yield the chunks of `input_ids` of all files, in order."""
     for file in sorted(folder.glob("*.parquet")):
         yield from pq.read_table(file, columns=["input_ids"])["input_ids"].chunks
 
 
 def end_of(options: Options) -> int:
-    """The document-end id: the end-of-sequence token named in tokenizer_config.json."""
+    """Return the document-end id: the end-of-sequence token named in tokenizer_config.json."""
     named = json.loads((options.tokenizer / "tokenizer_config.json").read_text())["eos_token"]
     text = named["content"] if isinstance(named, dict) else named
     end = Tokenizer.from_file(str(options.tokenizer / "tokenizer.json")).token_to_id(text)
@@ -213,7 +213,9 @@ def end_of(options: Options) -> int:
 
 
 def write_standard_library(path: Path, megabytes: float) -> Path:
-    """The standard library's source as JSON lines of some 2000 characters, cut at blank lines."""
+    """Return the standard library's source as JSON lines of some 2000 characters, cut at blank
+    lines.
+    """
     root, left = Path(sysconfig.get_path("stdlib")), megabytes * 1e6
     with path.open("w") as lines:
         for file in sorted(root.rglob("*.py")):

@@ -107,7 +107,7 @@ def in_turn(ways: dict[str, Callable[[], dict[str, Any]]], rounds: int) -> Runs:
 
 
 def conversion(options: Options, text: Path, output: Path) -> dict[str, Any]:
-    """The arguments of a converting way."""
+    """Return the arguments of a converting way."""
     return {
         "text": str(text),
         "output": str(output),

@@ -25,7 +25,7 @@ EPOCH_SEED = 1
 
 
 def cache_of(text: object) -> str:
-    """The user's cache folder for conversions of `text`: beside it."""
+    """Return the user's cache folder for conversions of `text`: beside it."""
     return f"{text}.cache"
 
 
@@ -39,7 +39,7 @@ def jllm_convert(text: str, output: str, tokenizer: str, processes: int) -> dict
 
 
 def jllm_command(text: str, output: str, tokenizer: str, processes: int) -> dict[str, Any]:
-    """The same by the command itself."""
+    """Return the same by the command itself."""
     from jllm.raw2ids import main
 
     flags = ["--type", "pretrain", "--stack", "--max_len", "2049", "--cores", str(processes)]

@@ -18,7 +18,7 @@ SOURCES = sorted((Path(__file__).parents[2] / "packages").glob("*/src"))
 
 
 def commands() -> list[str]:
-    """The modules of this tree that are run with `python -m`."""
+    """Return the modules of this tree that are run with `python -m`."""
     return sorted(
         ".".join(path.relative_to(source).with_suffix("").parts)
         for source in SOURCES

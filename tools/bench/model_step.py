@@ -170,7 +170,7 @@ def tensors_in_files(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def padding_free_way(model: PreTrainedModel, examples: Examples) -> Callable[[], float]:
-    """Transformers on one row whose positions begin anew."""
+    """Run Transformers on one row whose positions begin anew."""
     positions = Documents.from_bounds(examples.bounds).positions
     batch = {
         "input_ids": examples.tokens[None],
@@ -181,7 +181,7 @@ def padding_free_way(model: PreTrainedModel, examples: Examples) -> Callable[[],
 
 
 def padded_way(model: PreTrainedModel, examples: Examples) -> Callable[[], float]:
-    """Transformers on a padded row for each document."""
+    """Run Transformers on a padded row for each document."""
     spans = list(zip(examples.bounds, examples.bounds[1:], strict=False))
     shape = (len(spans), max(stop - start for start, stop in spans))
     batch = {

@@ -109,7 +109,7 @@ def seconds(work: Callable[[], object], rounds: int) -> list[float]:
 
 
 def lengths_in(folder: Path) -> tuple[np.ndarray, int]:
-    """The lengths of the documents in a folder's rows, and the rows' max_len."""
+    """Return the lengths of the documents in a folder's rows, and the rows' max_len."""
     dataset = open_dataset(folder)
     lengths = []
     for file in sorted(folder.glob("*.parquet")):

@@ -95,7 +95,7 @@ def main(options: Options) -> None:
 
 
 def prepare(folder: Path, options: Options) -> TrainConfig:
-    """Writes a config and random rows."""
+    """Write a config and random rows."""
     (folder / "model").mkdir()
     values = LLAMA | {"num_hidden_layers": options.layers}
     (folder / "model" / "config.json").write_text(json.dumps(values))
@@ -119,21 +119,21 @@ def prepare(folder: Path, options: Options) -> TrainConfig:
 
 
 def new_stage(config: TrainConfig, inputs: Inputs) -> Stage:
-    """Makes the whole model with the weights of the seed."""
+    """Make the whole model with the weights of the seed."""
     stage = Stage(inputs.model, range(unit_count(inputs.model)))
     load_or_initialize(stage, inputs.model, None, config.seed)
     return stage
 
 
 def jllm_steps(config: TrainConfig, inputs: Inputs, options: Options) -> Callable[[int], float]:
-    """The trainer's own steps."""
+    """Return the trainer's own steps."""
     run = Trainer(config, inputs, Mesh(), new_stage(config, inputs), torch.device("cpu"))
     run.follow([Event("train", step) for step in range(2 + options.rounds)])
     return lambda step: run.train_step(step).loss
 
 
 def bare_steps(config: TrainConfig, inputs: Inputs) -> Callable[[int], float]:
-    """The loop a person would write."""
+    """Return the loop a person would write."""
     stage, rows = new_stage(config, inputs), config.global_batch_size
     head = f"units.{unit_count(inputs.model) - 1}.weight"
     shared = dict(stage.named_parameters())[head]

@@ -18,7 +18,7 @@ SWITCHES = frozenset({"trust_remote_code", "allow_pickle"})
 
 
 def docstrings(file: File) -> set[int]:
-    """Ids of the constants that are statements of their own."""
+    """Return ids of the constants that are statements of their own."""
     return {
         id(node.value)
         for node in ast.walk(file.syntax)
@@ -27,12 +27,13 @@ def docstrings(file: File) -> set[int]:
 
 
 def is_device(text: str) -> bool:
-    """Whether a string names devices or back ends and nothing else: cuda, cuda:0, cpu:gloo."""
+    """Return whether a string names devices or back ends and nothing else: cuda, cuda:0,
+    cpu:gloo."""
     return bool(DEVICES & set(re.split(r"[:,]", text.lower())))
 
 
 def check_devices(files: list[File]) -> list[str]:
-    """Findings: device and back-end names in a package, but for the device module."""
+    """Return findings: device and back-end names in a package, but for the device module."""
     findings = []
     for file in files:
         if not file.package or not file.is_python or file.path in DEVICE_MODULES:
@@ -51,12 +52,12 @@ def check_devices(files: list[File]) -> list[str]:
 
 
 def is_shipped(file: File) -> bool:
-    """Whether it is code that users run: packages' sources and tools, not their tests."""
+    """Return whether it is code that users run: packages' sources and tools, not their tests."""
     return file.is_python and "/tests/" not in file.path and not file.path.startswith("integration")
 
 
 def forbidden(file: File) -> Iterator[tuple[ast.AST, str]]:
-    """Calls that read pickle or run foreign code, and bare prints."""
+    """Yield calls that read pickle or run foreign code, and bare prints."""
     for node in ast.walk(file.syntax):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id == "torch" and node.attr in ("load", "save"):
@@ -72,13 +73,13 @@ def forbidden(file: File) -> Iterator[tuple[ast.AST, str]]:
 
 
 def check_forbidden(files: list[File]) -> list[str]:
-    """Findings: pickle, torch.load, trust_remote_code, print."""
+    """Return findings: pickle, torch.load, trust_remote_code, print."""
     shipped = [file for file in files if is_shipped(file)]
     return [file.at(node, what) for file in shipped for node, what in forbidden(file)]
 
 
 def passes_on(handler: ast.ExceptHandler) -> bool:
-    """Whether the error is raised again, or handed as it is to whoever raises it."""
+    """Return whether the error is raised again, or handed as it is to whoever raises it."""
     for node in ast.walk(handler):
         if isinstance(node, ast.Raise):
             return True
@@ -93,7 +94,7 @@ def passes_on(handler: ast.ExceptHandler) -> bool:
 
 
 def check_handlers(files: list[File]) -> list[str]:
-    """Findings: handlers of every exception that do not pass it on."""
+    """Return findings: handlers of every exception that do not pass it on."""
     findings = []
     for file in filter(is_shipped, files):
         for node in ast.walk(file.syntax):

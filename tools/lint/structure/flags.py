@@ -14,7 +14,7 @@ END = re.compile(r"[#|;&>]|\s-- ")
 
 
 def documented(files: list[File]) -> dict[str, dict[str, str]]:
-    """What documents use: {command: {flag: the document}}; commands as one calls them."""
+    """Return what documents use: {command: {flag: the document}}; commands as one calls them."""
     used: dict[str, dict[str, str]] = defaultdict(dict)
     for file in files:
         if not file.path.endswith(".md"):

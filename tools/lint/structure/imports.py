@@ -26,7 +26,7 @@ LOOKED_FOR = {"jllm": {"torch"}}
 
 
 def declared(pyproject: str) -> set[str]:
-    """Names of the distributions that a pyproject.toml asks for, its extras' among them."""
+    """Return names of the distributions that a pyproject.toml asks for, its extras' among them."""
     project = tomllib.loads(pyproject)["project"]
     lines = [*project.get("dependencies", ())]
     for extra in project.get("optional-dependencies", {}).values():
@@ -36,7 +36,8 @@ def declared(pyproject: str) -> set[str]:
 
 
 def imported(file: File) -> Iterator[tuple[ast.AST, str]]:
-    """Every absolute import of a module, import_module("…") among them, with its full name."""
+    """Yield every absolute import of a module, import_module("…") among them, with its full
+    name."""
     for node in ast.walk(file.syntax):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -53,7 +54,7 @@ def imported(file: File) -> Iterator[tuple[ast.AST, str]]:
 
 
 def parts(files: list[File]) -> dict[str, str]:
-    """Which package holds jllm.X: {"data": "jllm-data", "raw2ids": "jllm-data", …}."""
+    """Return which package holds jllm.X: {"data": "jllm-data", "raw2ids": "jllm-data", …}."""
     found = {}
     for file in files:
         if file.package and file.is_python:
@@ -62,7 +63,8 @@ def parts(files: list[File]) -> dict[str, str]:
 
 
 def check_imports(files: list[File]) -> list[str]:
-    """Findings: imports against the arrows, and imports of what pyproject.toml does not declare."""
+    """Return findings: imports against the arrows, and imports of what pyproject.toml does not
+    declare."""
     owner, findings = parts(files), []
     asked = {
         file.path.split("/")[1]: declared(file.text)

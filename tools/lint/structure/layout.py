@@ -14,12 +14,13 @@ MEASURED = (".py", ".bzl", ".sh")
 
 
 def lines(file: File) -> int:
-    """Number of lines."""
+    """Return number of lines."""
     return len(file.text.splitlines())
 
 
 def check_length(files: list[File]) -> list[str]:
-    """Findings: files longer than MAX_LINES, and packages whose median is above MAX_MEDIAN."""
+    """Return findings: files longer than MAX_LINES, and packages whose median is above
+    MAX_MEDIAN."""
     findings, lengths = [], defaultdict(list)
     for file in files:
         if file.path.endswith(MEASURED) and lines(file) > MAX_LINES:
@@ -33,7 +34,7 @@ def check_length(files: list[File]) -> list[str]:
 
 
 def check_namespace(files: list[File]) -> list[str]:
-    """Findings: jllm/__init__.py, and packages without a part that says its version."""
+    """Return findings: jllm/__init__.py, and packages without a part that says its version."""
     paths, findings = {file.path: file for file in files}, []
     findings += [
         f"{path}: jllm is a namespace package (PEP 420)"
@@ -50,7 +51,7 @@ def check_namespace(files: list[File]) -> list[str]:
 
 
 def check_names(files: list[File]) -> list[str]:
-    """Findings: utils.py, and test or helper files of one name (they are imported bare)."""
+    """Return findings: utils.py, and test or helper files of one name (they are imported bare)."""
     findings, seen = [], {}
     for file in files:
         name = PurePosixPath(file.path).name

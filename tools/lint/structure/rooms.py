@@ -97,7 +97,8 @@ def folders(files: list[File], package: str) -> set[str]:
 
 
 def check_rooms(files: list[File]) -> list[str]:
-    """Findings: arrows between rooms that no table has, rooms in no table, tables with a circle."""
+    """Return findings: arrows between rooms that no table has, rooms in no table, tables with a
+    circle."""
     findings = []
     for package, table in ROOMS.items():
         try:

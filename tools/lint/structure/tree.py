@@ -42,12 +42,15 @@ class File:
         return ast.parse(self.text, self.path)
 
     def at(self, node: ast.AST, what: str) -> str:
-        """A finding: path:line: what."""
+        """Return a finding: path:line: what."""
         return f"{self.path}:{getattr(node, 'lineno', 1)}: {what}"
 
 
 def walk() -> Iterator[str]:
-    """Paths of all files of the tree, from its root, sorted; less Bazel's launchers of tests."""
+    """Yield paths of all files of the tree, from its root, sorted.
+
+    Less Bazel's launchers of tests.
+    """
     paths = [path.name for path in ROOT.iterdir() if path.is_file()]
     for folder in FOLDERS:
         for parent, folders, names in os.walk(ROOT / folder):
@@ -57,7 +60,7 @@ def walk() -> Iterator[str]:
 
 
 def read_files() -> list[File]:
-    """All text files of the tree."""
+    """Return all text files of the tree."""
     return [
         File(path=path, text=(ROOT / path).read_text(encoding="utf-8"))
         for path in walk()

@@ -13,7 +13,7 @@ WORDS = {
 
 
 def check_words(files: list[File]) -> list[str]:
-    """Findings, one a line that holds such a word."""
+    """Return findings, one a line that holds such a word."""
     return [
         f"{file.path}:{number}: {found.group().strip()!r}: {why}"
         for file in files

@@ -40,7 +40,7 @@ def run(config: RepartitionConfig, progress: WorkProgress) -> int:
 
 
 def script() -> int:
-    """`repartition.sh D N`."""
+    """Return `repartition.sh D N`."""
     if len(sys.argv) != 3 or sys.argv[1].startswith("-"):
         sys.stderr.write("usage: repartition.sh FOLDER NUMBER_OF_PARTS\n")
         return 2

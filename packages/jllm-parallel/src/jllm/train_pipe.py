@@ -4,7 +4,7 @@ import sys
 
 
 def main(*, prog: str = "python -m jllm.train_pipe") -> None:
-    """Runs the command; 2 is the exit code of a mistake the user can mend."""
+    """Run the command; 2 is the exit code of a mistake the user can mend."""
     from jllm.parallel.training.command import run
 
     sys.exit(run(prog=prog))

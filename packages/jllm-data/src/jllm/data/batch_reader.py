@@ -78,7 +78,7 @@ class BatchReader:
         return self._steps
 
     def __len__(self) -> int:
-        """How many batches a loop from `start` gives."""
+        """Return how many batches a loop from `start` gives."""
         return len(self._steps)
 
     def read(self, step: int) -> Batch:
@@ -114,7 +114,7 @@ class BatchReader:
         self._reader.close()
 
     def __enter__(self) -> Self:
-        """The reader itself."""
+        """Return the reader itself."""
         return self
 
     def __exit__(

@@ -35,7 +35,7 @@ class StepDataset(IterableDataset):
         self._read_by_workers = torch.zeros(1, dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
-        """How many steps a loop from `start` gives."""
+        """Return how many steps a loop from `start` gives."""
         return len(self._steps)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

@@ -56,7 +56,7 @@ class Verification(PrintedReport):
     files: int
 
     def __bool__(self) -> bool:
-        """Whether nothing is wrong."""
+        """Return whether nothing is wrong."""
         return not self.total
 
 
@@ -69,7 +69,7 @@ class Inspection(PrintedReport):
     chars: int
 
     def _repr_html_(self) -> str:
-        """The page of the report, in a frame of its own."""
+        """Return the page of the report, in a frame of its own."""
         if len(self.reports) != 1:
             return super()._repr_html_()
         whole = html.escape(page(self.reports[0], chars=self.chars))

@@ -65,7 +65,7 @@ class ChatEncoder:
     _known: dict[tuple[str, int | None], np.ndarray] = field(default_factory=dict)
 
     def encode(self, chats: Sequence[Chat]) -> ChatDocuments:
-        """All chats of a unit at once. Raises EncodersDiffer."""
+        """Return all chats of a unit at once. Raises EncodersDiffer."""
         problems: list[Problem] = []
         truncated: Counter[str] = Counter()
         rendered = [self._render(number, chat, problems) for number, chat in enumerate(chats)]
@@ -145,7 +145,7 @@ class ChatEncoder:
         )
 
     def _same(self, piece: Piece) -> np.ndarray:
-        """The ids of a piece that is the same in every dialogue."""
+        """Return the ids of a piece that is the same in every dialogue."""
         known = self._known.get((piece.text, piece.special_id))
         if known is None:
             special = piece.special_id
@@ -155,7 +155,10 @@ class ChatEncoder:
         return known
 
     def _fit(self, one: _Encoded, filled: Filled) -> _Encoded | None:
-        """The example, or what of it ends with an answer and fits a row; None: nothing does."""
+        """Return the example, or what of it ends with an answer and fits a row.
+
+        None: nothing does.
+        """
         if sum(map(len, one.arrays)) <= self.max_len:
             return one
         total, count = 0, 0

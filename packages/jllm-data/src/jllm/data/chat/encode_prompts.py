@@ -42,7 +42,7 @@ class PromptEncoder:
     _left_out: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptDocuments:
-        """All prompts of a unit at once; one of more than `max_len` ids is a problem."""
+        """Return all prompts of a unit at once; one of more than `max_len` ids is a problem."""
         problems, kept = [], []
         rendered = [self._render(prompt, problems) for prompt in prompts]
         texts = iter(self.encoder.encode([t for one in rendered if one for t in one.texts()]))
@@ -100,7 +100,7 @@ class PromptEncoder:
             return None
 
     def _check_roles(self, roles: tuple[str, ...]) -> None:
-        """Raises ChatRefused where the template leaves out a message that is not by the model."""
+        """Raise ChatRefused where the template leaves out a message that is not by the model."""
         if roles not in self._left_out:
             marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
             messages: list[Message] = [

@@ -8,18 +8,18 @@ from jinja2.parser import Parser
 
 
 def is_generation(node: nodes.CallBlock) -> bool:
-    """`{% generation %}…{% endgeneration %}`, which outputs its body as it is."""
+    """Return `{% generation %}…{% endgeneration %}`, which outputs its body as it is."""
     callee = node.call.node
     return isinstance(callee, nodes.ExtensionAttribute) and callee.name == "_generation_support"
 
 
 def constant_of(node: nodes.Node) -> object:
-    """The value of a constant; None for everything else."""
+    """Return the value of a constant; None for everything else."""
     return node.value if isinstance(node, nodes.Const) else None
 
 
 def is_index(node: nodes.Node) -> bool:
-    """Whether an item's key is surely a number or a slice."""
+    """Return whether an item's key is surely a number or a slice."""
     match node:
         case nodes.Slice() | nodes.Sub() | nodes.Neg():
             return True
@@ -33,7 +33,7 @@ def is_index(node: nodes.Node) -> bool:
 
 
 def key_of(node: nodes.Getattr | nodes.Getitem) -> object:
-    """The key of `value.key` or `value['key']`; None where it is not constant."""
+    """Return the key of `value.key` or `value['key']`; None where it is not constant."""
     return node.attr if isinstance(node, nodes.Getattr) else constant_of(node.arg)
 
 
@@ -43,14 +43,14 @@ class _GenerationTag(Extension):
     tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node:
-        """The block as a call of `_generation_support`, as in Transformers."""
+        """Return the block as a call of `_generation_support`, as in Transformers."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_generation_support"), [], [], body, lineno=line)
 
 
 def parse_template(source: str) -> nodes.Template | None:
-    """The template's syntax tree; None where it uses statements that are not known here."""
+    """Return the template's syntax tree; None where it uses statements that are not known here."""
     try:
         return Environment(extensions=[_GenerationTag, loopcontrols]).parse(source)
     except TemplateSyntaxError:

@@ -21,7 +21,7 @@ REASONING_END = "</think>"
 
 
 def has_reasoning(messages: Sequence[Message]) -> bool:
-    """Whether any answer of a dialogue has reasoning before it."""
+    """Return whether any answer of a dialogue has reasoning before it."""
     return any(
         message["role"] == "assistant" and REASONING_END in (message["content"] or "")
         for message in messages
@@ -29,7 +29,7 @@ def has_reasoning(messages: Sequence[Message]) -> bool:
 
 
 def thinking_off(template: ChatTemplate) -> ChatTemplate:
-    """The template as it is served with thinking switched off.
+    """Return the template as it is served with thinking switched off.
 
     Raises ValueError where it has no such switch, or where it was set already.
     """
@@ -56,7 +56,7 @@ def thinking_off(template: ChatTemplate) -> ChatTemplate:
 
 
 def without_names(template: ChatTemplate, messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages without their names.
+    """Return the messages without their names.
 
     Raises ChatRefused where the template writes them (a dialogue with names is rendered twice).
     """

@@ -89,7 +89,9 @@ class Example:
         return Example(pieces=tuple(pieces))
 
     def restore(self, typed: dict[str, str]) -> Example:
-        """The example with texts that stood in for others put back; they become ordinary text."""
+        """Return the example with texts that stood in for others put back; they become ordinary
+        text.
+        """
         if not typed:
             return self
         pattern = re.compile("|".join(map(re.escape, typed)))
@@ -110,11 +112,11 @@ class Filled:
     contents: Sequence[str] = ()
 
     def texts(self) -> list[str]:
-        """The texts of all pieces that are not special tokens, in order."""
+        """Return the texts of all pieces that are not special tokens, in order."""
         return [self._filled(piece) for piece in self.example.pieces if piece.special_id is None]
 
     def changing_texts(self) -> list[str]:
-        """The same without the pieces that are constant."""
+        """Return the same without the pieces that are constant."""
         return [
             self._filled(piece)
             for piece in self.example.pieces
@@ -122,7 +124,7 @@ class Filled:
         ]
 
     def whole(self) -> str:
-        """The text of all pieces."""
+        """Return the text of all pieces."""
         return "".join([self._filled(piece) for piece in self.example.pieces])
 
     def _filled(self, piece: Piece) -> str:
@@ -133,7 +135,7 @@ class Filled:
 
 
 def holds_answer(message: Message, text: str, start: int, closing: str) -> bool:
-    """Whether all of an answer's text but white space stands where it should.
+    """Return whether all of an answer's text but white space stands where it should.
 
     That is right before `closing`, which ends the text; of an answer that calls tools, anywhere
     behind `start`, where the answer begins.
@@ -148,7 +150,7 @@ def holds_answer(message: Message, text: str, start: int, closing: str) -> bool:
 
 
 def place_contents(messages: Sequence[Message], trimmed: Sequence[bool]) -> list[str]:
-    """The contents as the template places them."""
+    """Return the contents as the template places them."""
     return [
         message["content"].strip() if trim else message["content"]
         for message, trim in zip(messages, trimmed, strict=True)
@@ -156,7 +158,7 @@ def place_contents(messages: Sequence[Message], trimmed: Sequence[bool]) -> list
 
 
 def difference(prompt: str, text: str) -> str:
-    """Where two texts part, for a message to a person."""
+    """Return where two texts part, for a message to a person."""
     prompt, text = readable(prompt), readable(text)
     pairs = enumerate(zip(prompt, text, strict=False))
     at = next((n for n, (a, b) in pairs if a != b), min(len(prompt), len(text)))
@@ -165,14 +167,16 @@ def difference(prompt: str, text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """The text with marks for contents put into words."""
+    """Return the text with marks for contents put into words."""
     return MARKED.sub(lambda found: f"⟨message {int(found[1]) + 1}⟩", text)
 
 
 def _strip_beside(
     text: str, start: int, stop: int, found: list[tuple[int, int]], tokenizer: TextTokenizer
 ) -> str:
-    """The text without the white space that special tokens beside it take (`rstrip`, `lstrip`)."""
+    """Return the text without the white space that special tokens beside it take (`rstrip`,
+    `lstrip`).
+    """
     words = text[start:stop]
     for span in found:
         token = tokenizer.special_tokens[text[slice(*span)]]

@@ -50,7 +50,7 @@ class Guard:
     method: str = ""
 
     def holds(self, content: str) -> bool:
-        """Whether the template, looking at this content, finds what was assumed."""
+        """Return whether the template, looking at this content, finds what was assumed."""
         if self.test == "lacks":
             return self.text not in content
         if self.test == "not blank":
@@ -61,7 +61,8 @@ class Guard:
 
 
 def guards_of(tree: nodes.Template, roles: frozenset[str]) -> frozenset[Guard] | None:
-    """What contents must meet for the output to be constants and contents; None: never certain.
+    """Return what contents must meet for the output to be constants and contents; None: never
+    certain.
 
     `tree`: the parsed template. `roles`: those that occur in the dialogue.
     """
@@ -153,7 +154,9 @@ class _Interpreter:
         _require(self._kind(node) == Kind.CLEAN)
 
     def _test(self, node: nodes.Node) -> bool | None:
-        """The truth of a condition where it is certain; else it must not depend on a content."""
+        """Return the truth of a condition where it is certain; else it must not depend on a
+        content.
+        """
         truth = self._conditions.truth(node)
         if truth is None:
             match node:
@@ -197,7 +200,7 @@ class _Interpreter:
         return Kind.MIXED if max(self._text(part) for part in parts) > Kind.CLEAN else Kind.CLEAN
 
     def _operand(self, node: nodes.And | nodes.Or) -> Kind:
-        """The value of `a and b`, `a or b`: one of the two, which must be known or clean."""
+        """Return the value of `a and b`, `a or b`: one of the two, which must be known or clean."""
         truth = self._conditions.truth(node.left)
         if truth is not None:
             return self._kind(node.left if truth is isinstance(node, nodes.Or) else node.right)
@@ -216,7 +219,9 @@ class _Interpreter:
         return max(kinds, default=Kind.CLEAN)
 
     def _member(self, node: nodes.Getitem | nodes.Getattr) -> Kind:
-        """An item or attribute: `message['content']`, `messages[0]`, `ns.system`, `loop.first`."""
+        """Return an item or attribute: `message['content']`, `messages[0]`, `ns.system`,
+        `loop.first`.
+        """
         key = key_of(node)
         kind = self._kind(node.node)
         if kind == Kind.MESSAGES:

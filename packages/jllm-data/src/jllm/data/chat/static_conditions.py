@@ -54,7 +54,7 @@ class Conditions:
             self._bound[name] = role
 
     def truth(self, node: nodes.Node) -> bool | None:
-        """True or False where that is certain, else None."""
+        """Return True or False where that is certain, else None."""
         match node:
             case nodes.Const():
                 return bool(node.value)
@@ -76,7 +76,10 @@ class Conditions:
         return None
 
     def _both(self, left: nodes.Node, right: nodes.Node, *, short: bool) -> bool | None:
-        """`and` (short=False) and `or` (short=True); a side that is `short` decides alone."""
+        """Return `and` (short=False) and `or` (short=True).
+
+        A side that is `short` decides alone.
+        """
         first = self.truth(left)
         if first is short:
             return short
@@ -123,7 +126,7 @@ class Conditions:
         return None
 
     def _member(self, node: nodes.Getattr | nodes.Getitem) -> bool | None:
-        """The truth of `message.key` itself: undefined keys are false."""
+        """Return the truth of `message.key` itself: undefined keys are false."""
         key = key_of(node)
         if not isinstance(key, str) or not self._is_message(node.node):
             return None
@@ -133,7 +136,7 @@ class Conditions:
         return None if known else False
 
     def _call(self, node: nodes.Call) -> bool | None:
-        """`content.startswith('x')` is false where the content lacks 'x'."""
+        """Return `content.startswith('x')` is false where the content lacks 'x'."""
         callee = node.node
         if not isinstance(callee, nodes.Getattr) or callee.attr not in ("startswith", "endswith"):
             return None
@@ -145,7 +148,7 @@ class Conditions:
         return None
 
     def _possible_roles(self, node: nodes.Node) -> frozenset[str] | None:
-        """The roles that `message.role` may have; None when `node` is something else."""
+        """Return the roles that `message.role` may have; None when `node` is something else."""
         if not isinstance(node, nodes.Getattr | nodes.Getitem) or key_of(node) != "role":
             return None
         if not self._is_message(node.node):

@@ -71,7 +71,7 @@ class ChatTemplate:
     """What `tool_dialogues` learnt."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError where the tokenizer has no (single) chat template."""
+        """Raise ValueError where the tokenizer has no (single) chat template."""
         hf = self.tokenizer.hf
         if not hf.chat_template:
             raise ValueError(
@@ -85,7 +85,7 @@ class ChatTemplate:
         self._tree = parse_template(self.source)
 
     def examples(self, messages: Sequence[Message]) -> list[Filled]:
-        """The training examples of a dialogue that ends with an answer.
+        """Return the training examples of a dialogue that ends with an answer.
 
         Raises ChatRefused when the template refuses the dialogue, hides an answer, or fails the
         prefix property.
@@ -123,7 +123,7 @@ class ChatTemplate:
     def render(
         self, messages: Sequence[Message], *, prompt: bool, tools: Sequence[Tool] = ()
     ) -> str:
-        """The template's text; `prompt`: with the header of the answer to come."""
+        """Return the template's text; `prompt`: with the header of the answer to come."""
         try:
             return self.tokenizer.hf.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=prompt,
@@ -139,13 +139,16 @@ class ChatTemplate:
             ) from error
 
     def prompt(self, messages: Sequence[Message]) -> Example:
-        """What the server gives the model that is to answer the dialogue. Raises ChatRefused."""
+        """Return what the server gives the model that is to answer the dialogue. Raises
+        ChatRefused.
+        """
         hidden, typed = hide_specials(self.special, [message["content"] for message in messages])
         texts = [{**m, "content": c} for m, c in zip(messages, hidden, strict=True)]
         return self.cut(self.render(texts, prompt=True), [], marked=False).restore(typed)
 
     def _date(self, form: str) -> str:
-        """The template's `strftime_now`: ids must not depend on the day of the conversion."""
+        """Return the template's `strftime_now`: ids must not depend on the day of the
+        conversion."""
         if "date_string" in self.variables:
             return str(self.variables["date_string"])
         raise DateWanted(
@@ -155,7 +158,8 @@ class ChatTemplate:
         )
 
     def _shape(self, roles: tuple[str, ...]) -> _Shape:
-        """What is known of dialogues with these roles (threads may learn it twice, alike)."""
+        """Return what is known of dialogues with these roles (threads may learn it twice,
+        alike)."""
         shape = self._shapes.get(roles)
         if shape is None:
             if len(self._shapes) >= SHAPES:
@@ -196,7 +200,7 @@ class ChatTemplate:
         )
 
     def _takes_space(self, text: str) -> bool:
-        """Whether a special token of the text takes the white space beside it."""
+        """Return whether a special token of the text takes the white space beside it."""
         tokens = [self.tokenizer.special_tokens[found] for found in self.special.findall(text)]
         return any(token.lstrip or token.rstrip for token in tokens)
 
@@ -207,7 +211,9 @@ class ChatTemplate:
         closings: tuple[str, ...],
         guards: frozenset[Guard],
     ) -> tuple[bool, ...] | None:
-        """Which contents are trimmed, seen by rendering them all with white space around them."""
+        """Return which contents are trimmed, seen by rendering them all with white space around
+        them.
+        """
         stripped = {character for guard in guards if guard.method for character in guard.text}
         edge = next((character for character in " \t\n\r" if character not in stripped), None)
         if edge is None:
@@ -229,7 +235,7 @@ class ChatTemplate:
         marked: bool,
         tools: Sequence[Tool] = (),
     ) -> list[Example]:
-        """The examples of a dialogue whose contents hold no special token's text.
+        """Return the examples of a dialogue whose contents hold no special token's text.
 
         closings: for each answer, what the template writes after its text.
         """
@@ -264,7 +270,7 @@ class ChatTemplate:
         ]
 
     def cut(self, text: str, spans: list[TextSpan], *, marked: bool) -> Example:
-        """A rendered text, cut at special tokens and where answers begin and end."""
+        """Return a rendered text, cut at special tokens and where answers begin and end."""
         return Example.cut(text, spans, self.special, self.tokenizer, marked=marked)
 
     def _span(self, start: int, text: str, closing: str, number: int) -> TextSpan:

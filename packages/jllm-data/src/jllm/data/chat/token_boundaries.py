@@ -31,7 +31,7 @@ class BoundaryMerges:
     _clean: dict[str, bool] = field(default_factory=dict)
 
     def crossed(self, text: str, start: int) -> bool:
-        """Whether a token of the text lies across `start`, where an answer begins."""
+        """Return whether a token of the text lies across `start`, where an answer begins."""
         before = max((found.end() for found in self.special.finditer(text, 0, start)), default=0)
         after = self.special.search(text, start)
         left, right = text[before:start], text[start : after.start() if after else len(text)]
@@ -40,7 +40,9 @@ class BoundaryMerges:
         return self._joined(left, right)
 
     def clean(self, example: Example) -> bool:
-        """Whether none does in the example for any answers that do not begin with white space."""
+        """Return whether none does in the example for any answers that do not begin with white
+        space.
+        """
         return all(
             before.trained
             or not after.trained
@@ -66,6 +68,7 @@ class BoundaryMerges:
 
 
 def history_begins_with_space(roles: Sequence[str], contents: Sequence[str]) -> bool:
-    """Whether an answer but the last, as it is placed, is empty or begins with white space."""
+    """Return whether an answer but the last, as it is placed, is empty or begins with white
+    space."""
     answers = [text for role, text in zip(roles, contents, strict=True) if role == "assistant"]
     return any(not answer[:1].strip() for answer in answers[:-1])

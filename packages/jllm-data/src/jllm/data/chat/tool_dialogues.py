@@ -19,14 +19,14 @@ from jllm.data.records.formats.dialogue import Message, Tool
 
 
 def uses_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> bool:
-    """Whether a dialogue has anything that only this module renders."""
+    """Return whether a dialogue has anything that only this module renders."""
     return bool(tools) or any("tool_calls" in m or "tool_call_id" in m for m in messages)
 
 
 def tool_examples(
     template: ChatTemplate, messages: Sequence[Message], tools: Sequence[Tool]
 ) -> list[Filled]:
-    """The training examples of a dialogue that ends with an answer.
+    """Return the training examples of a dialogue that ends with an answer.
 
     Raises ChatRefused when the template refuses the dialogue, leaves out a call, an answer or the
     tools, or fails the prefix property.
@@ -43,7 +43,7 @@ def tool_examples(
 def tool_prompt(
     template: ChatTemplate, messages: Sequence[Message], tools: Sequence[Tool]
 ) -> Filled:
-    """What the server gives the model that is to answer the dialogue. Raises ChatRefused."""
+    """Return what the server gives the model that is to answer the dialogue. Raises ChatRefused."""
     refuse_unwritten(template, messages, tools)
     marked, marks = _marked(messages)
     text = template.render(marked, prompt=True, tools=tools)
@@ -112,7 +112,9 @@ def _learn(
 
 
 def _from_end_of_turn(template: ChatTemplate, rest: str, plain: str, number: int) -> str:
-    """What follows a call, from the token on that ends other answers too. Raises ChatRefused."""
+    """Return what follows a call, from the token on that ends other answers too. Raises
+    ChatRefused.
+    """
     end = template.special.search(plain)
     at = rest.find(end[0]) if end else -1
     if end is None or at < 0:
@@ -137,7 +139,7 @@ def _check_marks(marks: Sequence[str], text: str, number: int, role: str) -> Non
 
 
 def _marked(messages: Sequence[Message]) -> tuple[list[Message], list[list[str]]]:
-    """The messages with marks for what was said and called, and each message's marks."""
+    """Return the messages with marks for what was said and called, and each message's marks."""
     count = 0
 
     def mark() -> str:
@@ -189,7 +191,7 @@ def _check_hidden(typed: dict[str, str], texts: Sequence[str]) -> None:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """All strings of a value, keys too, in order."""
+    """Yield all strings of a value, keys too, in order."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -202,7 +204,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _replaced(value: Any, following: Callable[[], str]) -> Any:
-    """The value with the strings that `following` gives, in the order of `_strings`."""
+    """Return the value with the strings that `following` gives, in the order of `_strings`."""
     if isinstance(value, str):
         return following()
     if isinstance(value, dict):

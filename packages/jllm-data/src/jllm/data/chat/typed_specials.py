@@ -9,7 +9,7 @@ from collections.abc import Sequence
 def hide_specials(
     special: re.Pattern[str], texts: Sequence[str]
 ) -> tuple[list[str], dict[str, str]]:
-    """The texts with each special token's text replaced by a private one, and what that was.
+    """Return the texts with each special token's text replaced by a private one, and what that was.
 
     special: matches the texts of special tokens.
     """

@@ -53,10 +53,10 @@ class Reporter(Protocol):
     """What is told to a person while a conversion runs."""
 
     def begin(self, sources: Sequence[Source], taken: int) -> None:
-        """The input files are known, and how many of their bytes were converted before."""
+        """Begin: the input files are known, `taken` of their bytes were converted before."""
 
     def advance(self, split: InputSplit, result: EncodedSplit) -> None:
-        """A split was packed."""
+        """Count a split that was packed."""
 
     def note(self, text: str) -> None:
         """Something that a person should know."""
@@ -181,7 +181,8 @@ class _Job:
         return converted
 
     def _refuse_what_changed(self, log: ResumeState) -> None:
-        """A split is cut by one process and read by another: both must see the same file."""
+        """Refuse a file that changed between the process that cut a split and the one that read
+        it."""
         for path, before in self.stamps.items():
             if stamp(path) != before:
                 log.begin_anew()
@@ -222,7 +223,7 @@ class _Job:
 def _splits(
     config: Raw2IdsConfig, sources: Sequence[Source], log: ResumeState | None = None
 ) -> Iterator[InputSplit]:
-    """The splits of all files that the log does not know of."""
+    """Return the splits of all files that the log does not know of."""
     skip = 0
     if log is not None:
         sources = sources[len(log.finished) :]
@@ -232,7 +233,9 @@ def _splits(
 
 
 def _splits_of(config: Raw2IdsConfig, source: Source) -> Iterator[InputSplit]:
-    """The splits of a file. A record that is too long and stops the conversion is not read on."""
+    """Yield the splits of a file. A record that is too long and stops the conversion is not read
+    on.
+    """
     limit = config.max_record_bytes
     for split in cut_splits(source, max_lines=config.chunk_size, max_record_bytes=limit):
         if split.too_long and config.on_error == "stop":

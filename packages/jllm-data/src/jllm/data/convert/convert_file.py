@@ -38,7 +38,7 @@ class ConvertedFile:
 
 
 def converted_file_of(source: Source, tree: Tree) -> ConvertedFile:
-    """What the log says of a finished input file."""
+    """Return what the log says of a finished input file."""
     return ConvertedFile(
         source=source,
         account=record_counts_of(tree["account"]),
@@ -115,7 +115,8 @@ def convert_source(
 
 
 def _numbered(split: InputSplit, result: EncodedSplit, before: int) -> DocumentBatch:
-    """The documents by what a person finds them by: lines, or, in text, the how manieth record.
+    """Return the documents by what a person finds them by: lines, or, in text, the how manieth
+    record.
 
     `before`: records of the file before this split.
     """

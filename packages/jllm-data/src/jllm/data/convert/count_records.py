@@ -16,7 +16,7 @@ class BadRecord(ValueError):
 
 
 def bad_record(path: Path, problem: Problem) -> BadRecord:
-    """The error of a record that stops the conversion."""
+    """Return the error of a record that stops the conversion."""
     return BadRecord(
         f"{path}:{problem.line}: {problem.reason}: {problem.detail} "
         "(--on_error skip drops such records, and counts and lists them)"
@@ -24,7 +24,7 @@ def bad_record(path: Path, problem: Problem) -> BadRecord:
 
 
 def no_records_error(given: str, accounts: Sequence[RecordCounts]) -> ValueError:
-    """The error of an input of which nothing can be written."""
+    """Return the error of an input of which nothing can be written."""
     dropped = sum((account.dropped for account in accounts), Counter[str]())
     first = next((one for account in accounts for one in account.dropped_examples), None)
     what = ", ".join(f"{count:,} × {reason}" for reason, count in dropped.most_common())

@@ -73,7 +73,9 @@ class SplitEncoder:
         return self._texts(records)
 
     def _texts(self, records: Sequence[Record | Problem]) -> EncodedSplit:
-        """A document is the tokenizer's own prefix (if any), its ids and the document-end id."""
+        """Return a document is the tokenizer's own prefix (if any), its ids and the document-end
+        id.
+        """
         problems = [record for record in records if isinstance(record, Problem)]
         texts = [(n, record) for n, record in enumerate(records) if isinstance(record, Text)]
         tokenizer = self.encoder.tokenizer
@@ -147,7 +149,7 @@ class SplitEncoder:
 def cut_long(
     documents: DocumentBatch, record: np.ndarray, max_len: int
 ) -> tuple[DocumentBatch, np.ndarray]:
-    """Documents longer than a row, cut into pieces of `max_len` ids that overlap by one.
+    """Document longer than a row, cut into pieces of `max_len` ids that overlap by one.
 
     No id is lost and every id but a document's first is a target once.
     """
@@ -177,12 +179,12 @@ def cut_long(
 
 
 def _lines(records: Sequence[Record | Problem], record: np.ndarray) -> np.ndarray:
-    """The lines (int64 [documents]) at which the records of the documents begin."""
+    """Return the lines (int64 [documents]) at which the records of the documents begin."""
     return np.array([one.line for one in records], np.int64)[record]
 
 
 def _unused(records: Sequence[Record | Problem]) -> Counter[str]:
-    """How many records have each of the keys that were not read."""
+    """Return how many records have each of the keys that were not read."""
     return Counter(
         key for record in records if not isinstance(record, Problem) for key in record.unused
     )

@@ -138,7 +138,7 @@ class FileOutput:
 
 
 def row_maker(metadata: FileMetadata, *, stack: bool) -> Packer | PromptRows | Stacker:
-    """What makes rows of the documents of one partition."""
+    """Return what makes rows of the documents of one partition."""
     if metadata.kind == "rl":
         return PromptRows()
     if stack:

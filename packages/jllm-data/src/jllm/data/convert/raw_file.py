@@ -31,7 +31,7 @@ _NOT_READ = (".safetensors.index.json", ".bin.index.json", "generation_config.js
 
 
 def is_raw(path: str) -> bool:
-    """Whether a name is that of a local file, or of a folder that `datasets` saved.
+    """Return whether a name is that of a local file, or of a folder that `datasets` saved.
 
     Raises ValueError for a name of a raw file that is not there.
     """
@@ -42,7 +42,7 @@ def is_raw(path: str) -> bool:
 
 
 def kind_by_look(path: Path) -> Kind:
-    """The kind of a raw file by its first record: "ft" for chats, "pretrain" for text.
+    """Return the kind of a raw file by its first record: "ft" for chats, "pretrain" for text.
 
     Raises ValueError, with the record, where that cannot be told.
     """
@@ -72,7 +72,8 @@ def kind_by_look(path: Path) -> Kind:
 
 
 def conversion_digest(path: Path, tokenizer: str, max_len: int) -> str:
-    """Names all that the rows of a raw file depend on: contents, tokenizer, settings, version.
+    """Return names all that the rows of a raw file depend on: contents, tokenizer, settings,
+    version.
 
     Reads all bytes of the file (BLAKE3, gigabytes a second) and of the tokenizer's files.
     """
@@ -115,13 +116,13 @@ def convert_raw(
 
 
 def _suffix(name: str) -> str:
-    """What tells a file's form: `.jsonl` of a.jsonl.gz."""
+    """Return what tells a file's form: `.jsonl` of a.jsonl.gz."""
     suffix = Path(name).suffix
     return Path(name.removesuffix(suffix)).suffix if suffix in CODECS else suffix
 
 
 def _values(path: Path) -> Iterator[tuple[int, object]]:
-    """The lines and JSON values of the records of a file, read as they are asked for."""
+    """Yield the lines and JSON values of the records of a file, read as they are asked for."""
     for source in find_sources(path, chats=True)[0]:
         for split in cut_splits(source, max_lines=16):
             yield from _rows(split) if split.layout == "rows" else _lines(split)

@@ -52,7 +52,7 @@ class ConversionReport:
             self._explain(one)
 
     def _explain(self, one: ConvertedFile) -> None:
-        """What was dropped and cut, and the first of the records that were dropped."""
+        """Print what was dropped and cut, and the first of the records that were dropped."""
         account = one.account
         for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
             for reason, count in sorted(counts.items()):

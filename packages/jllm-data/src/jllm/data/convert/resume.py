@@ -65,7 +65,7 @@ class ResumeState:
         return sum(tree["taken"] for tree in trees)
 
     def finish(self, source: str, tree: Tree) -> None:
-        """The input file under way is done."""
+        """Note that the input file under way is done."""
         self.finished[source], self.open = tree, None
         if self.due:
             self.save()
@@ -96,7 +96,7 @@ class ResumeState:
 
 
 def load_resume_state(folder: Path, key: Tree, note: Callable[[str], None]) -> ResumeState:
-    """The log of the same conversion where one was stopped in `folder`, else an empty one.
+    """Return the log of the same conversion where one was stopped in `folder`, else an empty one.
 
     `note` is told which; files that are not reused are removed. An empty `key`: nothing is.
     """
@@ -119,7 +119,8 @@ def load_resume_state(folder: Path, key: Tree, note: Callable[[str], None]) -> R
 
 
 def published_log(folder: Path, key: Tree) -> ResumeState | None:
-    """The log of the same conversion, if it was stopped while it was published and is whole now.
+    """Return the log of the same conversion, if it was stopped while it was published and is whole
+    now.
 
     `folder` is the staging folder; the files are where they belong, beside it.
     """
@@ -135,7 +136,7 @@ def _restored(folder: Path, saved: Tree) -> ResumeState:
 
 
 def _difference(saved: Mapping[str, Any], key: Mapping[str, Any]) -> str:
-    """The first setting that is another, for a person."""
+    """Return the first setting that is another, for a person."""
     for name, value in key.items():
         before = saved.get(name)
         if before != value and (name, before) != ("--on_error", "stop"):
@@ -145,7 +146,7 @@ def _difference(saved: Mapping[str, Any], key: Mapping[str, Any]) -> str:
 
 
 def _damage(folder: Path, files: list[Tree]) -> str:
-    """The first listed file that is not whole, for a person."""
+    """Return the first listed file that is not whole, for a person."""
     for file in files:
         path = folder / file["name"]
         if not path.is_file() or path.stat().st_size != file["bytes"]:

@@ -50,7 +50,7 @@ def prepare_work(
     tokenizer: TextTokenizer,
     note: Callable[[str], None],
 ) -> tuple[SplitEncoder, FileMetadata]:
-    """What works on the splits of the input, and what the files will say of themselves.
+    """Return what works on the splits of the input, and what the files will say of themselves.
 
     Raises ValueError for a tokenizer or template that cannot be used.
     """

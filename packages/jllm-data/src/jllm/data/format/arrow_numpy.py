@@ -10,12 +10,12 @@ import pyarrow as pa
 
 
 def to_numpy(numbers: pa.Array) -> np.ndarray:
-    """Integers or floats without nulls, not copied; read only."""
+    """Integer or floats without nulls, not copied; read only."""
     return np.from_dlpack(numbers)
 
 
 def to_arrow(numbers: np.ndarray) -> pa.Array:
-    """A flat array; copied only where its elements do not lie one after another."""
+    """Return a flat array; copied only where its elements do not lie one after another."""
     plain = np.ascontiguousarray(numbers)
     kind = pa.from_numpy_dtype(plain.dtype)
     return pa.Array.from_buffers(kind, len(plain), [None, pa.py_buffer(plain)])

@@ -26,7 +26,7 @@ ListColumn = pa.ListArray | pa.LargeListArray | pa.ChunkedArray
 
 
 def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
-    """The digest of the columns of one row group.
+    """Return the digest of the columns of one row group.
 
     `columns` maps names of `schema.FIELDS` to list arrays of integers, all rows of the group;
     columns of other names are refused, as are nulls (ValueError).
@@ -50,7 +50,7 @@ def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """The digest of all bytes of a file."""
+    """Return the digest of all bytes of a file."""
     digest = blake3()
     with path.open("rb", buffering=0) as file:
         while piece := file.read(_PIECE):
@@ -59,7 +59,7 @@ def file_digest(path: Path) -> str:
 
 
 def bytes_digest(content: bytes | memoryview | pa.Buffer) -> str:
-    """The `file_digest` of a file of these bytes."""
+    """Return the `file_digest` of a file of these bytes."""
     return _text(blake3(memoryview(content).cast("B")))
 
 

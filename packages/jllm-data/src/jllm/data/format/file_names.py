@@ -38,12 +38,12 @@ _NUMBERED = re.compile(r"(.*-\d{5,}-chunk-)(\d+)(\..*)")
 
 
 def chunk_name(name: str, partition: int, compression: str, number: int) -> str:
-    """The name of a file while it is not known how many there will be."""
+    """Return the name of a file while it is not known how many there will be."""
     return f"{name}-{partition:05d}-chunk-{number:02d}.{compression}.parquet"
 
 
 def wide_names(names: Sequence[str]) -> list[str]:
-    """The same files' names, with numbers of one length in each partition."""
+    """Return the same files' names, with numbers of one length in each partition."""
     found = [_NUMBERED.fullmatch(name) for name in names]
     digits: dict[str, int] = {}
     for match in found:

@@ -41,7 +41,7 @@ class FileInfo:
 
 
 def file_info(fields: Mapping[str, Any]) -> FileInfo:
-    """A FileInfo from `dataclasses.asdict` of it."""
+    """Return a FileInfo from `dataclasses.asdict` of it."""
     values = dict(fields)
     values["row_groups"] = tuple(RowGroupInfo(**group) for group in fields["row_groups"])
     return FileInfo(**values)
@@ -53,7 +53,7 @@ def info_text(
     account: RecordCounts,
     max_num_blocks: int,
 ) -> str:
-    """The info file's JSON text.
+    """Return the info file's JSON text.
 
     max_num_blocks: the most entries of a row's `cu_seqlens`.
     """
@@ -77,7 +77,7 @@ def info_text(
 
 
 def file_entries(files: Sequence[FileInfo]) -> list[dict[str, Any]]:
-    """What an info file says of parquet files under "files"."""
+    """Return what an info file says of parquet files under "files"."""
     return [
         {
             "name": file.name,
@@ -185,7 +185,7 @@ def _listed_file(file: Any, path: Location) -> FileInfo:
 
 
 def _inside(name: Any, path: Location) -> str:
-    """A file's name, which must not lead out of the folder."""
+    """Return a file's name, which must not lead out of the folder."""
     if not isinstance(name, str) or not name or {"..", "/"} & set(PurePosixPath(name).parts):
         raise ValueError(f"{path}: lists the file {name!r}, expected a name in its folder")
     return name

@@ -20,7 +20,8 @@ SHUFFLED_TOGETHER = "rows of one tokenizer, kind and max_len are shuffled togeth
 def merge_infos(
     contents: Mapping[Path, Mapping[str, Any]], files: Sequence[FileInfo], max_num_blocks: int
 ) -> dict[str, Any]:
-    """The content of the info file that describes `files`, which hold all rows of the old ones.
+    """Return the content of the info file that describes `files`, which hold all rows of the old
+    ones.
 
     What the old ones state of all rows alike (kind, max_len, digests of the tokenizer, keys that
     this version does not know) must be equal: ValueError names the two that differ. The accounts
@@ -48,7 +49,7 @@ def merge_infos(
 
 
 def read_contents(paths: Sequence[Path]) -> dict[Path, dict[str, Any]]:
-    """The JSON objects of info files that `read_info` has accepted."""
+    """Return the JSON objects of info files that `read_info` has accepted."""
     return {path: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 

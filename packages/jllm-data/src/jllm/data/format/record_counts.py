@@ -66,7 +66,7 @@ class RecordCounts:
         self.dropped_examples += other.dropped_examples[:room]
 
     def stated(self) -> dict[str, Any]:
-        """What an info file says under "records", for `stated_counts`."""
+        """Return what an info file says under "records", for `stated_counts`."""
         return {
             "read": self.read,
             "written": self.written,
@@ -80,7 +80,7 @@ class RecordCounts:
         }
 
     def tree(self) -> dict[str, Any]:
-        """The account as plain values, for `record_counts_of`."""
+        """Return the account as plain values, for `record_counts_of`."""
         return vars(self) | {
             "dropped": dict(self.dropped),
             "truncated": dict(self.truncated),
@@ -90,7 +90,7 @@ class RecordCounts:
 
 
 def record_counts_of(tree: dict[str, Any]) -> RecordCounts:
-    """The account of which this is the `tree`."""
+    """Return the account of which this is the `tree`."""
     values = dict(tree)
     values |= {name: Counter(tree[name]) for name in ("dropped", "truncated", "unused_keys")}
     examples = tree["dropped_examples"]

@@ -37,7 +37,7 @@ class RowMultiset:
 
 
 def row_bag(batch: pa.RecordBatch) -> RowMultiset:
-    """The bag of a record batch's rows; columns of any type, in the batch's order."""
+    """Return the bag of a record batch's rows; columns of any type, in the batch's order."""
     cells = [_cells(column) for column in batch.columns]
     lengths = np.stack([lengths for lengths, _ in cells], axis=1).astype("<i8")
     tails = lengths.ravel().view(np.uint8).data
@@ -48,7 +48,7 @@ def row_bag(batch: pa.RecordBatch) -> RowMultiset:
 
 
 def _cells(column: pa.Array) -> tuple[np.ndarray, Iterable[bytes | memoryview]]:
-    """Lengths int64 [rows] (bytes of a list of numbers, else a mark), and the bytes of each row.
+    """Length int64 [rows] (bytes of a list of numbers, else a mark), and the bytes of each row.
 
     A cell's bytes depend on its value alone, not on its neighbours (so not on nulls elsewhere).
     """
@@ -84,7 +84,7 @@ def _cut(view: memoryview, edges: Sequence[int]) -> Iterator[memoryview]:
 
 
 def value_bytes(values: pa.Array) -> memoryview:
-    """The bytes of an array of numbers."""
+    """Return the bytes of an array of numbers."""
     width = values.type.bit_width // 8
     data = values.buffers()[1]
     start = values.offset * width
@@ -93,6 +93,6 @@ def value_bytes(values: pa.Array) -> memoryview:
 
 
 def is_number_list(kind: pa.DataType) -> bool:
-    """Whether cells are lists of integers or floats."""
+    """Return whether cells are lists of integers or floats."""
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return lists and (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))

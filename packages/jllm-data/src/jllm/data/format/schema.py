@@ -71,14 +71,14 @@ class FileMetadata:
 
 
 def fields_of(kind: Kind) -> tuple[str, ...]:
-    """The columns of this kind that training reads, in order."""
+    """Return the columns of this kind that training reads, in order."""
     if kind == "rl":
         return (INPUT_IDS, LABELS)
     return FIELDS if kind == "ft" else (INPUT_IDS, CU_SEQLENS)
 
 
 def arrow_schema(metadata: FileMetadata, *, provenance: bool = True) -> pa.Schema:
-    """The Arrow schema of a file, its key-value metadata included.
+    """Return the Arrow schema of a file, its key-value metadata included.
 
     `provenance`: with the columns that tell where the documents came from.
     """
@@ -100,12 +100,14 @@ def arrow_schema(metadata: FileMetadata, *, provenance: bool = True) -> pa.Schem
 
 
 def nullable_type(kind: pa.DataType) -> pa.DataType:
-    """The type with list elements that may be null: for comparing files by their values' types."""
+    """Return the type with list elements that may be null: for comparing files by their values'
+    types.
+    """
     return pa.list_(nullable_type(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
 def read_metadata(pairs: Mapping[bytes, bytes] | None) -> FileMetadata | None:
-    """The metadata in a parquet footer (`FileMetaData.metadata` or `Schema.metadata`).
+    """Return the metadata in a parquet footer (`FileMetaData.metadata` or `Schema.metadata`).
 
     None where the file is not jllm's own (no format version). Raises ValueError for a newer
     format and for values that this format does not allow.

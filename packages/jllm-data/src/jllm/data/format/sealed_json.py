@@ -12,13 +12,16 @@ SEAL = "info_digest"
 
 
 def sealed(content: Mapping[str, Any]) -> str:
-    """The file's text: indented JSON, with the digest of the same text without the digest."""
+    """Return the file's text: indented JSON, with the digest of the same text without the
+    digest."""
     bare = {key: value for key, value in content.items() if key != SEAL}
     return _text(bare | {SEAL: _digest(_text(bare))})
 
 
 def broken_seal(text: str) -> str | None:
-    """What is wrong with the text of a sealed file; None where nothing is, or it has no seal."""
+    """Return what is wrong with the text of a sealed file; None where nothing is, or it has no
+    seal.
+    """
     content = json.loads(text)
     if SEAL not in content:
         return None

@@ -33,7 +33,7 @@ class DocumentBatch:
         return len(self.lengths)
 
     def slice(self, start: int, stop: int) -> DocumentBatch:
-        """Documents [start, stop), without copying."""
+        """Document [start, stop), without copying."""
         ends = np.concatenate(([0], np.cumsum(self.lengths)))
         flat = slice(int(ends[start]), int(ends[stop]))
         trained = None if self.trained is None else self.trained[flat]
@@ -46,7 +46,7 @@ class DocumentBatch:
         )
 
     def take(self, order: np.ndarray) -> DocumentBatch:
-        """The documents in another order (int [M], M ≥ 1); about 1 µs a document."""
+        """Return the documents in another order (int [M], M ≥ 1); about 1 µs a document."""
         ends = np.cumsum(self.lengths)
         spans = list(zip((ends - self.lengths)[order].tolist(), ends[order].tolist(), strict=True))
         trained = self.trained
@@ -83,7 +83,7 @@ class PackedRows:
         return len(self.row_lengths)
 
     def slice(self, start: int, stop: int) -> PackedRows:
-        """Rows [start, stop), without copying."""
+        """Return rows [start, stop), without copying."""
         flat = _span(self.row_lengths, start, stop)
         return PackedRows(
             ids=self.ids[flat],
@@ -97,7 +97,7 @@ class PackedRows:
 
 
 def join_documents(batches: Sequence[DocumentBatch]) -> DocumentBatch:
-    """All documents of the batches in order; `trained` in all of them or in none."""
+    """Return all documents of the batches in order; `trained` in all of them or in none."""
     if len(batches) == 1:
         return batches[0]
     masks = [batch.trained for batch in batches if batch.trained is not None]
@@ -111,7 +111,7 @@ def join_documents(batches: Sequence[DocumentBatch]) -> DocumentBatch:
 
 
 def join_rows(blocks: Sequence[PackedRows]) -> PackedRows:
-    """All rows of the blocks in order; `labels` and `number` in all of them or in none."""
+    """Return all rows of the blocks in order; `labels` and `number` in all of them or in none."""
     if len(blocks) == 1:
         return blocks[0]
     labels = [block.labels for block in blocks if block.labels is not None]
@@ -129,7 +129,7 @@ def join_rows(blocks: Sequence[PackedRows]) -> PackedRows:
 
 
 def labels_of(ids: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Labels int32: the id where trained, else −100."""
+    """Label int32: the id where trained, else −100."""
     return np.where(trained, ids, np.int32(IGNORE_INDEX))
 
 

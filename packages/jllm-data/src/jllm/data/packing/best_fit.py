@@ -14,7 +14,7 @@ import numpy as np
 
 
 def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> np.ndarray:
-    """The row (int64 [N], from 0 without gaps) of each document of `lengths` (int [N]).
+    """Return the row (int64 [N], from 0 without gaps) of each document of `lengths` (int [N]).
 
     Every length must be in 1 … capacity.
     """
@@ -33,7 +33,7 @@ def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> np.ndarray:
 
 
 def _match(counts: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Matches of lengths (descending) with ranges of rows: first row, rows, documents a row.
+    """Match of lengths (descending) with ranges of rows: first row, rows, documents a row.
 
     `room` maps a remaining capacity to ranges (first row, rows) of rows that have it; `sizes` are
     its keys, sorted. Best fit puts as many documents of a length as it can into one row before it

@@ -24,7 +24,7 @@ _SCATTER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def pack_exactly(lengths: np.ndarray, capacity: int) -> np.ndarray:
-    """The row (int64 [N], from 0 without gaps) of each document of `lengths` (int [N])."""
+    """Return the row (int64 [N], from 0 without gaps) of each document of `lengths` (int [N])."""
     rows, left = _rows_without_gap(np.asarray(lengths, np.int64), capacity)
     rest = np.array(left, np.int64)
     row = np.empty(len(lengths), np.int64)
@@ -39,7 +39,9 @@ def pack_exactly(lengths: np.ndarray, capacity: int) -> np.ndarray:
 
 
 def _rows_without_gap(lengths: np.ndarray, capacity: int) -> tuple[list[list[int]], list[int]]:
-    """Rows (documents of each) that are full to the last id, and the documents that are left."""
+    """Return rows (documents of each) that are full to the last id, and the documents that are
+    left.
+    """
     order = np.argsort(np.arange(len(lengths), dtype=np.uint64) * _SCATTER, kind="stable").tolist()
     shortest, of = int(lengths.min()), lengths.tolist()
     by_length: list[list[int]] = [[] for _ in range(capacity + 1)]

@@ -28,7 +28,7 @@ CARRY_AT_MOST = 0.25
 
 
 def assign_rows(lengths: np.ndarray, capacity: int) -> np.ndarray:
-    """The row (int64 [N], from 0 without gaps) of each document of `lengths` (int [N]).
+    """Return the row (int64 [N], from 0 without gaps) of each document of `lengths` (int [N]).
 
     Every length must be in 1 … capacity. At least as full as best fit decreasing.
     """
@@ -64,7 +64,8 @@ class Packer:
             yield self._pack(last=True)
 
     def _pack(self, *, last: bool) -> PackedRows:
-        """The rows of the first window of what waits, or of all of it if it is the `last`."""
+        """Return the rows of the first window of what waits, or of all of it if it is the
+        `last`."""
         waiting = join_documents(self._waiting)
         count = len(waiting)
         if not last:
@@ -79,7 +80,9 @@ class Packer:
         return pack_rows(documents, row, np.flatnonzero(~keep))
 
     def _badly_packed(self, documents: DocumentBatch, row: np.ndarray) -> np.ndarray:
-        """Which documents lie in rows that are not full enough; the emptiest rows come first."""
+        """Return which documents lie in rows that are not full enough; the emptiest rows come
+        first.
+        """
         filled = np.bincount(row, documents.lengths).astype(np.int64)
         emptiest = np.argsort(filled, kind="stable")
         waits = filled[emptiest] < FULL_ENOUGH * self._capacity
@@ -90,7 +93,9 @@ class Packer:
 
 
 def pack_rows(documents: DocumentBatch, row: np.ndarray, chosen: np.ndarray) -> PackedRows:
-    """The rows made of the `chosen` documents (int [M], ascending), `row` giving each its row."""
+    """Return the rows made of the `chosen` documents (int [M], ascending), `row` giving each its
+    row.
+    """
     rows, first_document, number = np.unique(row[chosen], return_index=True, return_inverse=True)
     rank = np.empty(len(rows), np.int64)
     rank[np.argsort(first_document, kind="stable")] = np.arange(len(rows))

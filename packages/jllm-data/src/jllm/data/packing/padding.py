@@ -9,7 +9,7 @@ from jllm.data.packing.batches import PackedRows
 
 
 def pad_rows(rows: PackedRows, max_len: int, filler: int) -> PackedRows:
-    """Rows completed to `max_len` ids by a closing document of `filler` that is not trained.
+    """Return rows completed to `max_len` ids by a closing document of `filler` that is not trained.
 
     A single missing id joins the last document (a document has at least two ids).
     """

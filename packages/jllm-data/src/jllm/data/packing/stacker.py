@@ -40,7 +40,7 @@ class Stacker:
         yield from self._cut(len(self._ids))
 
     def finish(self) -> Iterator[PackedRows]:
-        """The last row, completed; nothing when no id is left."""
+        """Yield the last row, completed; nothing when no id is left."""
         left = len(self._ids)
         if not left:
             return
@@ -53,7 +53,8 @@ class Stacker:
         yield from self._cut(left)
 
     def _cut(self, available: int) -> Iterator[PackedRows]:
-        """Rows while one is complete; a row that ends with a document does not overlap the next.
+        """Yield rows while one is complete; a row that ends with a document does not overlap the
+        next.
 
         Whether it does is known from the next id alone, so a row waits for it, unless the ids end
         with a document end (they always do between two calls of `add`).

@@ -30,7 +30,7 @@ def _kept_alike(footer: Footer) -> dict[str, Any]:
 def check_infos(
     infos: Sequence[Info], footers: Sequence[Footer]
 ) -> dict[tuple[Location, int], str]:
-    """The digest of (file, row group) for all that the info files list.
+    """Return the digest of (file, row group) for all that the info files list.
 
     ValueError names what they state otherwise than the footers.
     """
@@ -66,7 +66,7 @@ def check_infos(
 
 
 def stated_alike(infos: Sequence[Info]) -> dict[str, Any]:
-    """What the info files say of files that say nothing of themselves (Spark wrote them)."""
+    """Return what the info files say of files that say nothing of themselves (Spark wrote them)."""
     stated: dict[str, Any] = {}
     for info in infos:
         for key, value in info.stated.items():

@@ -108,7 +108,7 @@ class Dataset:
         return rows
 
     def difference(self, footer: Footer) -> str:
-        """Where a file is not what it was when the data set was opened, for a person; or "".
+        """Return where a file is not what it was when the data set was opened, for a person; or "".
 
         Of a data set that was opened `lazy`: not what its info file says.
         """
@@ -200,7 +200,7 @@ def _short(value: object) -> str:
 
 
 def info_files(path: Location) -> list[Path]:
-    """The info files of a local data folder, at any depth."""
+    """Return the info files of a local data folder, at any depth."""
     return [local_path(file) for file in data_files(local_path(path))[1]]
 
 
@@ -214,7 +214,7 @@ def _listed_in(info: Info) -> list[Location]:
 
 
 def _as_listed(path: Location, listed: Mapping[Location, FileInfo], first: Footer) -> Footer | None:
-    """The footer that a file has if its info file is right; None where it need not be."""
+    """Return the footer that a file has if its info file is right; None where it need not be."""
     file = listed.get(path)
     if file is None or file.bytes is None:
         return None

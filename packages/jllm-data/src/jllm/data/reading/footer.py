@@ -133,7 +133,7 @@ class FooterCache:
         return len(self._footers)
 
     def get(self, path: Location) -> pq.FileMetaData | None:
-        """The file's footer, if it is kept."""
+        """Return the file's footer, if it is kept."""
         with self._lock:
             if path in self._footers:
                 self._footers.move_to_end(path)
@@ -157,7 +157,7 @@ _TAIL = 64 << 10
 
 
 def footer_bytes(path: RemotePath, size: int) -> bytes:
-    """The end of a remote parquet file of `size` bytes, from its footer on."""
+    """Return the end of a remote parquet file of `size` bytes, from its footer on."""
     tail = path.read(max(0, size - _TAIL), size)
     check_footer_length(tail[-8:])
     length = int.from_bytes(tail[-8:-4], "little") + 8 if tail[-4:] == b"PAR1" else 0

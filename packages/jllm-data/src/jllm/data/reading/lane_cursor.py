@@ -29,7 +29,7 @@ class LaneCursor:
         self._row_orders: dict[tuple[int, int], np.ndarray] = {}
 
     def groups(self, span: LaneSpan) -> np.ndarray:
-        """The row group of each lane, int64; order.NO_ROW for lanes without a row."""
+        """Return the row group of each lane, int64; order.NO_ROW for lanes without a row."""
         return self._find(span)[1]
 
     def rows(self, span: LaneSpan) -> tuple[np.ndarray, np.ndarray]:

@@ -56,7 +56,7 @@ class DataMixture:
         return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
 
     def shares(self, global_batch_size: int) -> Shares:
-        """What each step takes of each data set.
+        """Return what each step takes of each data set.
 
         ValueError names a data set that has fewer rows than one step takes of it.
         """
@@ -72,7 +72,7 @@ class DataMixture:
         return shares
 
     def epochs(self, global_batch_size: int, steps: int) -> tuple[float, ...]:
-        """How often each data set is gone through in the first `steps` steps."""
+        """Return how often each data set is gone through in the first `steps` steps."""
         rows = self.shares(global_batch_size).rows_before(steps)
         return tuple(n / part.num_rows for n, part in zip(rows, self.parts, strict=True))
 
@@ -119,7 +119,7 @@ def parse_mixture(text: str) -> list[tuple[str, Fraction]]:
 
 
 def _place(path: str) -> Location:
-    """The same for every way to write one place."""
+    """Return the same for every way to write one place."""
     found = location(path)
     return found.resolve() if isinstance(found, Path) else found
 

@@ -31,13 +31,17 @@ class LaneSpan:
 
 
 def set_seed(seed: int, data_set: int, data_sets: int) -> int:
-    """The seed of a data set's own order: splitmix64(splitmix64(seed) ⊕ d), alone the seed."""
+    """Return the seed of a data set's own order: splitmix64(splitmix64(seed) ⊕ d), alone the
+    seed."""
     mask = (1 << 64) - 1
     return seed if data_sets == 1 else order.splitmix64(order.splitmix64(seed & mask) ^ data_set)
 
 
 def lanes_of_step(shares: Shares, step: int, places: range | None = None) -> list[LaneSpan]:
-    """What `places` of the global batch of `step` are made of, in their order; default: all."""
+    """Return what `places` of the global batch of `step` are made of, in their order.
+
+    Default: all.
+    """
     now, then = shares.rows_before(step), shares.rows_before(step + 1)
     spans = []
     for d, (lanes, first, end) in enumerate(zip(shares.lanes, now, then, strict=True)):
@@ -59,7 +63,9 @@ def lanes_of_step(shares: Shares, step: int, places: range | None = None) -> lis
 
 
 def lanes_reachable(shares: Shares, step: int, places: range) -> list[LaneSpan]:
-    """The lanes that `places` may take at `step` or later, each at the row that is next in it."""
+    """Return the lanes that `places` may take at `step` or later, each at the row that is next in
+    it.
+    """
     spare = sum(shares.lanes) - shares.global_batch_size
     spans, offset = [], 0
     for d, (lanes, first) in enumerate(zip(shares.lanes, shares.rows_before(step), strict=True)):
@@ -81,7 +87,8 @@ def locate(
     places: range,
     shuffle: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which row each of `places` takes at `step`: (data set, row group, row), each int64 [n].
+    """Return which row each of `places` takes at `step`: (data set, row group, row), each int64
+    [n].
 
     `group_rows` are the rows of each row group, by data set. ValueError for a data set with fewer
     rows than lanes.

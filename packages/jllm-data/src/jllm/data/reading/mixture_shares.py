@@ -23,7 +23,7 @@ MOST_PLACES = 100_000
 
 
 def whole_weights(weights: tuple[Fraction, ...]) -> tuple[int, ...]:
-    """The smallest whole numbers in the proportion of `weights`: (0.7, 0.3) gives (7, 3).
+    """Return the smallest whole numbers in the proportion of `weights`: (0.7, 0.3) gives (7, 3).
 
     ValueError for weights that are not above 0 and for proportions that need a period of more than
     `MOST_PLACES`.
@@ -43,7 +43,7 @@ def whole_weights(weights: tuple[Fraction, ...]) -> tuple[int, ...]:
 
 @lru_cache(maxsize=8)
 def one_period(weights: tuple[int, ...]) -> np.ndarray:
-    """The data set of each place of one period, int64 [W]. Do not write to it.
+    """Return the data set of each place of one period, int64 [W]. Do not write to it.
 
     With c = 2D − 2 and A_d the places that d has so far, the next place of d is open at the n-th
     place (n from 1) when c·(w_d·n − W·A_d) ≥ W. The place goes to that open data set for which
@@ -85,7 +85,7 @@ class Shares:
     global_batch_size: int
 
     def rows_before(self, step: int) -> tuple[int, ...]:
-        """Rows of each data set in all steps before `step`."""
+        """Return rows of each data set in all steps before `step`."""
         periods, place = divmod(step * self.global_batch_size, sum(self.weights))
         inside = self._counts[:, place].tolist()
         return tuple(periods * w + n for w, n in zip(self.weights, inside, strict=True))

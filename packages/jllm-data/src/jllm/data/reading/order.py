@@ -42,7 +42,7 @@ def splitmix64(x: int | np.ndarray) -> int | np.ndarray:
 
 
 def permutation(n: int, *keys: int) -> np.ndarray:
-    """The permutation of 0…n−1 that the integers `keys` name, int64 [n].
+    """Return the permutation of 0…n−1 that the integers `keys` name, int64 [n].
 
     h = 0, then h = splitmix64(h ⊕ (key mod 2^64)) for each key in turn; the result lists the
     indices i by ascending splitmix64(h ⊕ i).
@@ -58,14 +58,14 @@ def _hashes(n: int, *keys: int) -> np.ndarray:
 
 
 def steps_per_epoch(num_rows: int, global_batch_size: int, *, keep_last: bool = False) -> int:
-    """How many steps one epoch has: ⌊N/G⌋, or ⌈N/G⌉ with `keep_last`. May be 0."""
+    """Return how many steps one epoch has: ⌊N/G⌋, or ⌈N/G⌉ with `keep_last`. May be 0."""
     if global_batch_size < 1:
         raise ValueError(f"global_batch_size is {global_batch_size}, expected at least 1")
     return (num_rows + (global_batch_size - 1 if keep_last else 0)) // global_batch_size
 
 
 def row_order(rows: int, seed: int, epoch: int, group: int, shuffle: bool = True) -> np.ndarray:
-    """The rows of row group `group` in the order of this epoch, int64 [rows]."""
+    """Return the rows of row group `group` in the order of this epoch, int64 [rows]."""
     return permutation(rows, seed, epoch, _ROWS_SALT, group) if shuffle else np.arange(rows)
 
 
@@ -85,7 +85,8 @@ class EpochOrder:
 
 
 def epoch_order(group_rows: np.ndarray, seed: int, epoch: int, shuffle: bool = True) -> EpochOrder:
-    """The stream of one epoch over row groups of `group_rows` int64 [n] rows: one sort of n."""
+    """Return the stream of one epoch over row groups of `group_rows` int64 [n] rows: one sort
+    of n."""
     rows = np.asarray(group_rows, dtype=np.int64)
     groups = permutation(len(rows), seed, epoch, _GROUPS_SALT) if shuffle else np.arange(len(rows))
     starts = np.concatenate(([0], np.cumsum(rows[groups], dtype=np.int64)))
@@ -119,7 +120,8 @@ def locate(
     shuffle: bool = True,
     keep_last: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which row each of `lanes` takes at `step`: (row group, row in it), each int64 [len(lanes)].
+    """Return which row each of `lanes` takes at `step`: (row group, row in it), each int64
+    [len(lanes)].
 
     `lanes` lie in 0…G−1. With `keep_last` a lane without a row gets (NO_ROW, NO_ROW).
     """
@@ -144,7 +146,7 @@ def lane_positions(lanes: range, steps: int, step: int) -> np.ndarray:
 def next_needs(
     order: EpochOrder, lanes: range, steps: int, step: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The row group that each lane enters next in this epoch, soonest first, and when.
+    """Return the row group that each lane enters next in this epoch, soonest first, and when.
 
     (groups int64 [k], steps inside the epoch int64 [k]); lanes that stay in the group in which
     they stand to the end of the epoch (or of the data) have none.
@@ -165,7 +167,8 @@ def _rows_at(
     groups: np.ndarray, offsets: np.ndarray, group_rows: np.ndarray, seed: int, epoch: int,
     shuffle: bool,
 ) -> np.ndarray:  # fmt: skip
-    """`row_order` of each of `groups` at `offsets`: a selection a group, not its whole sort."""
+    """Return `row_order` of each of `groups` at `offsets`: a selection a group, not its whole
+    sort."""
     rows = offsets.copy()
     if shuffle:
         for group in np.unique(groups):

@@ -17,7 +17,7 @@ _THREADS = 8
 
 
 def repeated_numbers(numbers: Sequence[np.ndarray], groups: Sequence[str]) -> str:
-    """What is wrong, for a person, where a number is there twice; "" where none is.
+    """Return what is wrong, for a person, where a number is there twice; "" where none is.
 
     numbers: int32 [rows] of each row group; groups: how each is called.
     """
@@ -43,7 +43,10 @@ def repeated_numbers(numbers: Sequence[np.ndarray], groups: Sequence[str]) -> st
 
 
 def repeated_prompts(dataset: Dataset) -> str:
-    """`repeated_numbers` of a set of RL prompts; reads the numbers alone, not their digests."""
+    """Return `repeated_numbers` of a set of RL prompts.
+
+    Reads the numbers alone, not their digests.
+    """
     files, groups = RowGroupFiles(dataset), dataset.row_groups
     with ThreadPoolExecutor(_THREADS) as pool:
         numbers = list(pool.map(files.read_numbers, range(len(groups))))

@@ -60,7 +60,8 @@ class PromptReader:
         self._held: dict[int, TrainingRows] = {}
 
     def read(self, step: int) -> list[PromptRow]:
-        """The prompts of this reader's lanes at the global `step` (0 or more), in lane order.
+        """Return the prompts of this reader's lanes at the global `step` (0 or more), in lane
+        order.
 
         ValueError names file and row group where a file is damaged.
         """
@@ -77,7 +78,7 @@ class PromptReader:
         ]
 
     def __enter__(self) -> Self:
-        """The reader itself."""
+        """Return the reader itself."""
         return self
 
     def __exit__(

@@ -105,7 +105,7 @@ class LaneReader:
         self._groups: dict[Group, Future[TrainingRows]] = {}
 
     def read(self, step: int) -> Batch:
-        """The rows of this reader's lanes at the global `step` (0 or more), in lane order.
+        """Return the rows of this reader's lanes at the global `step` (0 or more), in lane order.
 
         ValueError names file and row group where a file is damaged (also one read ahead: at the
         step that needs it).
@@ -136,7 +136,7 @@ class LaneReader:
         self._groups.clear()
 
     def __enter__(self) -> Self:
-        """The reader itself."""
+        """Return the reader itself."""
         return self
 
     def __exit__(
@@ -176,7 +176,7 @@ class LaneReader:
             places.keep(own, {number for data_set, number in stay if data_set == d})
 
     def _groups_of(self, spans: Iterable[LaneSpan]) -> dict[Group, None]:
-        """The row groups in which lanes stand, in their order."""
+        """Return the row groups in which lanes stand, in their order."""
         return {
             (span.data_set, group): None
             for span in spans
@@ -185,7 +185,8 @@ class LaneReader:
         }
 
     def _next_groups(self, standing: list[LaneSpan], held: dict[Group, None]) -> list[Group]:
-        """The row groups that lanes enter next and that are not held for those they are in."""
+        """Return the row groups that lanes enter next and that are not held for those they are
+        in."""
         if self._pool is None:
             return []
         found: list[Group] = []

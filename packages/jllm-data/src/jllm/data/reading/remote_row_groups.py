@@ -24,7 +24,9 @@ _OVERREAD = 100
 
 
 def ranges_of(footer: pq.FileMetaData, row_group: int, columns: Sequence[str]) -> list[range]:
-    """Which bytes of the file hold `columns` (top-level names) of a row group, joined over gaps."""
+    """Return which bytes of the file hold `columns` (top-level names) of a row group, joined over
+    gaps.
+    """
     group, found = footer.row_group(row_group), []
     for index in range(group.num_columns):
         chunk = group.column(index)
@@ -68,7 +70,7 @@ class Pieces(io.RawIOBase):
         return self._place
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, all of them or OSError."""
+        """Return the next bytes, all of them or OSError."""
         wanted = self._size - self._place if size < 0 else min(size, self._size - self._place)
         for start, content in self._pieces:
             offset = self._place - start
@@ -94,7 +96,8 @@ class RemoteRowGroups:
         max_len: int = MAX_LENGTH,
         check: Callable[[pq.FileMetaData], None] = lambda _: None,
     ) -> pa.Table:
-        """`columns` of a row group of a file of `size` bytes with rows of at most `max_len` ids.
+        """Return `columns` of a row group of a file of `size` bytes with rows of at most `max_len`
+        ids.
 
         `check` is told of the file's footer, when it is read; what it raises is raised here.
         RemoteError where they cannot be had, TooLarge where they are absurd, Arrow's errors and

@@ -39,11 +39,11 @@ class Ragged:
         return np.diff(self.offsets)
 
     def row(self, index: int) -> np.ndarray:
-        """A view of one row."""
+        """Return a view of one row."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def row_of(self, position: int) -> int:
-        """The row that holds values[position]."""
+        """Return the row that holds values[position]."""
         return int(np.searchsorted(self.offsets, position, side="right")) - 1
 
 
@@ -119,7 +119,7 @@ def decode_rows(
 
 
 def ragged(column: pa.ChunkedArray, where: str) -> Ragged:
-    """A list column of integers as arrays; ValueError for nulls."""
+    """Return a list column of integers as arrays; ValueError for nulls."""
     chunks = column.chunks or [pa.array([], column.type)]
     lists = chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)  # which always copies
     if lists.null_count:

@@ -58,7 +58,8 @@ class RowGroupFiles:
             ) from error
 
     def read_numbers(self, number: int) -> np.ndarray:
-        """The numbers of the RL prompts of a row group, int32 [rows]; their digest is not checked.
+        """Return the numbers of the RL prompts of a row group, int32 [rows]; their digest is not
+        checked.
 
         ValueError and RemoteError as of `read`.
         """
@@ -69,7 +70,7 @@ class RowGroupFiles:
         return labels.values
 
     def read_lists(self, number: int, names: Sequence[str]) -> dict[str, Ragged]:
-        """Some columns of a row group, to look through; neither digest nor form is checked.
+        """Return some columns of a row group, to look through; neither digest nor form is checked.
 
         ValueError and RemoteError as of `read`.
         """
@@ -99,7 +100,7 @@ class RowGroupFiles:
     def _columns(
         self, group: RowGroup, names: Sequence[str], where: str
     ) -> dict[str, pa.ChunkedArray]:
-        """Columns as they lie there, of as many rows as there should be."""
+        """Column as they lie there, of as many rows as there should be."""
         try:
             table = self._table(group, names)
             columns = {name: table.column(name) for name in names}
@@ -133,7 +134,7 @@ class RowGroupFiles:
             return file.read_row_group(group.index, columns=columns, use_threads=False)
 
     def _open(self, group: RowGroup) -> pq.ParquetFile:
-        """The file, opened for one read, so that threads do not wait for each other."""
+        """Return the file, opened for one read, so that threads do not wait for each other."""
         path = group.file
         footer = self._footers.get(path)
         file = pq.ParquetFile(path, metadata=footer, page_checksum_verification=True)

@@ -40,7 +40,8 @@ def untrained_rows(
 
 
 def longest_document(dataset: Dataset, progress: Callable[[int], None] = lambda rows: None) -> int:
-    """The most positions (ids that something is predicted from) of a document; reads the bounds.
+    """Return the most positions (ids that something is predicted from) of a document; reads the
+    bounds.
 
     Rows by others that have no bounds are one document each. ValueError as of `untrained_rows`.
     """
@@ -63,7 +64,8 @@ def first_untrained_step(
     steps: range,
     shuffle: bool,
 ) -> int | None:
-    """The first of `steps` (indices from 0) whose global batch has no target; None if all have.
+    """Return the first of `steps` (indices from 0) whose global batch has no target; None if all
+    have.
 
     untrained: what `untrained_rows` found, by data set. Memory and time: where there are as many
     such rows as a global batch has, those of the order of every row that the run reads.
@@ -86,7 +88,7 @@ def first_untrained_step(
 def _as_read(
     part: Dataset, untrained: Sequence[np.ndarray], seed: int, lanes: int, taken: int, shuffle: bool
 ) -> np.ndarray:
-    """`untrained` of the first `taken` rows that a run reads of a data set, bool [taken]."""
+    """Return `untrained` of the first `taken` rows that a run reads of a data set, bool [taken]."""
     steps = order.split_step(part.num_rows, lanes, 0)[2]
     epochs = []
     for epoch in range(-(-taken // (steps * lanes))):

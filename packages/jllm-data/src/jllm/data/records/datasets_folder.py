@@ -15,14 +15,14 @@ STATE, INFO, SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
 
 
 def is_datasets_folder(folder: Path) -> bool:
-    """Whether `datasets` wrote the folder."""
+    """Return whether `datasets` wrote the folder."""
     return (folder / SPLITS).is_file() or (
         (folder / INFO).is_file() and any(folder.glob("*.arrow"))
     )
 
 
 def arrow_files(folder: Path) -> list[Path]:
-    """The files of the data set, in order.
+    """Return the files of the data set, in order.
 
     Raises ValueError where the folder holds several splits, or rows that are not to be read in the
     order in which they lie there.

@@ -35,7 +35,7 @@ class SourceStream:
         return self._counted.count
 
     def read(self, count: int) -> bytes:
-        """The next `count` bytes; fewer at the end alone.
+        """Return the next `count` bytes; fewer at the end alone.
 
         Raises ValueError where compressed data is cut short or damaged.
         """
@@ -59,7 +59,7 @@ class SourceStream:
 
 @contextlib.contextmanager
 def open_stream(source: Source) -> Iterator[SourceStream]:
-    """The stream of a source, from its beginning (standard input: from where it stands)."""
+    """Yield the stream of a source, from its beginning (standard input: from where it stands)."""
     descriptor = os.dup(0) if source.path == STDIN else os.open(source.path, os.O_RDONLY)
     with open(descriptor, "rb", buffering=0) as raw:
         yield SourceStream(source, raw)
@@ -79,4 +79,4 @@ class _Counted:
         return part
 
     def close(self) -> None:
-        """The file belongs to `open_stream`."""
+        """Leave the file open: it belongs to `open_stream`."""

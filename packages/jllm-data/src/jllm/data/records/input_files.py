@@ -45,7 +45,8 @@ class Source:
 def find_sources(
     path: Path, *, chats: bool, stdin_name: str = "stdin.jsonl", leave_out: Path | None = None
 ) -> tuple[list[Source], list[Path]]:
-    """The input files at `path` (a file, a folder, or - for standard input) by name, and the rest.
+    """Return the input files at `path` (a file, a folder, or - for standard input) by name, and the
+    rest.
 
     Chats are JSON lines whatever the file is called; text is read by extension, `.txt` or
     `.jsonl`. `stdin_name` stands for the name that standard input lacks; `leave_out` is a folder
@@ -80,7 +81,7 @@ def find_sources(
 
 
 def layout_of(name: str, *, chats: bool) -> RecordLayout:
-    """How a file of this name is divided into records, where these are pieces of its bytes.
+    """Return how a file of this name is divided into records, where these are pieces of its bytes.
 
     Raises ValueError where they are not.
     """
@@ -91,13 +92,13 @@ def layout_of(name: str, *, chats: bool) -> RecordLayout:
 
 
 def name_pattern(*, chats: bool) -> str:
-    """What the names of input files match, as Hadoop writes patterns."""
+    """Return what the names of input files match, as Hadoop writes patterns."""
     suffixes = ",".join(suffix[1:] for suffix in _suffixes(chats))
     return f"*.{{{suffixes}}}{{,{','.join(CODECS)}}}"
 
 
 def _walk(folder: Path, leave_out: Path | None, *, chats: bool) -> tuple[list[Path], list[Path]]:
-    """The input files below a folder and what is passed over, both by name."""
+    """Return the input files below a folder and what is passed over, both by name."""
     found, passed_over = [], []
     for root, folders, files in os.walk(folder, onerror=_raise):
         here = Path(root)
@@ -125,7 +126,7 @@ def _raise(error: OSError) -> None:
 
 
 def _form(name: str, *, chats: bool) -> tuple[RecordLayout, Codec | None] | None:
-    """How a file of this name is read; None: not at all."""
+    """Return how a file of this name is read; None: not at all."""
     codec = CODECS.get(Path(name).suffix)
     plain = name.removesuffix(Path(name).suffix) if codec else name
     suffix = Path(plain).suffix

@@ -11,6 +11,6 @@ MAX_RECORD_BYTES = 1 << 26
 
 
 def base_name(name: str) -> str:
-    """A file's name without what tells its form: `a.jsonl.gz` → `a`."""
+    """Return a file's name without what tells its form: `a.jsonl.gz` → `a`."""
     stem, dot, suffix = name.rpartition(".")
     return base_name(stem) if stem and f"{dot}{suffix}" in CODECS else stem or name

@@ -18,7 +18,7 @@ _TEXT_TRAINING = tuple(key for key in TRAINING if key != "labels")
 
 
 def text_of(value: object) -> tuple[str, tuple[str, ...]]:
-    """The text of `{"text": "…"}`, and the keys that were not used. Raises Unusable."""
+    """Return the text of `{"text": "…"}`, and the keys that were not used. Raises Unusable."""
     if isinstance(value, list):
         raise Unusable("not an object", f"the line holds a whole list; {ONE_A_LINE}")
     if not isinstance(value, dict):
@@ -35,12 +35,13 @@ def text_of(value: object) -> tuple[str, tuple[str, ...]]:
 
 
 def is_prompt(value: object) -> TypeGuard[list[Any]]:
-    """Whether a value has the form of an RL prompt, a list that begins with a number."""
+    """Return whether a value has the form of an RL prompt, a list that begins with a number."""
     return isinstance(value, list) and bool(value) and _is_number(value[0])
 
 
 def prompt_of(value: object) -> tuple[int, Dialogue]:
-    """The number and the dialogue of `[7, {"user": "…"}]` or `{"id": 7, "messages": […]}`."""
+    """Return the number and the dialogue of `[7, {"user": "…"}]` or `{"id": 7, "messages":
+    […]}`."""
     if isinstance(value, dict):
         dialogue, number = dialogue_of(value), value.get("id")
         unused = tuple(key for key in dialogue.unused if key != "id")

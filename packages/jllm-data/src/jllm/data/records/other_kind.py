@@ -10,7 +10,8 @@ _NAMES: dict[Kind, str] = {"pretrain": "a text", "ft": "a chat", "rl": "an RL pr
 
 
 def other_kind(value: object, kind: Kind) -> str:
-    """What is wrong with a JSON value that is a record of another kind than `kind`, for a person.
+    """Return what is wrong with a JSON value that is a record of another kind than `kind`, for a
+    person.
 
     Empty where it is of this kind, or of none that is known by its look.
     """

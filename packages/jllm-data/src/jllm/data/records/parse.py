@@ -75,7 +75,7 @@ def read_records(
     drop_unanswered: bool = False,
     max_record_bytes: int = MAX_RECORD_BYTES,
 ) -> Iterator[Record | Problem]:
-    """The records of a split in order. Blank lines are not records.
+    """Yield the records of a split in order. Blank lines are not records.
 
     `drop_unanswered`: a chat without an answer is dropped and counted instead of being an error.
     """
@@ -120,7 +120,7 @@ def _table_records(
 
 
 def too_long(line: int, max_record_bytes: int) -> Problem:
-    """What is said of a record of too many bytes."""
+    """Return what is said of a record of too many bytes."""
     return Problem(
         line=line,
         reason="too many bytes",
@@ -181,7 +181,7 @@ def _decode(piece: bytes) -> str:
 
 
 def _json(text: str, hint: str) -> object:
-    """The value; `hint` goes with the advice where the text is not JSON."""
+    """Return the value; `hint` goes with the advice where the text is not JSON."""
     try:
         value = _DECODER.decode(text)
     except ValueError as error:
@@ -201,7 +201,7 @@ def _json(text: str, hint: str) -> object:
 
 
 def chats_or_prompts(splits: Iterator[InputSplit]) -> tuple[Kind, Iterator[InputSplit]]:
-    """The kind, "rl" where the first JSON value is `[7, {"user": …}]`, and all the splits.
+    """Return the kind, "rl" where the first JSON value is `[7, {"user": …}]`, and all the splits.
 
     Only the first split is looked at.
     """

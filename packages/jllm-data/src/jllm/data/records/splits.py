@@ -47,7 +47,7 @@ class InputSplit:
 def cut_splits(
     source: Source, *, max_lines: int, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[InputSplit]:
-    """The splits of a file, in order, together all its bytes but those of records too long.
+    """Yield the splits of a file, in order, together all its bytes but those of records too long.
 
     Such a record is read to its end only when the next split is asked for. Raises ValueError where
     compressed data is damaged.
@@ -85,7 +85,10 @@ def cut_splits(
 
 
 def _cut_table(source: Source, max_rows: int) -> Iterator[InputSplit]:
-    """What was `taken` of the file is told with the split behind it; with the last, the rest."""
+    """Yield what was `taken` of the file is told with the split behind it.
+
+    With the last, the rest.
+    """
     told = 0
     for batch, last in _with_last(cut_rows(source.path, max_rows=max_rows, max_bytes=SPLIT_BYTES)):
         read = min(max(batch.read, told), source.size or 0) if not last else source.size or 0
@@ -102,7 +105,7 @@ def _cut_table(source: Source, max_rows: int) -> Iterator[InputSplit]:
 
 
 def _with_last(batches: Iterator[RowBatch]) -> Iterator[tuple[RowBatch, bool]]:
-    """Each batch and whether it is the last."""
+    """Yield each batch and whether it is the last."""
     held = next(batches, None)
     for batch in batches:
         assert held is not None
@@ -113,7 +116,7 @@ def _with_last(batches: Iterator[RowBatch]) -> Iterator[tuple[RowBatch, bool]]:
 
 
 def read_split(split: InputSplit) -> bytes:
-    """The bytes of a split. Raises OSError when the file has become shorter meanwhile."""
+    """Return the bytes of a split. Raises OSError when the file has become shorter meanwhile."""
     if split.data is not None or split.too_long:
         return split.data or b""
     count, parts = split.stop - split.start, []
@@ -130,7 +133,7 @@ def read_split(split: InputSplit) -> bytes:
 
 
 def _fill(stream: SourceStream, held: bytes, layout: RecordLayout, limit: int) -> tuple[bytes, int]:
-    """The bytes held, with more of the stream, and how many of them are whole records.
+    """Return the bytes held, with more of the stream, and how many of them are whole records.
 
     These are the records that end within `SPLIT_BYTES`, or the first one if it is longer; none (0)
     where that is longer than `limit`.
@@ -161,7 +164,7 @@ def _skip_record(stream: SourceStream, held: bytes, layout: RecordLayout) -> tup
 
 
 def _last_end(block: bytes, layout: RecordLayout, stop: int) -> int:
-    """The end of the last separator before `stop`; 0 when there is none."""
+    """Return the end of the last separator before `stop`; 0 when there is none."""
     if layout == "lines":
         return block.rfind(b"\n", 0, stop) + 1
     found = [(block.rfind(one, 0, stop), len(one)) for one in (b"\n\n", b"\n\r\n")]
@@ -169,7 +172,7 @@ def _last_end(block: bytes, layout: RecordLayout, stop: int) -> int:
 
 
 def _first_end(block: bytes, layout: RecordLayout, start: int = 0) -> int:
-    """The end of the first separator at or after `start`; 0 when there is none."""
+    """Return the end of the first separator at or after `start`; 0 when there is none."""
     if layout == "lines":
         return block.find(b"\n", start) + 1
     found = [(block.find(one, start), len(one)) for one in (b"\n\n", b"\n\r\n")]
@@ -177,7 +180,7 @@ def _first_end(block: bytes, layout: RecordLayout, start: int = 0) -> int:
 
 
 def _after_lines(block: bytes, layout: RecordLayout, max_lines: int) -> int:
-    """The end of the first separator at or after line `max_lines` of the block."""
+    """Return the end of the first separator at or after line `max_lines` of the block."""
     if block.count(b"\n") <= max_lines:
         return len(block)
     at = 0

@@ -36,7 +36,7 @@ class RowBatch:
 
 
 def cut_rows(path: Path, *, max_rows: int, max_bytes: int) -> Iterator[RowBatch]:
-    """The rows of a table file in batches, in order.
+    """Yield the rows of a table file in batches, in order.
 
     Raises ValueError where the file is damaged, cut short or has two columns of one name.
     """
@@ -62,7 +62,9 @@ def cut_rows(path: Path, *, max_rows: int, max_bytes: int) -> Iterator[RowBatch]
 
 
 def rows_of(data: bytes, max_bytes: int) -> Iterator[dict[str, Any] | Unusable | None]:
-    """The rows of a batch's stream: objects without what is null; None: more than `max_bytes`."""
+    """Yield the rows of a batch's stream: objects without what is null; None: more than
+    `max_bytes`.
+    """
     with pa.ipc.open_stream(data) as stream:
         batch = stream.read_next_batch()
     large = batch.nbytes > max_bytes
@@ -87,7 +89,7 @@ def rows_of(data: bytes, max_bytes: int) -> Iterator[dict[str, Any] | Unusable |
 
 
 def holds_ids(path: Path) -> bool:
-    """Whether a Parquet file holds converted rows (`input_ids`) and not records."""
+    """Return whether a Parquet file holds converted rows (`input_ids`) and not records."""
     import pyarrow.parquet as pq
 
     try:
@@ -131,7 +133,9 @@ def _of_arrow(path: Path, max_rows: int, max_bytes: int) -> Iterator[tuple[pa.Re
 
 
 def _sound(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch, if its offsets lead nowhere else; whether texts are UTF-8 is seen row by row."""
+    """Return the batch, if its offsets lead nowhere else; whether texts are UTF-8 is seen row by
+    row.
+    """
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid as error:
@@ -141,7 +145,8 @@ def _sound(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _needed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with columns that no form of a record has as true, or null where they are."""
+    """Return the batch with columns that no form of a record has as true, or null where they
+    are."""
     import pyarrow.compute as pc
 
     columns = [
@@ -161,7 +166,7 @@ def _stream_of(batch: pa.RecordBatch) -> bytes:
 
 
 def _without_nulls(value: Any) -> Any:
-    """The value without null fields: a struct has every field that any row has."""
+    """Return the value without null fields: a struct has every field that any row has."""
     if isinstance(value, dict):
         return {key: _without_nulls(one) for key, one in value.items() if one is not None}
     if isinstance(value, list):

@@ -22,7 +22,7 @@ class Unusable(Exception):
 
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """The object of JSON with these keys (json's object_pairs_hook; costs 1 µs a record).
+    """Return the object of JSON with these keys (json's object_pairs_hook; costs 1 µs a record).
 
     Unusable where a key is there twice: of the two, json would take the last, silently.
     """
@@ -35,7 +35,7 @@ def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def string_of(value: object, what: str) -> str:
-    """The value, if it is a string that can be written as UTF-8. Raises Unusable."""
+    """Return the value, if it is a string that can be written as UTF-8. Raises Unusable."""
     if not isinstance(value, str):
         raise Unusable("not a string", f"{what} is {named(value)}; expected a string")
     if not value.isascii():
@@ -49,7 +49,7 @@ def string_of(value: object, what: str) -> str:
 
 
 def named(value: object) -> str:
-    """What a value is, in words."""
+    """Return what a value is, in words."""
     if isinstance(value, dict):
         return f"an object with {keys_of(value)}"
     names = {list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
@@ -58,29 +58,31 @@ def named(value: object) -> str:
 
 
 def keys_of(value: dict[str, object]) -> str:
-    """The first keys of an object."""
+    """Return the first keys of an object."""
     return "keys " + ", ".join(map(quoted, list(value)[:6])) if value else "no keys"
 
 
 def quoted(value: object) -> str:
-    """A string for a person: short, with nothing that a terminal or a file would stumble over."""
+    """Return a string for a person: short, with nothing that a terminal or a file would stumble
+    over.
+    """
     if not isinstance(value, str):
         return named(value)
     return _printable(json.dumps(shortened(value), ensure_ascii=False))
 
 
 def shortened(text: str) -> str:
-    """The text, or its beginning."""
+    """Return the text, or its beginning."""
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 def key_name(key: str) -> str:
-    """A key as the account lists it: short and printable."""
+    """Return a key as the account lists it: short and printable."""
     return _printable(shortened(key))
 
 
 def shown(record: object) -> str:
-    """The beginning of a record as JSON."""
+    """Return the beginning of a record as JSON."""
     text = json.dumps(record, ensure_ascii=False, default=str)
     return _printable(text if len(text) <= SHOWN_RECORD else text[:SHOWN_RECORD] + "…")
 

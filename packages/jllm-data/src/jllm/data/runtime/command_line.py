@@ -27,7 +27,7 @@ def run_command(
     arguments: Sequence[str] | None,
     stopped: str = "nothing was written",
 ) -> int:
-    """`run_guarded` for work that shows how far it is."""
+    """Return `run_guarded` for work that shows how far it is."""
 
     def shown(config: Config, stop: StopSignals) -> int:
         with WorkProgress(Console(), stop.check) as progress:
@@ -81,7 +81,7 @@ def run_guarded(
 
 
 def _said(error: ValueError | OSError) -> str:
-    """What went wrong, and with which file."""
+    """Return what went wrong, and with which file."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"

@@ -26,15 +26,15 @@ class PrintedReport:
     """What the command prints of it."""
 
     def __str__(self) -> str:
-        """The text."""
+        """Return the text."""
         return self.text
 
     def __repr__(self) -> str:
-        """The text."""
+        """Return the text."""
         return self.text
 
     def _repr_html_(self) -> str:
-        """The text for a notebook."""
+        """Return the text for a notebook."""
         return f"<pre>{html.escape(self.text)}</pre>"
 
 
@@ -77,7 +77,8 @@ class KeptProgress(WorkProgress):
 
 @contextlib.contextmanager
 def kept_progress(console: Console | None) -> Iterator[KeptProgress]:
-    """What a function of the package reports to: shown on `console`, or silent where it is None.
+    """Yield what a function of the package reports to: shown on `console`, or silent where it is
+    None.
 
     Within it libraries print nothing of their own.
     """

@@ -74,7 +74,7 @@ def keywords_in_errors(config_type: type) -> Iterator[None]:
 
 
 def _value(name: str, kind: Any, found: Any) -> Any:
-    """`found` as a value of the type `kind`."""
+    """Return `found` as a value of the type `kind`."""
     if get_origin(kind) in (Union, UnionType):
         inner = [one for one in get_args(kind) if one is not NoneType]
         if found is None:

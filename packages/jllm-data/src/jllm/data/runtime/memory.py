@@ -42,7 +42,7 @@ def plan_memory(limit: int, processes: int, used: int, flag: str) -> MemoryPlan:
 
 
 def resident_bytes() -> int:
-    """The most memory that this program has used (getrusage counts what started it too)."""
+    """Return the most memory that this program has used (getrusage counts what started it too)."""
     return _fields(Path("/proc/self/status"))["VmHWM"]
 
 
@@ -54,12 +54,12 @@ def available_bytes() -> int:
 
 
 def process_count(cores: int) -> int:
-    """What --cores means: −1 is 80 % of the CPUs."""
+    """Return what --cores means: −1 is 80 % of the CPUs."""
     return cores if cores > 0 else max(1, int(len(os.sched_getaffinity(0)) * 0.8))
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """The lines `name: number kB` of a file of the kernel's, in bytes."""
+    """Return the lines `name: number kB` of a file of the kernel's, in bytes."""
     words = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
     return {some[0].rstrip(":"): int(some[1]) << 10 for some in words if some[2:] == ["kB"]}
 

@@ -14,10 +14,10 @@ no terminal takes, the halves of pairs that stand for undecodable bytes of names
 
 
 def escape_control_chars(text: str) -> str:
-    """The text with every unsafe character written as ⟨U+001B⟩."""
+    """Return the text with every unsafe character written as ⟨U+001B⟩."""
     return UNSAFE.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
 
 
 def as_rich_text(text: str, style: str = "") -> Text:
-    """The same for a rich console, which reads no markup in it."""
+    """Return the same for a rich console, which reads no markup in it."""
     return Text(escape_control_chars(text), style)

@@ -26,7 +26,7 @@ class PhaseProgress(Protocol):
     """What is told to a person meanwhile."""
 
     def begin(self, name: str, total: int, unit: str) -> None:
-        """A phase begins."""
+        """Begin a phase."""
 
     def advance(self, amount: int) -> None:
         """So much more of it is done."""
@@ -50,7 +50,7 @@ class WorkProgress:
         return max(1e-6, time.monotonic() - self._began)
 
     def begin(self, name: str, total: int | None, unit: str, *, done: int = 0) -> None:
-        """A phase begins: `total` of `unit` are to be done, `done` of them were before.
+        """Begin a phase: `total` of `unit` are to be done, `done` of them were before.
 
         `total`: None for bytes of which nobody knows how many there are.
         """
@@ -82,7 +82,7 @@ class WorkProgress:
             self._live = None
 
     def __enter__(self) -> Self:
-        """The display itself."""
+        """Return the display itself."""
         return self
 
     def __exit__(
@@ -95,7 +95,7 @@ class WorkProgress:
         self.end()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The line on a terminal, with a bar where there is room for one."""
+        """Yield the line on a terminal, with a bar where there is room for one."""
         lines = fit(self._fields(), options.max_width)
         room = options.max_width - len(lines[0]) - len(GAP)
         if len(lines) > 1 or room < LEAST_BAR:
@@ -107,7 +107,7 @@ class WorkProgress:
         yield grid
 
     def _fields(self) -> list[Field]:
-        """The share, what was done and how fast, and the time left; the last two always."""
+        """Return the share, what was done and how fast, and the time left; the last two always."""
         share = f"{self._done / 1e6:,.0f} MB"
         if self._total is not None:
             share = f"{self._done / max(1, self._total):.0%}"

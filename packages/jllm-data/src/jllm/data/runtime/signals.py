@@ -27,7 +27,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """What is done within is not interrupted, and may set handlers of its own.
+        """Yield what is done within is not interrupted, and may set handlers of its own.
 
         `check` afterwards raises what came meanwhile.
         """

@@ -63,7 +63,7 @@ def print_at_width(console: Console, table: Table, width: int) -> None:
 
 
 def _table(columns: Sequence[Column], spare: int | None) -> Table:
-    """`spare`: columns that are left for text that is folded; None: as many as it takes."""
+    """Return `spare`: columns that are left for text that is folded; None: as many as it takes."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         wanted = column.width if spare is None else min(column.width, column.least + spare)

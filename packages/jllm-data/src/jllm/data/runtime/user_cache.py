@@ -23,12 +23,12 @@ ENTRIES = 16
 
 
 def cache_key(*parts: object) -> str:
-    """What an entry is found by: the digest of values that JSON can say."""
+    """Return what an entry is found by: the digest of values that JSON can say."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def recall(kind: str, key: str, names: Sequence[str]) -> dict[str, Any] | None:
-    """The entry, a dict of these names; None where there is none that is whole."""
+    """Return the entry, a dict of these names; None where there is none that is whole."""
     path = _path(kind, key)
     try:
         entry = None if path is None else load_state(path)
@@ -56,7 +56,7 @@ def remember(kind: str, key: str, entry: dict[str, Any]) -> None:
 
 
 def _path(kind: str, key: str) -> Path | None:
-    """Where an entry lies; None where the user has no folder for it."""
+    """Return where an entry lies; None where the user has no folder for it."""
     root = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(root):
         root = os.path.expanduser("~/.cache")

@@ -10,7 +10,9 @@ from pathlib import Path
 
 @functools.cache
 def code_digest() -> str:
-    """The digest of all modules of `jllm.data`: a checkout changes more often than its version."""
+    """Return the digest of all modules of `jllm.data`: a checkout changes more often than its
+    version.
+    """
     folder, digest = Path(__file__).parents[1], hashlib.blake2b(digest_size=16)
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.read_bytes())
@@ -18,7 +20,7 @@ def code_digest() -> str:
 
 
 def version_of(name: str) -> str:
-    """The version of an installed distribution; empty where it is not installed."""
+    """Return the version of an installed distribution; empty where it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -72,7 +72,7 @@ def map_in_order(
 
 
 def _until_failure(items: Iterable[Item], failure: list[Exception]) -> Iterator[Item]:
-    """The items; the error at which they end is put into `failure`."""
+    """Yield the items; the error at which they end is put into `failure`."""
     try:
         yield from items
     except (ValueError, OSError) as error:

@@ -14,7 +14,10 @@ Location = Path | RemotePath
 
 
 def location(text: str | Location, retry_policy: RetryPolicy | None = None) -> Location:
-    """What `text` names: a URL, or a local path (also as file://…); ValueError if nothing."""
+    """Return what `text` names: a URL, or a local path (also as file://…).
+
+    ValueError if nothing.
+    """
     if isinstance(text, RemotePath):
         return text
     if not str(text):
@@ -29,7 +32,7 @@ def location(text: str | Location, retry_policy: RetryPolicy | None = None) -> L
 
 
 def local_path(path: Location) -> Path:
-    """The path itself; ValueError for a URL, where only local files are worked on."""
+    """Return the path itself; ValueError for a URL, where only local files are worked on."""
     if isinstance(path, RemotePath):
         raise ValueError(f"{path}: only local files can be worked on here; copy the folder first")
     return path
@@ -44,12 +47,13 @@ def stamp(path: Location) -> Stamp:
 
 
 def listed_stamp(path: Location) -> Stamp:
-    """The same, for a remote file as the listing of its folder said, where it said enough."""
+    """Return the same, for a remote file as the listing of its folder said, where it said
+    enough."""
     return (isinstance(path, RemotePath) and path.listed) or stamp(path)
 
 
 def read_bytes(path: Location, most: int) -> bytes:
-    """All of a small file; ValueError where it has more than `most` bytes."""
+    """Return all of a small file; ValueError where it has more than `most` bytes."""
     size = listed_stamp(path).size
     if size > most:
         raise ValueError(f"{path}: has {size:,} bytes, expected at most {most:,}")
@@ -59,7 +63,7 @@ def read_bytes(path: Location, most: int) -> bytes:
 
 
 def relative_name(path: Location, folder: Location) -> str:
-    """The way from a folder to a file below it, with slashes."""
+    """Return the way from a folder to a file below it, with slashes."""
     if isinstance(path, RemotePath):
         assert isinstance(folder, RemotePath)
         return path.relative_to(folder).as_posix()

@@ -55,11 +55,11 @@ class RemotePath:
     """As the listing of its folder said, so that it need not be asked for."""
 
     def __str__(self) -> str:
-        """The URL."""
+        """Return the URL."""
         return self.url
 
     def __truediv__(self, name: str) -> RemotePath:
-        """A file below this folder; in URLs of the web the name is quoted."""
+        """Return a file below this folder; in URLs of the web the name is quoted."""
         quoted = name if has_listing(self) else quote(name)
         return RemotePath(f"{self.url.rstrip('/')}/{quoted}", self.retry_policy)
 
@@ -75,7 +75,7 @@ class RemotePath:
         return RemotePath(self.url.rstrip("/").rpartition("/")[0], self.retry_policy)
 
     def relative_to(self, folder: RemotePath) -> PurePosixPath:
-        """The way from `folder`, which it lies below."""
+        """Return the way from `folder`, which it lies below."""
         below = self.url.removeprefix(folder.url.rstrip("/") + "/")
         return PurePosixPath(below if has_listing(self) else unquote(below))
 
@@ -90,7 +90,7 @@ class RemotePath:
         return _stamp(retry(ask, self.url, self.retry_policy), self.url)
 
     def read(self, start: int, end: int) -> bytes:
-        """Bytes start … end − 1. RemoteError where they cannot be had."""
+        """Return bytes start … end − 1. RemoteError where they cannot be had."""
         bounds = [*range(start, end, _LONGEST_READ), end]
         return b"".join(self._read(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
 
@@ -108,7 +108,7 @@ class RemotePath:
         return retry(ask, f"{self.url}, bytes {start} to {end}", self.retry_policy)
 
     def files(self) -> Iterator[RemotePath]:
-        """Every file below this folder, with its stamp, in no order."""
+        """Yield every file below this folder, with its stamp, in no order."""
 
         def ask() -> Mapping[str, Mapping[str, Any]]:
             system, path = _open(self.url)
@@ -124,12 +124,12 @@ class RemotePath:
 
 
 def is_remote(path: object) -> bool:
-    """Whether `path` is a URL, not a local path."""
+    """Return whether `path` is a URL, not a local path."""
     return "://" in str(path) and not str(path).startswith("file://")
 
 
 def has_listing(path: RemotePath) -> bool:
-    """Whether the protocol can say what a folder holds; http cannot."""
+    """Return whether the protocol can say what a folder holds; http cannot."""
     return not path.url.startswith(("http://", "https://"))
 
 
@@ -141,7 +141,7 @@ def _stamp(about: Mapping[str, Any], url: str) -> Stamp:
 
 
 def _open(url: str) -> tuple[Any, str]:
-    """The file system of a URL, one a process and host, and the path in it."""
+    """Return the file system of a URL, one a process and host, and the path in it."""
     protocol, _, rest = url.partition("://")
     system = _system(os.getpid(), protocol, rest.partition("/")[0])
     return system, system._strip_protocol(url)

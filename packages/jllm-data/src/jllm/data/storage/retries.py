@@ -43,7 +43,9 @@ _LASTING = (
 
 
 def is_permanent(error: Exception) -> bool:
-    """Whether trying again cannot help: no such file, no right to it, a request that is wrong."""
+    """Return whether trying again cannot help: no such file, no right to it, a request that is
+    wrong.
+    """
     error = _cause(error)
     status = getattr(error, "status", None)  # of aiohttp's errors
     if isinstance(status, int):
@@ -52,14 +54,14 @@ def is_permanent(error: Exception) -> bool:
 
 
 def _cause(error: Exception) -> Exception:
-    """What was wrong: fsspec says FileNotFoundError for whatever a HEAD over http gave."""
+    """Return what was wrong: fsspec says FileNotFoundError for whatever a HEAD over http gave."""
     cause = error.__cause__
     from_http = type(cause).__module__.startswith("aiohttp") and isinstance(cause, Exception)
     return cause if from_http else error
 
 
 def retry(work: Callable[[], Result], what: str, retry_policy: RetryPolicy) -> Result:
-    """What `work` gives, once it does.
+    """Return what `work` gives, once it does.
 
     RemoteError begins with `what` (the URL) and says how often it was tried, how long and what went
     wrong last. Whoever waits longer than a few seconds is told by the log (standard error).

@@ -37,7 +37,8 @@ READ_BYTES = 64 << 20
 
 @gc_paused()
 def cached_tokenizer(name: str) -> TextTokenizer:
-    """`load_tokenizer`, from the cache where the same folder was loaded before. Raises ValueError.
+    """Return `load_tokenizer`, from the cache where the same folder was loaded before. Raises
+    ValueError.
 
     Costs the reading of the folder's tokenizer and 25 ms a megabyte of its tokenizer.json.
     """
@@ -68,7 +69,7 @@ def _recalled(key: str) -> TokenizerFacts | None:
 
 
 def _files(folder: Path) -> list[list[Any]]:
-    """What each file of the folder is known by."""
+    """Return what each file of the folder is known by."""
     known: list[list[Any]] = []
     for path in sorted(folder.iterdir()):
         if path.is_file():

@@ -29,7 +29,7 @@ class Encoder:
     """None: every text goes through `tokenizers`."""
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The ids (int32 [n]) of each text, without any token put around it.
+        """Return the ids (int32 [n]) of each text, without any token put around it.
 
         Texts must not hold lone surrogates. Raises EncodersDiffer.
         """
@@ -73,7 +73,7 @@ class Encoder:
 def make_encoder(
     tokenizer: TextTokenizer, *, allow_fast: bool = True, cached: bool = False
 ) -> tuple[Encoder, str]:
-    """The fastest encoder that is certain to be right, and why gigatoken has no part in it.
+    """Return the fastest encoder that is certain to be right, and why gigatoken has no part in it.
 
     `cached`: what was found out of gigatoken before is taken from the user's cache.
     """

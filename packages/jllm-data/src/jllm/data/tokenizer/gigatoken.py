@@ -44,7 +44,7 @@ class GigatokenEncoder:
     """Encodes texts by gigatoken and says of which texts it may."""
 
     def __init__(self, tokenizer: TextTokenizer, *, cached: bool = False) -> None:
-        """Raises ValueError (why) where gigatoken is absent or cannot take this tokenizer.
+        """Raise ValueError (why) where gigatoken is absent or cannot take this tokenizer.
 
         `cached`: verdicts of before are taken from the user's cache, and `remember` keeps them.
         """
@@ -85,11 +85,14 @@ class GigatokenEncoder:
             self._remembered = self._known()
 
     def encode(self, text: str) -> np.ndarray:
-        """Ids (int32) of a text that `suited` accepted; special tokens are not looked for."""
+        """Return ids (int32) of a text that `suited` accepted.
+
+        Special tokens are not looked for.
+        """
         return self._backend.encode(text).view(np.int32)
 
     def suited(self, texts: Sequence[str]) -> np.ndarray:
-        """Which texts (bool [N]) gigatoken encodes as `tokenizers` does."""
+        """Return which texts (bool [N]) gigatoken encodes as `tokenizers` does."""
         foreign = [text for text in texts if not text.isascii()]
         self._learn(_code_points("".join(foreign)))
         suited = np.ones(len(texts), bool)
@@ -142,7 +145,7 @@ class AddedWords:
         }
 
     def found_in(self, text: str) -> bool:
-        """Whether the text holds one of the words."""
+        """Return whether the text holds one of the words."""
         for first in self._firsts:
             at = text.find(first)
             while at >= 0:
@@ -156,7 +159,7 @@ class AddedWords:
 
 
 def _load(rules: str) -> Any:
-    """A tokenizer of gigatoken's. Raises ValueError (why)."""
+    """Return a tokenizer of gigatoken's. Raises ValueError (why)."""
     try:
         from gigatoken.gigatoken_rs import load_hf_json
     except ImportError as error:
@@ -177,7 +180,9 @@ def _cache_key(tokenizer: TextTokenizer) -> str:
 
 
 def _normalises(rules: dict[str, Any]) -> bool:
-    """Whether the tokenizer normalises to NFC. Raises ValueError for rules that are not known."""
+    """Return whether the tokenizer normalises to NFC. Raises ValueError for rules that are not
+    known.
+    """
     model = rules["model"]
     if model["type"] != "BPE" or model.get("byte_fallback") or model.get("dropout"):
         raise ValueError("it is not a plain byte-level BPE tokenizer")
@@ -191,7 +196,7 @@ def _normalises(rules: dict[str, Any]) -> bool:
 
 
 def _in_words_of_gigatoken(rules: dict[str, Any]) -> dict[str, Any]:
-    """The rules of a tokenizer as gigatoken understands them.
+    """Return the rules of a tokenizer as gigatoken understands them.
 
     It wants a vocabulary entry for every byte: a missing one gets an id beyond the vocabulary
     (`tokenizers` drops such a byte, so its code points come out as unsafe). Special tokens are

@@ -80,7 +80,7 @@ def load_tokenizer(name: str) -> TextTokenizer:
 
 
 def load_by_transformers(name: str) -> Any:
-    """The `transformers` tokenizer of a directory. Raises ValueError."""
+    """Return the `transformers` tokenizer of a directory. Raises ValueError."""
     from transformers import AutoTokenizer
 
     if name.startswith((".", "/", "~")) and not os.path.isdir(os.path.expanduser(name)):
@@ -96,7 +96,7 @@ def load_by_transformers(name: str) -> Any:
 
 
 def wrap_tokenizer(hf: Any, name: str) -> TextTokenizer:
-    """The same of an already loaded `transformers` tokenizer; `name` is used in messages."""
+    """Return the same of an already loaded `transformers` tokenizer; `name` is used in messages."""
     backend = getattr(hf, "backend_tokenizer", None)
     if backend is None:
         raise ValueError(

@@ -52,14 +52,17 @@ TEXTS = ("{c}", "\nQ\n".join(PLACES))
 
 
 def byte_alphabet() -> list[str]:
-    """The characters that stand for bytes 0 … 255 in byte-level vocabularies (GPT-2's table)."""
+    """Return the characters that stand for bytes 0 … 255 in byte-level vocabularies (GPT-2's
+    table).
+    """
     shown = {*range(33, 127), *range(161, 173), *range(174, 256)}
     hidden = iter(range(256, 512))
     return [chr(byte if byte in shown else next(hidden)) for byte in range(256)]
 
 
 def trial_rules(rules: dict[str, Any]) -> dict[str, Any]:
-    """The rules of a byte-level tokenizer (tokenizer.json) with the vocabulary for trials."""
+    """Return the rules of a byte-level tokenizer (tokenizer.json) with the vocabulary for
+    trials."""
     letters = byte_alphabet()
     last = sorted({neighbour.encode()[-1] for neighbour in NEIGHBOURS})
     first = sorted({neighbour.encode()[0] for neighbour in NEIGHBOURS})

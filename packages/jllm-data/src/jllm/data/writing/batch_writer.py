@@ -62,7 +62,7 @@ class GroupWriter:
         )
 
     def __enter__(self) -> Self:
-        """The writer itself."""
+        """Return the writer itself."""
         return self
 
     def __exit__(
@@ -78,7 +78,9 @@ class GroupWriter:
 
 
 def dictionary_columns(schema: pa.Schema) -> list[str]:
-    """The columns that writers encode by dictionary: texts, of which many rows hold the same."""
+    """Return the columns that writers encode by dictionary: texts, of which many rows hold the
+    same.
+    """
     return [field.name for field in schema if _is_text(field.type)]
 
 

@@ -38,7 +38,7 @@ GROUP_ROWS, GROUP_IDS = 256, 1 << 20
 
 
 def rows_a_group(max_len: int) -> int:
-    """Rows of a row group whose rows hold `max_len` ids at most."""
+    """Return rows of a row group whose rows hold `max_len` ids at most."""
     return max(1, min(GROUP_ROWS, GROUP_IDS // max_len))
 
 
@@ -151,7 +151,7 @@ class RowWriter:
 
 
 def row_columns(rows: PackedRows, source: str) -> dict[str, pa.Array]:
-    """The columns of rows of one source, those of their kind, by name."""
+    """Return the columns of rows of one source, those of their kind, by name."""
     columns: dict[str, pa.Array] = {INPUT_IDS: _lists(rows.ids, rows.row_lengths)}
     if rows.number is not None:
         columns[LABELS] = _lists(rows.number, np.ones(len(rows), np.int64))

@@ -36,7 +36,7 @@ PUBLISHED = "published"
 
 @contextlib.contextmanager
 def stage(output: Path, *, resumable: bool = False) -> Iterator[Path]:
-    """A folder to write in; it is gone afterwards, and so is `output` if it is empty.
+    """Yield a folder to write in; it is gone afterwards, and so is `output` if it is empty.
 
     What a stopped conversion had begun to publish is published first. The folder is empty, unless
     it is `resumable`: then what a stopped one left is there, and after an error it stays if there
@@ -106,7 +106,8 @@ def _lock(lock: IO[str], output: Path) -> None:
 
 
 def written_by_jllm(output: Path) -> list[Path]:
-    """The files of earlier conversions in a folder: parquet files, their tokenizer, info files.
+    """Return the files of earlier conversions in a folder: parquet files, their tokenizer, info
+    files.
 
     Only what an info file of jllm's lists and what lies directly in the folder counts, and beside
     an info file of jllm's the tokenizer's files.
@@ -128,7 +129,7 @@ def written_by_jllm(output: Path) -> list[Path]:
 
 
 def _is_ours(name: Path) -> bool:
-    """Whether a listed name may be one of jllm's files: an info file could name anything."""
+    """Return whether a listed name may be one of jllm's files: an info file could name anything."""
     return name.name == str(name) and name.suffix == ".parquet"
 
 

@@ -51,7 +51,9 @@ class Decoder:
         return self._logits(0 if self._is_stretched(length) else length - 1)
 
     def _is_stretched(self, length: int) -> bool:
-        """Whether a document of this length has other rotary frequencies than one token before."""
+        """Return whether a document of this length has other rotary frequencies than one token
+        before.
+        """
         rope, width = self._stage.config.rope, self._stage.config.rotary_dim
         if rope is None or rope.type != "dynamic":
             return False

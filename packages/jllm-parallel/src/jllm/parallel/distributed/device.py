@@ -25,7 +25,7 @@ _PEAK_BFLOAT16 = {
 
 
 def select(kind: str, local_rank: int) -> torch.device:
-    """Chooses this process's device and makes it current.
+    """Choose this process's device and makes it current.
 
     Args:
         kind: auto, cpu, cuda or npu.
@@ -51,7 +51,7 @@ def select(kind: str, local_rank: int) -> torch.device:
 
 
 def kind_of(flag: str) -> str:
-    """Resolves --device: auto is cuda or npu where there is one."""
+    """Resolve --device: auto is cuda or npu where there is one."""
     if flag != "auto":
         return flag
     return next((kind for kind in ("cuda", "npu") if _present(kind)), "cpu")
@@ -73,32 +73,32 @@ def _module(kind: str) -> Any:
 
 
 def backend(device: torch.device) -> str:
-    """Names the communication back end of a device's tensors."""
+    """Return names the communication back end of a device's tensors."""
     return _BACKENDS[device.type]
 
 
 def dtype_of(flag: str, kind: str) -> torch.dtype:
-    """Resolves --dtype for a kind of device: auto is float32 on CPU, bfloat16 elsewhere."""
+    """Resolve --dtype for a kind of device: auto is float32 on CPU, bfloat16 elsewhere."""
     if flag == "auto":
         return torch.float32 if kind == "cpu" else torch.bfloat16
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[flag]
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits for the device's queued work; nothing to do on CPU."""
+    """Wait for the device's queued work; nothing to do on CPU."""
     if device.type != "cpu":
         _module(device.type).synchronize(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Gives the most bytes this process has held: on the device, or resident on CPU."""
+    """Return the most bytes this process has held: on the device, or resident on CPU."""
     if device.type == "cpu":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return _module(device.type).max_memory_allocated(device)
 
 
 def set_threads(threads: int, processes_here: int) -> int:
-    """Sets the CPU threads of this process and returns them; 0 shares the cores evenly.
+    """Set the CPU threads of this process and returns them; 0 shares the cores evenly.
 
     An OMP_NUM_THREADS other than the 1 that torchrun sets for itself is not touched by 0.
     """
@@ -112,7 +112,7 @@ def set_threads(threads: int, processes_here: int) -> int:
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Gives the peak FLOP/s that MFU is measured against: the data sheet's, or a measured matrix
+    """Return the peak FLOP/s that MFU is measured against: the data sheet's, or a measured matrix
     product.
 
     Costs about 0.2 s where it must be measured (CPUs and unknown devices).

@@ -69,7 +69,7 @@ def replica_ranks(stage: int, stages: int, replicas: int) -> tuple[int, ...]:
 
 
 def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 3600) -> Mesh:
-    """Makes the groups. Every process calls it with the same sizes, after `start`."""
+    """Make the groups. Every process calls it with the same sizes, after `start`."""
     if stages * replicas == 1:
         return Mesh()
     rank, backend = dist.get_rank(), devices.backend(device)
@@ -77,7 +77,7 @@ def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 360
     replica, stage = divmod(rank, stages)
 
     def groups(cuts: Sequence[tuple[int, ...]], name: str) -> dist.ProcessGroup | None:
-        """Makes one group for each cut, in one order everywhere, and returns this process's."""
+        """Make one group for each cut, in one order everywhere, and returns this process's."""
         mine = None
         for ranks in cuts:
             if len(ranks) > 1:
@@ -106,7 +106,7 @@ def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 360
 
 
 def start(launch: Launch, device: torch.device, timeout_s: int) -> None:
-    """Joins the job's processes; nothing to do for one."""
+    """Join the job's processes; nothing to do for one."""
     if launch.world_size > 1:
         dist.init_process_group(
             devices.backend(device),

@@ -51,7 +51,7 @@ class ExpertBalance:
     """The experts of one process's stage among those of the whole model."""
 
     def __init__(self, config: TrainConfig, model: DecoderConfig, stage: Stage, mesh: Mesh) -> None:
-        """Finds the stage's layers with experts, of a model that has some."""
+        """Find the stage's layers with experts, of a model that has some."""
         assert model.experts is not None
         self._layers, self._mesh = expert_layers(model), mesh
         self._per_token, self._count = model.experts.experts_per_token, model.experts.num_experts
@@ -64,7 +64,7 @@ class ExpertBalance:
     def terms(
         self, step: StepData, micro_batch: MicroBatch, device: torch.device
     ) -> BalanceTerms | None:
-        """Gives what the stage's layers balance a micro-batch with; None where it has none."""
+        """Return what the stage's layers balance a micro-batch with; None where it has none."""
         if not self._mixtures:
             return None
         lengths = torch.tensor(micro_batch.bounds).diff()
@@ -78,7 +78,7 @@ class ExpertBalance:
         )
 
     def losses(self) -> list[float]:
-        """Gives the step's auxiliary losses of the model's M layers, then their z-losses; 0 for
+        """Return the step's auxiliary losses of the model's M layers, then their z-losses; 0 for
         layers of other stages and, on each replica, its own share."""
         values = torch.zeros(2, len(self._layers), dtype=torch.float64)
         for slot, mixture in self._mixtures.items():
@@ -86,7 +86,7 @@ class ExpertBalance:
         return values.flatten().tolist()
 
     def end_step(self, losses: Sequence[float], counted_tokens: int) -> ExpertFigures:
-        """Ends an optimizer step: adds up the counts of all processes, moves the routers' bias by
+        """End an optimizer step: adds up the counts of all processes, moves the routers' bias by
         them and keeps them for the next step. Collective.
 
         Args:
@@ -121,13 +121,13 @@ class ExpertBalance:
             bias_E.copy_(moved_bias(bias_E, mixture.tally.before_E, self._bias_rate))
 
     def state(self) -> dict[str, list[int]]:
-        """Gives what a checkpoint keeps: the loads of the last step by layer, the same on all
+        """Return what a checkpoint keeps: the loads of the last step by layer, the same on all
         processes."""
         loads = self._before.tolist()
         return {str(n): row for n, row in zip(self._layers, loads, strict=True)}
 
     def load(self, state: Mapping[str, Any] | None) -> None:
-        """Goes on from the `state` of a checkpoint; None, of one that has none, begins evenly.
+        """Go on from the `state` of a checkpoint; None, of one that has none, begins evenly.
 
         Raises:
             ValueError: it is that of another model.
@@ -144,7 +144,7 @@ class ExpertBalance:
 
 
 def _mixtures(model: DecoderConfig, stage: Stage) -> Iterator[tuple[int, MoE]]:
-    """Gives the layers with experts of a stage that are trained, with their numbers."""
+    """Return the layers with experts of a stage that are trained, with their numbers."""
     for name, unit in stage.units.items():
         if isinstance(unit, MoE):
             yield unit_layer(int(name)), unit
@@ -156,13 +156,13 @@ def _mixtures(model: DecoderConfig, stage: Stage) -> Iterator[tuple[int, MoE]]:
 
 
 def expert_layers(model: DecoderConfig) -> tuple[int, ...]:
-    """Gives the layers that have experts, in order; those of multi-token prediction follow."""
+    """Return the layers that have experts, in order; those of multi-token prediction follow."""
     layers = range(model.num_layers + trained_predictions(model))
     return tuple(layer for layer in layers if model.mixture(layer))
 
 
 def balance_problems(config: TrainConfig, model: DecoderConfig) -> list[str]:
-    """Says which flags about experts do not fit the model, one a line, each with its mend."""
+    """Say which flags about experts do not fit the model, one a line, each with its mend."""
     experts = model.experts
     flags = ("aux_loss_alpha", "z_loss_alpha", "router_bias_update_rate")
     asked = [flag for flag in flags if getattr(config, flag)]
@@ -183,7 +183,7 @@ def balance_problems(config: TrainConfig, model: DecoderConfig) -> list[str]:
 
 
 def balance_note(config: TrainConfig, model: DecoderConfig) -> str:
-    """Says that a DeepSeek configuration names a loss which the run does not add; or nothing."""
+    """Say that a DeepSeek configuration names a loss which the run does not add; or nothing."""
     named = read_json(Path(config.model) / "config.json").get("aux_loss_alpha")
     if not named or config.aux_loss_alpha or not expert_layers(model):
         return ""
@@ -194,7 +194,7 @@ def balance_note(config: TrainConfig, model: DecoderConfig) -> str:
 
 
 def balance_loss(config: TrainConfig) -> BalanceLoss:
-    """Gives the losses that the flags ask for."""
+    """Return the losses that the flags ask for."""
     return BalanceLoss(
         alpha=config.aux_loss_alpha,
         scope=config.aux_loss_scope,

@@ -23,13 +23,13 @@ from jllm.parallel.feed.step_data import MicroBatch, StepData, StepShape
 
 
 def lanes(global_batch_size: int, replicas: int, replica: int) -> range:
-    """Gives the lanes of a replica: a contiguous run, so that a layout only moves lanes."""
+    """Return the lanes of a replica: a contiguous run, so that a layout only moves lanes."""
     each = global_batch_size // replicas
     return range(replica * each, (replica + 1) * each)
 
 
 def join_bounds(rows: Sequence[np.ndarray], length: int) -> tuple[int, ...]:
-    """Joins the bounds of rows of `length` positions laid end to end."""
+    """Join the bounds of rows of `length` positions laid end to end."""
     joined = [0]
     for i, row in enumerate(rows):
         joined.extend(int(b) + i * length for b in row[1:])
@@ -50,7 +50,7 @@ class Feed:
         tokens_to_last: bool = False,
         skip_untrained: bool = False,
     ) -> None:
-        """Starts the thread.
+        """Start the thread.
 
         Args:
             readers: a reader of this replica's lanes for each data set, on the first stage; else
@@ -71,11 +71,11 @@ class Feed:
         self._thread.start()
 
     def request(self, name: str, step: int) -> None:
-        """Asks for a step; `get` hands it out later."""
+        """Ask for a step; `get` hands it out later."""
         self._requests.put((name, step))
 
     def get(self) -> StepData:
-        """Waits for the oldest request.
+        """Wait for the oldest request.
 
         Raises:
             ValueError: the data are wrong, here or at another reader.
@@ -86,7 +86,7 @@ class Feed:
         return served
 
     def close(self) -> None:
-        """Ends the thread once all that was requested is served, and closes the readers."""
+        """End the thread once all that was requested is served, and closes the readers."""
         self._requests.put(None)
         self._thread.join()
         for reader in (self._readers or {}).values():
@@ -141,7 +141,7 @@ class Feed:
     def _distribute(
         self, batch: Batch, counted: list[np.ndarray], sizes: torch.Tensor, shape: StepShape
     ) -> StepData:
-        """Sends a batch along the pipeline and keeps the first stage's part."""
+        """Send a batch along the pipeline and keeps the first stage's part."""
         count, rows = shape.micro_batches, shape.rows
         assert batch.tokens.shape == (count * rows, shape.length), batch.tokens.shape
         tokens = torch.from_numpy(np.ascontiguousarray(batch.tokens)).view(count, -1)
@@ -184,7 +184,7 @@ class Feed:
 
 
 def counted_documents(batch: Batch) -> list[np.ndarray]:
-    """Says of each row's documents whether any of their targets is trained; bool arrays."""
+    """Say of each row's documents whether any of their targets is trained; bool arrays."""
     return [
         np.logical_or.reduceat(targets != -100, bounds[:-1])
         for targets, bounds in zip(batch.targets, batch.bounds, strict=True)
@@ -192,7 +192,7 @@ def counted_documents(batch: Batch) -> list[np.ndarray]:
 
 
 def batch_sizes(batch: Batch, counted: Sequence[np.ndarray]) -> tuple[int, int, int]:
-    """Gives the trained targets of a batch, the positions of documents that count, and the rows
+    """Return the trained targets of a batch, the positions of documents that count, and the rows
     that have one."""
     positions = sum(
         int(np.diff(bounds)[flags].sum())
@@ -202,7 +202,7 @@ def batch_sizes(batch: Batch, counted: Sequence[np.ndarray]) -> tuple[int, int, 
 
 
 def split_bounds(flat: Sequence[int]) -> list[tuple[int, ...]]:
-    """Undoes the joining of several bounds: each starts at 0 and no other entry is 0."""
+    """Undoe the joining of several bounds: each starts at 0 and no other entry is 0."""
     starts = [i for i, b in enumerate(flat) if b == 0] + [len(flat)]
     return [tuple(flat[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
 

@@ -27,7 +27,7 @@ files for another model's if they lay beside its own."""
 
 
 def lora_of(config: TrainConfig, model: DecoderConfig) -> Lora | None:
-    """Gives the adapter that a run trains or, without training, uses.
+    """Return the adapter that a run trains or, without training, uses.
 
     Raises:
         ValueError: a module name matches nothing, or --lora_adapter does not fit model or flags.
@@ -45,7 +45,7 @@ def lora_of(config: TrainConfig, model: DecoderConfig) -> Lora | None:
 
 
 def _named(config: TrainConfig, model: DecoderConfig) -> frozenset[str]:
-    """Gives the tensors of --lora_module_name."""
+    """Return the tensors of --lora_module_name."""
     names = [name.strip() for name in config.lora_module_name.split(",") if name.strip()]
     try:
         return resolve(model, names)
@@ -54,7 +54,7 @@ def _named(config: TrainConfig, model: DecoderConfig) -> frozenset[str]:
 
 
 def open_start(config: TrainConfig, model: DecoderConfig) -> Adapter:
-    """Opens --lora_adapter."""
+    """Open --lora_adapter."""
     table = weight_table(model, range(unit_count(model)))
     return open_adapter(Path(config.lora_adapter), shapes(table))
 
@@ -91,7 +91,7 @@ def _lora_of_adapter(config: TrainConfig, model: DecoderConfig) -> Lora:
 
 
 def lora_state(lora: Lora, *, frozen: bool) -> dict[str, Any]:
-    """Gives what of an adapter a resumed run must share."""
+    """Return what of an adapter a resumed run must share."""
     listed = "\n".join(sorted(lora.tensors)).encode()
     return {
         "rank": lora.rank,
@@ -104,14 +104,14 @@ def lora_state(lora: Lora, *, frozen: bool) -> dict[str, Any]:
 
 
 def adapter_folder(checkpoint: Path) -> Path:
-    """Gives where a checkpoint keeps its adapter."""
+    """Return where a checkpoint keeps its adapter."""
     return checkpoint if (checkpoint / CONFIG).exists() else checkpoint / BESIDE
 
 
 def fill_adapter(
     stage: Stage, lora: Lora, config: TrainConfig, model: DecoderConfig, resumed: Path | None
 ) -> None:
-    """Gives a stage's adapter its values: of a checkpoint, of --lora_adapter, or fresh ones."""
+    """Return a stage's adapter its values: of a checkpoint, of --lora_adapter, or fresh ones."""
     if resumed:
         table = adapter_table(model, stage.unit_range, lora)
         load_slices(adapter_folder(resumed), table, stage.tensors(), stem=STEM)

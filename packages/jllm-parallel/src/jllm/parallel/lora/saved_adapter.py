@@ -48,7 +48,7 @@ class SavedAdapter:
         return {"lora_base": asdict(self.base)}
 
     def files(self, model_files: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Gives a checkpoint's small files, those of the model and of the adapter."""
+        """Return a checkpoint's small files, those of the model and of the adapter."""
         left_out = MODEL_CONFIGS if self.alone else ()
         kept = {name: data for name, data in model_files.items() if name not in left_out}
         before = f"{self.directory}/" if self.directory else ""
@@ -58,7 +58,10 @@ class SavedAdapter:
 
 
 def merged_rows(stage: Stage, share: Mapping[str, ShardRows]) -> dict[str, MergedRows]:
-    """Gives the adapted parameters of a stage, merged when they are written; rows as in `share`."""
+    """Return the adapted parameters of a stage, merged when they are written.
+
+    Rows as in `share`.
+    """
     modules = ((f"{name}.weight", module) for name, module in stage.named_modules())
     return {
         name: MergedRows(module, share[name].start)

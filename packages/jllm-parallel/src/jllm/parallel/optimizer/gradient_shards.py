@@ -25,7 +25,7 @@ class GradientSums:
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Hooks itself to the parameters."""
+        """Register a hook on each parameter."""
         self._wide: dict[nn.Parameter, torch.Tensor] = {}
         for parameter in parameters:
             if parameter.dtype != torch.float32:
@@ -41,7 +41,7 @@ class GradientSums:
         parameter.grad = None
 
     def pop(self, parameter: nn.Parameter) -> torch.Tensor:
-        """Hands out a parameter's float32 sum, zeros where nothing reached it, and forgets it."""
+        """Hand out a parameter's float32 sum, zeros where nothing reached it, and forgets it."""
         total = self._wide.pop(parameter, None)
         if total is None:
             total, parameter.grad = parameter.grad, None
@@ -59,7 +59,7 @@ class ShardRows:
 
 
 def rows_of(rows: int, replicas: int, replica: int) -> ShardRows:
-    """Cuts `rows` into equal runs, the last ones shorter or empty."""
+    """Cut `rows` into equal runs, the last ones shorter or empty."""
     padded = -(-rows // replicas)
     start = min(replica * padded, rows)
     return ShardRows(start=start, stop=min(start + padded, rows), padded=padded)
@@ -77,7 +77,7 @@ def _buckets(sizes: Sequence[int]) -> Iterator[range]:
 
 
 def _padded(tensor: torch.Tensor, replicas: int) -> torch.Tensor:
-    """Views a parameter-shaped tensor as [replicas, elements of a shard], padded with zero rows."""
+    """View a parameter-shaped tensor as [replicas, elements of a shard], padded with zero rows."""
     missing = -len(tensor) % replicas
     if missing:
         tensor = torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])
@@ -85,7 +85,7 @@ def _padded(tensor: torch.Tensor, replicas: int) -> torch.Tensor:
 
 
 def reduce_scatter(gradients: Sequence[torch.Tensor], dp: Axis) -> list[torch.Tensor]:
-    """Sums whole gradients over the replicas; each keeps its shard.
+    """Sum whole gradients over the replicas; each keeps its shard.
 
     Args:
         gradients: float32 tensors of the parameters' shapes, on every replica the same list.
@@ -110,7 +110,7 @@ def reduce_scatter(gradients: Sequence[torch.Tensor], dp: Axis) -> list[torch.Te
 def all_gather(
     shards: Sequence[torch.Tensor], parameters: Sequence[nn.Parameter], dp: Axis
 ) -> None:
-    """Writes every replica's shard into the whole parameters.
+    """Write every replica's shard into the whole parameters.
 
     Args:
         shards: this replica's rows, padded, in any floating type.

@@ -6,7 +6,7 @@ import math
 def learning_rate(
     step: int, *, peak: float, total_steps: int, warmup: float = 0.0, schedule: str = "cosine"
 ) -> float:
-    """Gives the learning rate of one optimizer step.
+    """Return the learning rate of one optimizer step.
 
     It rises linearly over the warm-up, whose last step has `peak`, then falls to 0 at `total_steps`
     along the curve that Transformers' schedulers of the same names follow.
@@ -36,6 +36,6 @@ def learning_rate(
 
 
 def warmup_steps(warmup: float, total_steps: int) -> int:
-    """Turns --num_warmup_steps into a number of steps: at least 1 means steps, below 1 a
+    """Turn --num_warmup_steps into a number of steps: at least 1 means steps, below 1 a
     fraction."""
     return int(warmup) if warmup >= 1 else int(warmup * total_steps)

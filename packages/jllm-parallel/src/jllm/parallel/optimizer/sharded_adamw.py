@@ -45,7 +45,7 @@ class ShardedAdamW:
         weight_decay: float,
         max_norm: float,
     ) -> None:
-        """Builds shards and zero moments. Collective: all processes call it.
+        """Build shards and zero moments. Collective: all processes call it.
 
         Args:
             named: this stage's parameters, by units and in each unit's order.
@@ -93,7 +93,7 @@ class ShardedAdamW:
         return shard
 
     def _norm_slots(self) -> tuple[int, int]:
-        """Where this stage's parameters stand among all stages', and how many there are."""
+        """Return where this stage's parameters stand among all stages', and how many there are."""
         pp = self._mesh.pp
         counts = torch.zeros(pp.size, dtype=torch.int64)
         if self._mesh.dp.rank == 0:
@@ -103,7 +103,7 @@ class ShardedAdamW:
         return int(counts[: pp.rank].sum()), int(counts.sum())
 
     def step(self, learning_rate: float, sums: Sequence[float] = ()) -> tuple[float, list[float]]:
-        """Takes one optimizer step with the gradients of the backward passes before it.
+        """Take one optimizer step with the gradients of the backward passes before it.
 
         Args:
             learning_rate: of this step.
@@ -136,7 +136,7 @@ class ShardedAdamW:
         return norm, totals
 
     def skip_step(self) -> None:
-        """Counts a step that changes neither weights nor moments, so that a resumed run, which
+        """Count a step that changes neither weights nor moments, so that a resumed run, which
         counts all steps, corrects the moments' bias alike."""
         for master in self.masters.values():
             self._adam.state[master]["step"] += 1
@@ -168,14 +168,17 @@ class ShardedAdamW:
         return math.sqrt(math.fsum(values[: self._slots])), values[self._slots :]
 
     def states(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Gives {"exp_avg": {parameter: float32 shard}, "exp_avg_sq": …}; padding rows included."""
+        """Return {"exp_avg": {parameter: float32 shard}, "exp_avg_sq": …}.
+
+        Padding rows included.
+        """
         return {
             state: {n: self._adam.state[m][state] for n, m in self.masters.items()}
             for state in STATES
         }
 
     def load(self, step: int) -> None:
-        """Tells the optimizer that masters and moments were filled with those after `step`
+        """Tell the optimizer that masters and moments were filled with those after `step`
         steps."""
         self._set_states(step, self.states())
         if not self.in_place:
@@ -192,7 +195,7 @@ class ShardedAdamW:
 
 
 def square_norm(tensor: torch.Tensor) -> torch.Tensor:
-    """Gives Σ x² of a float32 tensor as a float64 scalar.
+    """Return Σ x² of a float32 tensor as a float64 scalar.
 
     Runs of NORM_RUN elements are summed in float32 and the runs in float64: ten times faster than
     float64 throughout, and right to about 1e-7, where one float32 sum over a vocabulary's matrix

@@ -14,7 +14,7 @@ Cost = Callable[[int], np.ndarray]
 
 
 def balance(cost: Cost, units: int, stages: int) -> tuple[int, ...]:
-    """Boundaries 0 = b_0 < b_1 < … < b_stages = units with the least maximum of the stages' costs.
+    """Boundary 0 = b_0 < b_1 < … < b_stages = units with the least maximum of the stages' costs.
 
     Among those it is the one with the least sum of squares, so that the other stages are even too.
     `units` ≥ `stages`.

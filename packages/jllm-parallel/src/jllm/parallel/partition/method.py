@@ -28,7 +28,8 @@ NAMED_METHODS = ("fast", "mem", "uniform")
 def partition(
     method: str, costs: Sequence[UnitCost], stages: int, *, memory: Memory | None = None
 ) -> tuple[int, ...]:
-    """The unit indices 0 = b_0 < … < b_stages = len(costs); stage s holds units b_s … b_{s+1}−1.
+    """Return the unit indices 0 = b_0 < … < b_stages = len(costs); stage s holds units b_s …
+    b_{s+1}−1.
 
     `memory` is needed by `mem` only. Pure. Raises ValueError that names the flag and the mend.
     """
@@ -53,7 +54,7 @@ def partition(
 
 
 def sub_layer_list(boundaries: Sequence[int]) -> str:
-    """Boundaries as the list that the flag takes: `0,9,…,N` in sub-layers."""
+    """Boundary as the list that the flag takes: `0,9,…,N` in sub-layers."""
     sub_layers = boundaries[-1] - 2
     return ",".join(str(min(max(b - 1, 0), sub_layers)) for b in boundaries)
 

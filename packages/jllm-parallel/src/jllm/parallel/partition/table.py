@@ -67,7 +67,7 @@ def stage_rows(
 def print_partition(
     console: Console, method: str, boundaries: Sequence[int], rows: Sequence[StageRow]
 ) -> None:
-    """Prints the rows as a table, below the list that gives the same partition again."""
+    """Print the rows as a table, below the list that gives the same partition again."""
     bubble = sum(row.bubble for row in rows) / len(rows)
     title = f"--partition_method {method}: {sub_layer_list(boundaries)}"
     console.print(title, markup=False, highlight=False, soft_wrap=True)

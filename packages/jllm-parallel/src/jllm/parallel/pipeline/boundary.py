@@ -33,7 +33,7 @@ Boundary = tuple[TensorSpec, ...]
 
 
 def specs(message: Message, boundaries: Sequence[Boundary]) -> Boundary:
-    """The tensors that `message` carries: all of them down, only floating-point ones up."""
+    """Return the tensors that `message` carries: all of them down, only floating-point ones up."""
     boundary = boundaries[message.boundary]
     if message.kind == "hidden":
         return boundary
@@ -41,7 +41,7 @@ def specs(message: Message, boundaries: Sequence[Boundary]) -> Boundary:
 
 
 def empty(message: Message, boundaries: Sequence[Boundary], device: torch.device) -> list[Tensor]:
-    """Buffers to receive `message` into."""
+    """Buffer to receive `message` into."""
     return [torch.empty(s.shape, dtype=s.dtype, device=device) for s in specs(message, boundaries)]
 
 

@@ -27,8 +27,8 @@ class PipelineStage(Protocol):
     """What a rank computes. `ModuleStage` makes one from a callable."""
 
     def forward(self, micro_batch: int, inputs: tuple[Tensor, ...], /) -> tuple[Tensor, ...]:
-        """The stage's outputs for `inputs`, which are () on the first stage. What the last stage
-        returns is the step's output. Runs under `torch.no_grad` when no backward follows."""
+        """Return the stage's outputs for `inputs`, which are () on the first stage. What the last
+        stage returns is the step's output. Runs under `torch.no_grad` when no backward follows."""
         ...
 
     def backward(

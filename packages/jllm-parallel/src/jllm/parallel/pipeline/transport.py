@@ -105,7 +105,9 @@ class Transport:
         return Exchange(batch, self._group, sent, received)
 
     def received(self, message: Message, tensors: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
-        """What arrived, in the places of the boundary's tensors: None where a gradient has none."""
+        """Return what arrived, in the places of the boundary's tensors: None where a gradient has
+        none.
+        """
         if message.kind == "hidden":
             return tensors
         arrived = iter(tensors)

@@ -54,9 +54,11 @@ class Schedule:
         return self.chunks * len(self.ranks)
 
     def stage(self, rank: int, chunk: int) -> int:
-        """The pipeline stage that `chunk` of `rank` is: stages are dealt to the ranks in turn."""
+        """Return the pipeline stage that `chunk` of `rank` is: stages are dealt to the ranks in
+        turn.
+        """
         return chunk * len(self.ranks) + rank
 
     def rank_of(self, stage: int) -> int:
-        """The rank that holds `stage`."""
+        """Return the rank that holds `stage`."""
         return stage % len(self.ranks)

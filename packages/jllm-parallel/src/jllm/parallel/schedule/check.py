@@ -11,7 +11,7 @@ from jllm.parallel.schedule.timeline import peak_live
 
 
 def check(schedule: Schedule) -> Plan:
-    """The plan of `schedule`, proved; raises ValueError that describes the first defect.
+    """Return the plan of `schedule`, proved; raises ValueError that describes the first defect.
 
     It holds that every rank computes each of its actions exactly once, every forward before its
     backward, both in the order of the micro-batches (so that gradients add up in the same order on

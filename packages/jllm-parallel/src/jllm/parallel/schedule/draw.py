@@ -25,7 +25,7 @@ SMALLEST_NUMBERED = 11.0
 
 
 def draw(timeline: Timeline) -> str:
-    """The SVG of `timeline`: a row a rank, a bar an action with its micro-batch's number."""
+    """Return the SVG of `timeline`: a row a rank, a bar an action with its micro-batch's number."""
     scale = (WIDTH - LEFT - MARGIN) / timeline.step_time
     bottom = TOP + ROW * len(timeline.ranks)
     parts = [_head(timeline, bottom)]
@@ -112,7 +112,7 @@ def _seconds(value: float) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command above: simulate a schedule and write its picture."""
+    """Simulate a schedule and write its picture: the command above."""
     parser = argparse.ArgumentParser(description="Draw a pipeline schedule as an SVG picture.")
     parser.add_argument("--schedule", choices=sorted(GENERATORS), default="1f1b")
     parser.add_argument("--stages", type=int, default=4)

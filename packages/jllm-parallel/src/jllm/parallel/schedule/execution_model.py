@@ -30,7 +30,8 @@ class Deadlock(ValueError):
 
 
 def run(plan: Plan, duration: Duration, transfer: Transfer) -> tuple[tuple[Span, ...], ...]:
-    """The spans of every rank. `duration(rank, action)` and `transfer(message)` are in seconds.
+    """Return the spans of every rank. `duration(rank, action)` and `transfer(message)` are in
+    seconds.
 
     Raises Deadlock. Linear in the number of actions.
     """

@@ -12,7 +12,7 @@ from jllm.parallel.schedule.actions import BACKWARD, FORWARD, Action, Kind, Sche
 
 
 def gpipe(stages: int, micro_batches: int) -> Schedule:
-    """All forwards, then all backwards (Huang et al. 2019, arXiv:1811.06965).
+    """Return all forwards, then all backwards (Huang et al. 2019, arXiv:1811.06965).
 
     Takes (M + S − 1)·(forward + backward) for S equal stages and M micro-batches, as 1F1B does,
     but holds the activations of all M micro-batches.
@@ -43,7 +43,10 @@ def one_f_one_b(stages: int, micro_batches: int) -> Schedule:
 
 
 def forward_only(stages: int, micro_batches: int) -> Schedule:
-    """All forwards and nothing else: evaluation. Holds no activations between micro-batches."""
+    """Return all forwards and nothing else: evaluation.
+
+    Holds no activations between micro-batches.
+    """
     _refuse_empty(stages, micro_batches)
     return Schedule(
         name="forward only",

@@ -15,7 +15,7 @@ def simulate(
     duration: Callable[[int, Action], float],
     transfer: float | Callable[[Message], float] = 0.0,
 ) -> Timeline:
-    """The timeline of `plan`, under the rules of `execution_model`.
+    """Return the timeline of `plan`, under the rules of `execution_model`.
 
     `duration(rank, action)` gives seconds, `transfer` the seconds of every message or a function of
     it. Raises `rendezvous.Deadlock` when the plan cannot complete. Takes about 10 µs an action.
@@ -28,5 +28,7 @@ def simulate(
 def stage_durations(
     forward: tuple[float, ...], backward: tuple[float, ...]
 ) -> Callable[[int, Action], float]:
-    """`duration` for `simulate` from the seconds of one forward and one backward on each rank."""
+    """Return `duration` for `simulate` from the seconds of one forward and one backward on each
+    rank.
+    """
     return lambda rank, action: (forward if action.kind == FORWARD else backward)[rank]

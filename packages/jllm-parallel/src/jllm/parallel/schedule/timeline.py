@@ -62,7 +62,8 @@ class Timeline:
 
 
 def peak_live(actions: list[Action] | tuple[Action, ...]) -> int:
-    """The most micro-batches whose activations a rank holds at once when it runs `actions`."""
+    """Return the most micro-batches whose activations a rank holds at once when it runs
+    `actions`."""
     live = peak = 0
     for action in actions:
         live += 1 if action.kind == FORWARD else -1

@@ -50,7 +50,7 @@ class SparkConfig:
 
 
 def conversion(config: SparkConfig) -> Raw2IdsConfig:
-    """The same settings for the conversion itself, checked. Raises ValueError."""
+    """Return the same settings for the conversion itself, checked. Raises ValueError."""
     if config.num_partitions is not None and config.num_partitions < 1:
         raise ValueError(f"--num_partitions {config.num_partitions}: expected at least 1")
     if config.max_seq_length < 2:

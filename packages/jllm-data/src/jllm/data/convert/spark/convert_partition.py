@@ -58,7 +58,9 @@ class Converter:
     metadata: FileMetadata
 
     def convert(self, lines: Iterable[Line]) -> Iterator[pa.RecordBatch]:
-        """The rows of all partitions of `lines`, sorted by source and line, and their accounts."""
+        """Yield the rows of all partitions of `lines`, sorted by source and line, and their
+        accounts.
+        """
         size = self.config.num_lines_per_partition
         assert size is not None
         for (source, partition), group in itertools.groupby(
@@ -102,14 +104,16 @@ class Converter:
 
 @functools.lru_cache(maxsize=1)
 def converter_of(config: Raw2IdsConfig) -> Converter:
-    """The converter of these settings; a worker process loads the tokenizer once for its tasks."""
+    """Return the converter of these settings; a worker process loads the tokenizer once for its
+    tasks.
+    """
     tokenizer = load_tokenizer(config.tokenizer)
     work, metadata = prepare_work(config, config.kind, tokenizer, lambda _: None)
     return Converter(config=config, work=work, metadata=metadata)
 
 
 def row_schema(metadata: FileMetadata) -> pa.Schema:
-    """The columns of a data set's rows, and ACCOUNT."""
+    """Return the columns of a data set's rows, and ACCOUNT."""
     return pa.schema([*arrow_schema(metadata), pa.field(ACCOUNT, pa.string())])
 
 

@@ -27,7 +27,7 @@ def explained() -> Iterator[None]:
 
 
 def explanation(text: str) -> Exception:
-    """The error of which Spark's is `text`: a Java or Python traceback, or a line."""
+    """Return the error of which Spark's is `text`: a Java or Python traceback, or a line."""
     if "JAVA_GATEWAY_EXITED" in text:
         return ValueError("Spark does not start; it needs Java 17, on PATH or at JAVA_HOME")
     if "Traceback (most recent call last):" in text:

@@ -40,23 +40,23 @@ class HadoopPath:
         return re.sub(r"([\[\]{}*?\\])", r"\\\1", self.plain)
 
     def lies_in(self, other: HadoopPath) -> bool:
-        """Whether it is the other path or below it."""
+        """Return whether it is the other path or below it."""
         return PurePosixPath(self.qualified).is_relative_to(other.qualified)
 
     def exists(self) -> bool:
-        """Whether there is such a file or folder."""
+        """Return whether there is such a file or folder."""
         return self._system.exists(self._path)
 
     def is_folder(self) -> bool:
-        """Whether it is a folder."""
+        """Return whether it is a folder."""
         return self._system.getFileStatus(self._path).isDirectory()
 
     def names(self) -> list[str]:
-        """What this folder holds."""
+        """Return what this folder holds."""
         return sorted(str(one.getPath().getName()) for one in self._system.listStatus(self._path))
 
     def remove(self) -> None:
-        """It and all in it, if it exists."""
+        """Delete it and all in it, if it exists."""
         self._system.delete(self._path, True)
 
     def rename(self, target: HadoopPath) -> None:

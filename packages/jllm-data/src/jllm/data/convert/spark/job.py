@@ -138,7 +138,9 @@ def _tasks(spark: SparkSession) -> int:
 
 
 def _lines(spark: SparkSession, config: SparkConfig, *, chats: bool) -> tuple[DataFrame, int]:
-    """Every line of the input (source, record, number, text), and how many partitions they are."""
+    """Yield every line of the input (source, record, number, text), and how many partitions they
+    are.
+    """
     root = HadoopPath(spark, config.input_path)
     if not root.exists():
         raise ValueError(f"--input_path {config.input_path}: no such file or folder")
@@ -206,7 +208,7 @@ def _lines(spark: SparkSession, config: SparkConfig, *, chats: bool) -> tuple[Da
 def _converted(
     lines: DataFrame, settings: Raw2IdsConfig, metadata: FileMetadata, tasks: int
 ) -> DataFrame:
-    """The rows, and for each partition the account of its records."""
+    """Yield the rows, and for each partition the account of its records."""
     size = settings.num_lines_per_partition
     partition = F.expr(f"record div {size}")
     sorted_lines = lines.repartition(tasks, "source", partition)
@@ -236,6 +238,6 @@ def _line_batch(lines: list[Line]) -> pa.RecordBatch:
 
 
 def _relative(file: str, root: str) -> str:
-    """A file's name below the input; of a single file its own name."""
+    """Return a file's name below the input; of a single file its own name."""
     path, folder = PurePosixPath(unquote(file)), PurePosixPath(unquote(root))
     return path.name if path == folder else path.relative_to(folder).as_posix()

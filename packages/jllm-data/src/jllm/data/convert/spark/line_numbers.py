@@ -41,7 +41,7 @@ class Summary:
 
 
 def follow(before: Before, block: Summary) -> Before:
-    """The state after a block."""
+    """Return the state after a block."""
     begun = block.records + (block.opening and not before.inside)
     inside = block.inside if block.divided else before.inside or block.opening
     return Before(lines=before.lines + block.lines, records=before.records + begun, inside=inside)
@@ -70,7 +70,7 @@ def number_lines(
 
 
 def summarise(lines: Iterable[bytes], layout: RecordLayout) -> Summary:
-    """The summary of a block's lines."""
+    """Return the summary of a block's lines."""
     count, records, divided, opening, inside = 0, 0, layout == "lines", False, False
     for text in lines:
         count += 1

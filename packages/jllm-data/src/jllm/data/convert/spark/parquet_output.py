@@ -74,7 +74,7 @@ def read_back(spark: SparkSession, folder: HadoopPath, metadata: FileMetadata) -
 
 
 def _description(name: str, content: pa.Buffer, metadata: FileMetadata) -> Mapping[str, Any]:
-    """The FileInfo of a file's bytes and the bag of its rows, as plain values."""
+    """Return the FileInfo of a file's bytes and the bag of its rows, as plain values."""
     fields = fields_of(metadata.kind)
     columns = arrow_schema(metadata).names
     groups, bag = [], RowMultiset()

@@ -24,7 +24,7 @@ class Totals:
 def account_text(
     source: str, first: int, account: RecordCounts, bag: RowMultiset, max_num_blocks: int
 ) -> str:
-    """What became of the partition of a file that begins with record `first`, as JSON."""
+    """Return what became of the partition of a file that begins with record `first`, as JSON."""
     return json.dumps(
         {
             "source": source,
@@ -37,7 +37,7 @@ def account_text(
 
 
 def add_up(texts: Iterable[str]) -> Totals:
-    """All partitions together, of what `account_text` gave.
+    """Return all partitions together, of what `account_text` gave.
 
     They are added in the order of the input, so the first dropped records are listed.
     """

@@ -13,7 +13,7 @@ USED = ("instruction", "input", "output")
 
 
 def messages_of_alpaca(value: dict[str, object]) -> list[Message]:
-    """The two messages of a record. Raises Unusable."""
+    """Return the two messages of a record. Raises Unusable."""
     for key in ("instruction", "output"):
         if key not in value:
             raise Unusable("missing key", f'no key "{key}"; found {keys_of(value)}')

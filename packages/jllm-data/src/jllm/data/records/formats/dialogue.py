@@ -31,7 +31,7 @@ class Dialogue:
 
 
 def role_of(role: object, number: int) -> str:
-    """The role of message `number`. Raises Unusable where there is no such."""
+    """Return the role of message `number`. Raises Unusable where there is no such."""
     if role not in ROLES:
         raise Unusable(
             "unknown role", f"message {number} is by {quoted(role)}; expected {', '.join(ROLES)}"

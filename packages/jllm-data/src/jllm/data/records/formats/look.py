@@ -31,7 +31,7 @@ KEYS = ("messages", "conversations", *ALPACA, "text", "system", "tools", "id", *
 
 
 def dialogue_of(value: object) -> Dialogue:
-    """The dialogue of a record in any of the forms. Raises Unusable."""
+    """Return the dialogue of a record in any of the forms. Raises Unusable."""
     if isinstance(value, list):
         return Dialogue(messages=messages_of_turns(value))
     if not isinstance(value, dict):
@@ -56,7 +56,7 @@ def dialogue_of(value: object) -> Dialogue:
 
 
 def forms_of(value: dict[str, object]) -> list[str]:
-    """The keys that say which form of a dialogue a record has; one, where it can be told."""
+    """Return the keys that say which form of a dialogue a record has; one, where it can be told."""
     forms = [key for key in ("messages", "conversations") if value.get(key) is not None]
     if value.get("instruction") is not None and value.get("output") is not None:
         forms.append("instruction")
@@ -75,14 +75,14 @@ def refuse_changes(value: dict[str, object], keys: tuple[str, ...]) -> None:
 
 
 def unused_keys(value: dict[str, object], used: set[str]) -> tuple[str, ...]:
-    """The other keys that are not null, as the account lists them."""
+    """Return the other keys that are not null, as the account lists them."""
     return tuple(
         key_name(key) for key, found in value.items() if found is not None and key not in used
     )
 
 
 def _form(value: dict[str, object]) -> str:
-    """The key that says which form a record is written in."""
+    """Return the key that says which form a record is written in."""
     forms = forms_of(value)
     if len(forms) > 1:
         both = " and ".join(map(quoted, forms))
@@ -107,7 +107,7 @@ def _form(value: dict[str, object]) -> str:
 
 
 def _system(system: object, messages: list[Message]) -> list[Message]:
-    """The turn that `system` beside the messages is."""
+    """Return the turn that `system` beside the messages is."""
     if system in EMPTY:
         return []
     if messages and messages[0]["role"] == "system":

@@ -26,7 +26,7 @@ _FURTHER = {"assistant": "tool_calls", "tool": "tool_call_id"}
 
 
 def messages_of_openai(messages: object) -> list[Message]:
-    """The messages of a list of them. Raises Unusable, as all here."""
+    """Return the messages of a list of them. Raises Unusable, as all here."""
     if not isinstance(messages, list):
         raise Unusable("not a dialogue", f'"messages" is {named(messages)}')
     return [message_of(item, number) for number, item in enumerate(messages, 1)]
@@ -65,7 +65,8 @@ def message_of(item: object, number: int) -> Message:
 
 
 def content_of(content: object, what: str) -> str:
-    """The text of a content: a string, or a list of parts `{"type": "text", "text": "…"}`."""
+    """Return the text of a content: a string, or a list of parts `{"type": "text", "text":
+    "…"}`."""
     if not isinstance(content, list):
         return string_of(content, what)
     texts = []
@@ -86,7 +87,9 @@ def content_of(content: object, what: str) -> str:
 
 
 def tools_of(value: object) -> tuple[Tool, ...]:
-    """The tools that a dialogue may call: a list of objects, or that list as JSON in a string."""
+    """Return the tools that a dialogue may call: a list of objects, or that list as JSON in a
+    string.
+    """
     if isinstance(value, str) and value:
         value = _parsed(value, '"tools"')
     if value in EMPTY:

@@ -20,7 +20,7 @@ SPEAKERS = {
 
 
 def messages_of_sharegpt(turns: object) -> list[Message]:
-    """The messages of a list of turns. Raises Unusable."""
+    """Return the messages of a list of turns. Raises Unusable."""
     if not isinstance(turns, list):
         raise Unusable("not a dialogue", f'"conversations" is {named(turns)}')
     if turns and isinstance(turns[0], dict) and "role" in turns[0] and "from" not in turns[0]:

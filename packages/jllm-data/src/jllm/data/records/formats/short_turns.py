@@ -7,7 +7,7 @@ from jllm.data.records.unusable import Unusable, named, string_of
 
 
 def messages_of_turns(value: list[object]) -> list[Message]:
-    """The messages of a list of turns. Raises Unusable."""
+    """Return the messages of a list of turns. Raises Unusable."""
     first = value[0] if value else None
     if isinstance(first, list) or (isinstance(first, dict) and _is_dialogue(first)):
         what = f"the line holds a whole list of dialogues; {ONE_A_LINE}"

@@ -34,7 +34,9 @@ class RowEdges:
 def edges_of(
     rows: TrainingRows, documents: Documents, provenance: Provenance | None, keep: int
 ) -> list[RowEdges]:
-    """The ends of every row, `keep` ids each; none where documents never go on in another row."""
+    """Return the ends of every row, `keep` ids each; none where documents never go on in another
+    row.
+    """
     if provenance is None or rows.labels is not None:
         return []
     edges = []
@@ -66,7 +68,8 @@ class Joiner:
         self._tail = np.zeros(0, np.int32)
 
     def across(self, row: RowEdges) -> tuple[int, int]:
-        """How often the text begins in a row before `row` and ends in it, and is whole in both.
+        """Return how often the text begins in a row before `row` and ends in it, and is whole in
+        both.
 
         Whole in both it is where the id that they share holds it.
         """
@@ -91,7 +94,7 @@ class Joiner:
 
 
 def occurrences(data: bytes, wanted: bytes) -> list[int]:
-    """Every place at which `wanted` begins in `data`, overlapping ones too."""
+    """Return every place at which `wanted` begins in `data`, overlapping ones too."""
     places, at = [], data.find(wanted)
     while at >= 0:
         places.append(at)

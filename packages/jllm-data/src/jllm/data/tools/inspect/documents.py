@@ -24,7 +24,7 @@ class Documents:
     """bool [D]: nothing but document-end ids that complete a row."""
 
     def of_row(self, row: int) -> range:
-        """The numbers of a row's documents."""
+        """Return the numbers of a row's documents."""
         first, stop = np.searchsorted(self.row, (row, row + 1)).tolist()
         return range(first, stop)
 
@@ -55,7 +55,8 @@ def documents_of(rows: TrainingRows, *, prompts: bool = False) -> Documents:
 
 
 def trained_ids(rows: TrainingRows, documents: Documents, *, prompts: bool = False) -> np.ndarray:
-    """Which ids are the target of a position, bool [Σ ids]: never the first of a document."""
+    """Return which ids are the target of a position, bool [Σ ids]: never the first of a
+    document."""
     ids = rows.ids.values
     if prompts:
         return np.zeros(len(ids), bool)

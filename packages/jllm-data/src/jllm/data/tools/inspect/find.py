@@ -47,7 +47,7 @@ class Hit:
 def find_text(
     dataset: Dataset, wanted: str, text: TokenText, progress: Callable[[int], None] = lambda n: None
 ) -> Iterator[Hit]:
-    """The documents that hold `wanted`, in the order of the data set.
+    """Yield the documents that hold `wanted`, in the order of the data set.
 
     `progress` is called with the rows of every row group that is done. ValueError for an empty
     text, and for a damaged file.
@@ -79,13 +79,13 @@ def find_text(
 
 
 def _without(hit: Hit, row: int, doubled: int) -> Hit:
-    """A hit without what the row before holds too."""
+    """Return a hit without what the row before holds too."""
     first = hit.row == row and hit.document == 0
     return replace(hit, count=hit.count - doubled) if first else hit
 
 
 def _counts(rows: TrainingRows, documents: Documents, wanted: str, text: TokenText) -> np.ndarray:
-    """How often each document holds the text, int64 [documents]."""
+    """Return how often each document holds the text, int64 [documents]."""
     if text.table is None:
         ids = rows.ids.values
         spans = zip(documents.start.tolist(), documents.length.tolist(), strict=True)

@@ -24,7 +24,7 @@ class Bin:
 
 
 def doubling_bins(counts: np.ndarray) -> list[Bin]:
-    """Bins 1, 2–3, 4–7, 8–15, … from the shortest to the longest that occurs; 0 is its own."""
+    """Bin 1, 2–3, 4–7, 8–15, … from the shortest to the longest that occurs; 0 is its own."""
     held = np.flatnonzero(counts)
     if not len(held):
         return []
@@ -38,7 +38,7 @@ def doubling_bins(counts: np.ndarray) -> list[Bin]:
 
 
 def fill_bins(counts: np.ndarray, capacity: int) -> list[Bin]:
-    """Lengths as parts of `capacity`: bins of 5 %, `first` and `last` in per cent; 100 is its own.
+    """Length as parts of `capacity`: bins of 5 %, `first` and `last` in per cent; 100 is its own.
 
     A bin 80 … 84 holds 80 % ≤ length / capacity < 85 %. Begins with the first that holds any.
     """
@@ -60,7 +60,9 @@ def fill_bins(counts: np.ndarray, capacity: int) -> list[Bin]:
 
 
 def quantile(counts: np.ndarray, part: float) -> int:
-    """The smallest length n for which at least `part` (0 … 1) of all are ≤ n; 0 where none is."""
+    """Return the smallest length n for which at least `part` (0 … 1) of all are ≤ n; 0 where none
+    is.
+    """
     below = np.cumsum(counts)
     if not below[-1:].any():
         return 0
@@ -68,13 +70,13 @@ def quantile(counts: np.ndarray, part: float) -> int:
 
 
 def mean(counts: np.ndarray) -> float:
-    """The mean length; 0 where there is none."""
+    """Return the mean length; 0 where there is none."""
     number = int(counts.sum())
     return float(counts @ np.arange(len(counts)) / number) if number else 0.0
 
 
 def add_counts(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The counts of both together; the arrays may differ in length."""
+    """Return the counts of both together; the arrays may differ in length."""
     longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
     total = longer.copy()
     total[: len(shorter)] += shorter

@@ -30,7 +30,7 @@ def write_page(report: Report, path: Path, *, chars: int = 600) -> None:
 
 
 def page(report: Report, *, chars: int = 600) -> str:
-    """The page's text. `chars`: of a document's text, those that are shown (0: all)."""
+    """Return the page's text. `chars`: of a document's text, those that are shown (0: all)."""
     title = _text(f"{Path(report.path).name}: what the data set holds")
     notes = "".join(f'<p class="note">{_text(note)}</p>' for note in report.notes)
     return "\n".join(

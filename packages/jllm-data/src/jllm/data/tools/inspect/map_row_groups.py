@@ -28,7 +28,7 @@ def map_groups(
     *,
     threads: int = THREADS,
 ) -> Iterator[tuple[int, Result]]:
-    """(number, work(number, rows)) of each of the row groups `numbers`, in their order.
+    """Yield (number, work(number, rows)) of each of the row groups `numbers`, in their order.
 
     At most `threads` + 1 row groups are in memory. ValueError names the file that is damaged.
     """

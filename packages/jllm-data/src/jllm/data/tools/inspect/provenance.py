@@ -29,7 +29,7 @@ class Provenance:
     """Of each row, the record of each of its documents; −1 for closing ones."""
 
     def of_row(self, row: int, documents: int) -> list[int | None]:
-        """The records of a row's documents, None for closing ones."""
+        """Return the records of a row's documents, None for closing ones."""
         records = self.records.row(row).tolist()
         if len(records) != documents:
             raise ValueError(
@@ -47,7 +47,7 @@ class Origins:
         self._groups, self._remote = dataset.row_groups, RemoteRowGroups(KEPT_FOOTERS)
 
     def read(self, number: int) -> Provenance | None:
-        """Where the rows of a row group come from; None where the file does not say.
+        """Return where the rows of a row group come from; None where the file does not say.
 
         Columns of these names but other types are somebody else's. ValueError where they are
         damaged.

@@ -39,7 +39,7 @@ class _Found:
 
 
 def find_turns(tokenizer: TextTokenizer) -> Turns:
-    """The headers of the tokenizer's chat template.
+    """Return the headers of the tokenizer's chat template.
 
     ValueError says why there are none: no template, or one that marks a role's turns with ordinary
     text, which somebody may have typed too.
@@ -80,7 +80,7 @@ def find_turns(tokenizer: TextTokenizer) -> Turns:
 
 
 def _around_contents(template: ChatTemplate, roles: Sequence[str]) -> list[str]:
-    """The text before each content, and last the text behind the last one."""
+    """Return the text before each content, and last the text behind the last one."""
     messages = [
         {"role": role, "content": f"\ue000{number}\ue001"} for number, role in enumerate(roles)
     ]
@@ -91,7 +91,7 @@ def _around_contents(template: ChatTemplate, roles: Sequence[str]) -> list[str]:
 
 
 def _stable_ids(tokenizer: TextTokenizer, text: str) -> tuple[int, ...]:
-    """The ids of a text that do not depend on the content behind it."""
+    """Return the ids of a text that do not depend on the content behind it."""
     ids = _ids(tokenizer, text + PROBES[0])
     for probe in PROBES[1:]:
         ids = ids[: _common(ids, _ids(tokenizer, text + probe))]
@@ -101,7 +101,9 @@ def _stable_ids(tokenizer: TextTokenizer, text: str) -> tuple[int, ...]:
 def _first_header(
     tokenizer: TextTokenizer, ids: tuple[int, ...], beginning: tuple[int, ...]
 ) -> _Found | None:
-    """The header of a dialogue's first turn; SmolLM2's begins with the beginning of the text."""
+    """Return the header of a dialogue's first turn; SmolLM2's begins with the beginning of the
+    text.
+    """
     behind = ids[len(beginning) :] if ids[: len(beginning)] == beginning else ids
     return _header(tokenizer, behind, ()) or (_Found(ids) if ids[:1] == beginning else None)
 
@@ -121,7 +123,7 @@ def _header(
 
 
 def _distinct(found: dict[str, _Found]) -> list[Header]:
-    """Headers cut to what tells them apart; roles with the same header become one."""
+    """Header cut to what tells them apart; roles with the same header become one."""
     names: dict[_Found, list[str]] = {}
     for role in ROLES:
         if role in found:
@@ -135,7 +137,8 @@ def _distinct(found: dict[str, _Found]) -> list[Header]:
 
 
 def _needed(ids: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """How many ids tell a header from another, which may go on behind what is known of it."""
+    """Return how many ids tell a header from another, which may go on behind what is known of
+    it."""
     common = _common(ids, other)
     return len(ids) if common == len(other) else common + 1
 
@@ -150,6 +153,6 @@ def _ids(tokenizer: TextTokenizer, text: str) -> tuple[int, ...]:
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids at the beginning are the same."""
+    """Return how many ids at the beginning are the same."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -48,7 +48,7 @@ class Turns:
 def turn_starts(
     turns: Turns, ids: np.ndarray, documents: Documents
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where whose turns begin: (places in `ids`, ascending; codes of `Turns.names`).
+    """Return where whose turns begin: (places in `ids`, ascending; codes of `Turns.names`).
 
     Each int64 [turns]. Every document begins one; −1 is the code of closing documents.
     """

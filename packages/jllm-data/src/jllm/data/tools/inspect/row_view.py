@@ -96,7 +96,10 @@ def show_row(
 def show_rows(
     dataset: Dataset, places: list[tuple[int, int]], text: TokenText | None, *, decode: bool = True
 ) -> list[ShownRow]:
-    """Rows given as (row group, row in it), in the order given; each row group is read once."""
+    """Return rows given as (row group, row in it), in the order given.
+
+    Each row group is read once.
+    """
     files, origins = RowGroupFiles(dataset), Origins(dataset)
     firsts, shown = first_rows(dataset), {}
     try:
@@ -120,7 +123,7 @@ def show_rows(
 
 
 def runs_of(ids: np.ndarray, trained: np.ndarray, text: TokenText | None) -> tuple[Run, ...]:
-    """A document's ids cut where they begin or cease to be trained or special."""
+    """Return a document's ids cut where they begin or cease to be trained or special."""
     special = np.zeros(len(ids), bool)
     if text is not None:
         special = np.isin(ids, list(text.specials))

@@ -32,7 +32,8 @@ class SeenSteps:
         self._starts: dict[tuple[int, int], np.ndarray] = {}
 
     def find(self, data_set: int, epoch: int, group: int, row: int) -> int | None:
-        """The global step at which a row is seen in `epoch` (of its data set), both indices from 0.
+        """Return the global step at which a row is seen in `epoch` (of its data set), both indices
+        from 0.
 
         None where that epoch leaves the row out.
         """
@@ -48,7 +49,7 @@ class SeenSteps:
         return self._step_of(data_set, (epoch * steps + inside) * lanes + lane)
 
     def _group_starts(self, data_set: int, seed: int, epoch: int) -> np.ndarray:
-        """Where each row group begins in the stream of an epoch."""
+        """Return where each row group begins in the stream of an epoch."""
         if (data_set, epoch) not in self._starts:
             stream = order.epoch_order(self._group_rows[data_set], seed, epoch)
             starts = np.empty(len(stream.groups), np.int64)
@@ -57,7 +58,8 @@ class SeenSteps:
         return self._starts[data_set, epoch]
 
     def _step_of(self, data_set: int, taken: int) -> int:
-        """The step that takes the row before which `taken` rows of the data set are taken."""
+        """Return the step that takes the row before which `taken` rows of the data set are
+        taken."""
         low, high = 0, 1
         while self._shares.rows_before(high)[data_set] <= taken:
             low, high = high, 2 * high

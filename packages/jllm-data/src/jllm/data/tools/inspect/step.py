@@ -29,7 +29,7 @@ def show_step(
     data: DataMixture, step: int, seed: int, global_batch_size: int, text: TokenText | None,
     *, decode: bool,
 ) -> ShownStep:  # fmt: skip
-    """The rows that every lane reads at `step` (1 or more).
+    """Return the rows that every lane reads at `step` (1 or more).
 
     ValueError where a data set does not fill one step.
     """

@@ -22,7 +22,7 @@ class Bar:
 
 
 def totals(report: Report) -> list[tuple[str, str]]:
-    """The data set in a dozen lines: (name, value)."""
+    """Return the data set in a dozen lines: (name, value)."""
     tally = report.tally
     rows = [("kind", report.kind), ("max_len", f"{report.max_len:,} ids a row")]
     rows.append(("files", f"{report.files:,}, {_bytes(report.bytes)}"))
@@ -47,7 +47,7 @@ def totals(report: Report) -> list[tuple[str, str]]:
 
 
 def length_bars(report: Report) -> list[Bar]:
-    """How many documents have how many ids."""
+    """Return how many documents have how many ids."""
     bins = doubling_bins(report.tally.document_lengths)
     return _bars(bins, [_range(one) for one in bins])
 
@@ -61,7 +61,7 @@ def length_summary(report: Report) -> str:
 
 
 def fill_bars(report: Report) -> list[Bar]:
-    """How many rows are how full."""
+    """Return how many rows are how full."""
     bins = fill_bins(report.tally.row_lengths, report.max_len)
     return _bars(bins, [f"{_range(one)} %" for one in bins])
 
@@ -82,7 +82,7 @@ def role_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
 
 
 def account_rows(report: Report) -> list[tuple[str, str]]:
-    """The account of records: (what became of them, how many)."""
+    """Return the account of records: (what became of them, how many)."""
     account = report.account
     if account is None:
         return []

@@ -14,7 +14,8 @@ LINES = 4
 
 
 def columns(bars: Sequence[Bar], name: str, axis: str) -> str:
-    """A column a bar, of a height by its count; `name` tells what is seen, `axis` what is below.
+    """Return a column a bar, of a height by its count; `name` tells what is seen, `axis` what is
+    below.
 
     Each column says its label and count where a pointer rests on it, as does the table beside.
     """
@@ -63,7 +64,10 @@ def share_bar(part: float, name: str) -> str:
 
 
 def _nice(number: int) -> int:
-    """The smallest 1, 2, 4, 6, 8 or 10 times a power of ten that is not below; 4 at least."""
+    """Return the smallest 1, 2, 4, 6, 8 or 10 times a power of ten that is not below.
+
+    4 at least.
+    """
     power = 10 ** max(0, len(str(number)) - 1)
     return max(LINES, next(n * power for n in (1, 2, 4, 6, 8, 10) if n * power >= number))
 
@@ -76,5 +80,5 @@ def _short(number: float) -> str:
 
 
 def _first(label: str) -> str:
-    """A bin's label cut to where it begins, for the axis."""
+    """Return a bin's label cut to where it begins, for the axis."""
     return label.split("–")[0]

@@ -51,13 +51,13 @@ class TokenText:
         self.specials = frozenset(tokenizer.specials.values())
 
     def text(self, ids: np.ndarray) -> str:
-        """The text of ids; � for what is no whole character."""
+        """Return the text of ids; � for what is no whole character."""
         if self.table is not None:
             return self.table.join(ids)[0].tobytes().decode(errors="replace")
         return self.tokenizer.core.decode(ids.tolist(), skip_special_tokens=False)
 
     def pieces(self, ids: np.ndarray, cuts: Sequence[int]) -> list[str]:
-        """The texts between neighbours of `cuts` (ascending, from 0 to len(ids)).
+        """Return the texts between neighbours of `cuts` (ascending, from 0 to len(ids)).
 
         Together they are `text(ids)`, but for characters whose bytes lie in two of them.
         """

@@ -12,7 +12,7 @@ LEAST = 24
 
 
 def excerpt(runs: Sequence[Run], chars: int) -> list[Run]:
-    """Runs of about `chars` characters (0: everything): long runs are cut in their middle.
+    """Return runs of about `chars` characters (0: everything): long runs are cut in their middle.
 
     So where text begins and ceases to be trained stays in sight; of too many runs for that, the
     first and the last are taken.
@@ -30,7 +30,9 @@ def excerpt(runs: Sequence[Run], chars: int) -> list[Run]:
 
 
 def _limit(lengths: Sequence[int], chars: int) -> int:
-    """The largest length for which the lengths, none longer than it, add up to at most `chars`."""
+    """Return the largest length for which the lengths, none longer than it, add up to at most
+    `chars`.
+    """
     left = chars
     for number, length in enumerate(sorted(lengths)):
         each = left // (len(lengths) - number)

@@ -90,12 +90,12 @@ def plan_repartition(
 
 
 def to_text(plan: Repartition) -> str:
-    """The text of `data.info`."""
+    """Return the text of `data.info`."""
     return sealed({"format_version": 1, **asdict(plan)})
 
 
 def from_content(content: Mapping[str, Any]) -> Repartition:
-    """What `to_text` wrote, decoded. KeyError or TypeError for anything else."""
+    """Return what `to_text` wrote, decoded. KeyError or TypeError for anything else."""
     values = {name: content[name] for name in Repartition.__dataclass_fields__}
     for name in ("copies", "moves"):
         values[name] = tuple((str(old), str(new)) for old, new in values[name])
@@ -109,7 +109,10 @@ def _part_info(
     entries: Mapping[Path, Mapping[str, Any]],
     whole: Mapping[str, Any],
 ) -> str:
-    """A part's info file; of what is not known file by file (the account) it says nothing."""
+    """Return a part's info file.
+
+    Of what is not known file by file (the account) it says nothing.
+    """
     left_out = ("records", "tokens", "trained_tokens", "files")
     content = {key: value for key, value in whole.items() if key not in left_out}
     content["num_samples"] = sum(rows[file] for file in files)
@@ -119,7 +122,7 @@ def _part_info(
 
 
 def _names(files: Sequence[Path], source: Path) -> dict[Path, str]:
-    """The files' own names where they differ, else with the folders that they are in."""
+    """Return the files' own names where they differ, else with the folders that they are in."""
     if len({file.name for file in files}) == len(files):
         return {file: file.name for file in files}
     names = {file: "-".join(file.relative_to(source).parts) for file in files}

@@ -69,7 +69,7 @@ def repartition(config: RepartitionConfig) -> str:
 
 
 def _refuse_to_mix(config: RepartitionConfig) -> None:
-    """Data in the folder of the parts would be read with them."""
+    """Refuse data in the folder of the parts, which would be read with them."""
     if config.output and config.target.is_dir():
         source = config.source.resolve()
         for path in itertools.chain(*data_files(config.target)):
@@ -81,7 +81,7 @@ def _refuse_to_mix(config: RepartitionConfig) -> None:
 
 
 def _is_of(config: RepartitionConfig, plan: Repartition) -> bool:
-    """Whether these are the parts of this data set."""
+    """Return whether these are the parts of this data set."""
     target, source = config.target.resolve(), config.source.resolve()
     return all(Path(os.path.normpath(target / old)).is_relative_to(source) for old, _ in plan.moves)
 

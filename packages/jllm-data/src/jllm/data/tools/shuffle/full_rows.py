@@ -72,7 +72,7 @@ def read_whole_files(datasets: Sequence[Dataset]) -> WholeFiles:
 def read_whole_group(
     file: pq.ParquetFile, group: RowGroup, schema: pa.Schema, *, batch_bytes: int, group_bytes: int
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a row group in order, in batches of about `batch_bytes` and few rows.
+    """Yield the rows of a row group in order, in batches of about `batch_bytes` and few rows.
 
     A row group with a digest is read at once and checked. ValueError names file and row group
     where it cannot be read or is not what it was.
@@ -135,7 +135,7 @@ def _nullable_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def _memory_bytes(group: pq.RowGroupMetaData, schema: pa.Schema) -> int:
-    """Decoded: the number of values by their width, where the type tells it."""
+    """Return decoded: the number of values by their width, where the type tells it."""
     total = 0
     for index in range(group.num_columns):
         column = group.column(index)

@@ -79,7 +79,7 @@ class BlockMaker:
         return [pool.rows(whole, len(order))] if whole < len(order) else []
 
     def _pieces(self, bucket: int) -> Iterator[list[pa.RecordBatch]]:
-        """The bucket's rows of all runs, cut by key where together they are too large."""
+        """Yield the bucket's rows of all runs, cut by key where together they are too large."""
         sizes = [int(run.offsets[bucket + 1] - run.offsets[bucket]) for run in self.runs]
         parts = math.ceil(sum(sizes) / self.buffer_bytes)
         if parts <= 1:
@@ -110,7 +110,8 @@ class BlockMaker:
         return pa.ipc.read_record_batch(kept, batch.schema)
 
     def _check(self, path: Path, written: FileInfo) -> None:
-        """That the footer tells of the rows that were written, and the first row group is right."""
+        """Check that the footer tells of the rows written, and that the first row group is
+        right."""
         stated = written.row_groups
         with open_whole_file(path) as file:
             footer = file.metadata

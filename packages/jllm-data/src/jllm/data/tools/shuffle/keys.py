@@ -21,13 +21,13 @@ _BITS = 16
 
 
 def row_keys(seed: int, first: int, stop: int) -> np.ndarray:
-    """The keys of rows [first, stop) of all rows, uint64 [stop − first]."""
+    """Return the keys of rows [first, stop) of all rows, uint64 [stop − first]."""
     h = splitmix64(splitmix64(seed & (1 << 64) - 1) ^ _SALT)
     return splitmix64(np.arange(first, stop, dtype=np.uint64) ^ h)
 
 
 def block_starts(num_rows: int, seed: int, blocks: int) -> np.ndarray:
-    """The least key of each block, uint64 [blocks]; of the first one 0. blocks ≤ num_rows.
+    """Return the least key of each block, uint64 [blocks]; of the first one 0. blocks ≤ num_rows.
 
     Block b holds the rows of rank ⌊b·N/blocks⌋ to ⌊(b + 1)·N/blocks⌋ − 1 in the order of keys.
     Two walks over all keys; memory: 8 bytes · N · blocks / 65 536.

@@ -36,7 +36,7 @@ class ReorderedRows:
                 self._columns.append(pa.concat_arrays(chunks).take(to_arrow(order)))
 
     def rows(self, start: int, stop: int) -> pa.RecordBatch:
-        """Rows [start, stop) of the order, not empty."""
+        """Return rows [start, stop) of the order, not empty."""
         columns = [
             column.cut(start, stop)
             if isinstance(column, _LongLists)

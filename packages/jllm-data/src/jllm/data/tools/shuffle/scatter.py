@@ -134,7 +134,10 @@ def cut_spans(
 
 
 def read_bucket(run: Run, bucket: int, schema: pa.Schema) -> pa.RecordBatch | None:
-    """The rows of one bucket of one run in the order of their keys; None where it has none."""
+    """Return the rows of one bucket of one run in the order of their keys.
+
+    None where it has none.
+    """
     start, stop = int(run.offsets[bucket]), int(run.offsets[bucket + 1])
     if start == stop:
         return None

@@ -30,13 +30,13 @@ _MOST = 256 << 20
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a model directory holds a tokenizer, in whatever form."""
+    """Return whether a model directory holds a tokenizer, in whatever form."""
     names = (VOCABULARY, "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
     return any((folder / name).is_file() for name in names)
 
 
 def same_files(data: Dataset, folder: Path) -> bool:
-    """Whether a model directory has the very files that the data set was made with.
+    """Return whether a model directory has the very files that the data set was made with.
 
     Reads and hashes the directory's (10 ms for 10 MB); of the data set, what its digests.json
     states. False also where it has none, or one of another tokenizer than the rows name.
@@ -62,7 +62,9 @@ def same_files(data: Dataset, folder: Path) -> bool:
 
 
 def kept_folder(data: Dataset) -> Location:
-    """Where the tokenizer is kept, if it is: beside the files, else in the data set's folder."""
+    """Return where the tokenizer is kept, if it is: beside the files, else in the data set's
+    folder.
+    """
     beside = data.row_groups[0].file.parent if data.row_groups else data.path
     if isinstance(beside, Path) and not (beside / TOKENIZER_FOLDER).is_dir():
         return data.path / TOKENIZER_FOLDER
@@ -71,7 +73,10 @@ def kept_folder(data: Dataset) -> Location:
 
 @contextlib.contextmanager
 def local_copy(data: Dataset) -> Iterator[Path | None]:
-    """The kept tokenizer as a local folder (behind a URL: copied); None where none is kept."""
+    """Yield the kept tokenizer as a local folder (behind a URL: copied).
+
+    None where none is kept.
+    """
     kept = kept_folder(data)
     if isinstance(kept, Path):
         yield kept if has_tokenizer(kept) else None
@@ -85,7 +90,7 @@ def local_copy(data: Dataset) -> Iterator[Path | None]:
 
 
 def _read(path: Location) -> bytes | None:
-    """A file's bytes; None where there is none."""
+    """Return a file's bytes; None where there is none."""
     try:
         return read_bytes(path, _MOST)
     except FileNotFoundError:

@@ -32,7 +32,7 @@ def check_content(info: Info) -> Iterator[str]:
 
 
 def check_seal(path: Path) -> Iterator[str]:
-    """A sealed file of jllm's beside the data: is it what was written?"""
+    """Yield a sealed file of jllm's beside the data: is it what was written?"""
     try:
         text = path.read_text(encoding="utf-8")
         broken = broken_seal(text) or (None if SEAL in json.loads(text) else f"has no {SEAL!r}")
@@ -43,7 +43,9 @@ def check_seal(path: Path) -> Iterator[str]:
 
 
 def check_sums(info: Info, checked: Sequence[Checked]) -> Iterator[str]:
-    """What an info file states of all rows against what its files hold (all without findings)."""
+    """Yield what an info file states of all rows against what its files hold (all without
+    findings).
+    """
     content = json.loads(local_path(info.path).read_text(encoding="utf-8"))
     most = max((one.max_num_blocks for one in checked), default=0)
     stated = content.get("max_num_blocks")

@@ -49,7 +49,7 @@ class RowRules:
 def check_rows(
     columns: Mapping[str, pa.ChunkedArray], rules: RowRules, where: str
 ) -> Iterator[str]:
-    """The findings of one row group."""
+    """Yield the findings of one row group."""
     lists: dict[str, Ragged] = {}
     for name in (*FIELDS, RECORDS):
         if name in columns:
@@ -78,7 +78,7 @@ def check_rows(
 
 
 def count_targets(columns: Mapping[str, pa.ChunkedArray], rules: RowRules) -> int:
-    """Positions with a target, in rows in which `check_rows` finds nothing."""
+    """Position with a target, in rows in which `check_rows` finds nothing."""
     if LABELS in columns:
         return int((ragged(columns[LABELS], LABELS).values != IGNORE_INDEX).sum())
     ids = ragged(columns[INPUT_IDS], INPUT_IDS)
@@ -101,7 +101,7 @@ def _raised(check: Callable[..., None], *arguments: Any) -> Iterator[str]:
 
 
 def _first(wrong: np.ndarray, sentence: Callable[[int], str]) -> Iterator[str]:
-    """What `sentence` says of the first row that is wrong, and how many more are."""
+    """Yield what `sentence` says of the first row that is wrong, and how many more are."""
     if wrong.any():
         more = int(wrong.sum()) - 1
         yield sentence(int(np.argmax(wrong))) + (f" (and {more} more rows)" if more else "")
@@ -135,7 +135,7 @@ def _check_first_labels(labels: Ragged, bounds: Ragged, where: str) -> Iterator[
 
 
 def _document_starts(offsets: np.ndarray, bounds: Ragged) -> np.ndarray:
-    """Where documents start among the flat ids, int64; `offsets`: of the rows' ids."""
+    """Return where documents start among the flat ids, int64; `offsets`: of the rows' ids."""
     rows = np.repeat(offsets[:-1], bounds.lengths)
     ends = np.zeros(len(rows), dtype=bool)
     ends[bounds.offsets[1:] - 1] = True

@@ -22,7 +22,7 @@ from jllm.data.tools.verify.check_info import check_seal
 
 
 def check_tokenizers(path: Path, footers: Sequence[Footer]) -> tuple[list[str], int | None]:
-    """(findings, the number that all ids are below), the latter None without a tokenizer.
+    """Return (findings, the number that all ids are below), the latter None without a tokenizer.
 
     Beside files that name their special tokens, as all do that jllm writes, there must be one. Of
     every folder `tokenizer/` in the data set the files are compared with their digests; then it is

@@ -46,7 +46,7 @@ class Named:
 def tokens_difference(
     one: Named, other: Named, samples: Iterable[tuple[str, str]] = ()
 ) -> list[str]:
-    """The first difference in tokens, as lines; [] where the tokenizers have the same rules.
+    """Return the first difference in tokens, as lines; [] where the tokenizers have the same rules.
 
     `samples`: (what it is called, text), tried before SAMPLES and every special token.
     """
@@ -58,7 +58,7 @@ def tokens_difference(
 
 
 def specials_difference(one: Named, other: Named) -> list[str]:
-    """Which special tokens differ, one a line."""
+    """Return which special tokens differ, one a line."""
     first, second = (_specials(named.tokenizer) for named in (one, other))
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
     lines = [
@@ -69,7 +69,7 @@ def specials_difference(one: Named, other: Named) -> list[str]:
 
 
 def template_difference(one: Named, other: Named) -> list[str]:
-    """The first place where a sample dialogue is rendered otherwise, as lines."""
+    """Return the first place where a sample dialogue is rendered otherwise, as lines."""
     for dialogue in _DIALOGUES:
         texts = [_rendered(named.tokenizer, dialogue) for named in (one, other)]
         if texts[0] != texts[1]:
@@ -81,8 +81,8 @@ def template_difference(one: Named, other: Named) -> list[str]:
 
 
 def template_of(tokenizer: TextTokenizer) -> str:
-    """The text of a tokenizer's chat template; empty where it has none, or several without one to
-    take by default."""
+    """Return the text of a tokenizer's chat template; empty where it has none, or several without
+    one to take by default."""
     found = tokenizer.hf.chat_template
     if isinstance(found, dict):
         return found.get("default", "")

@@ -63,7 +63,7 @@ class Digests:
         )
 
     def differ(self, other: Digests) -> tuple[str, ...]:
-        """What differs, of what this one states."""
+        """Return what differs, of what this one states."""
         stated = {
             TOKENIZER: (self.tokenizer, other.tokenizer),
             TEMPLATE: (self.chat_template, other.chat_template),
@@ -132,7 +132,7 @@ def check_contract(data: Dataset, folder: Path, *, data_name: str, model_name: s
 
 
 def compare(ours: TextTokenizer, model: TextTokenizer, *, template: bool) -> tuple[str, ...]:
-    """What differs between two loaded tokenizers; their templates only where `template`."""
+    """Return what differs between two loaded tokenizers; their templates only where `template`."""
     found = Digests.of(ours).differ(Digests.of(model))
     other_text = template_of(ours) != template_of(model)
     return tuple(what for what in found if what != TEMPLATE) + (
@@ -152,7 +152,7 @@ def _shown(data: Dataset, one: Named, other: Named, differing: tuple[str, ...]) 
 
 
 def _rows(data: Dataset, tokenizer: TextTokenizer) -> Iterator[tuple[str, str]]:
-    """Some rows of the first and the last row group as text."""
+    """Yield some rows of the first and the last row group as text."""
     files = RowGroupFiles(data)
     try:
         for number in dict.fromkeys((0, len(data.row_groups) - 1)):
@@ -179,5 +179,5 @@ def _joined(names: tuple[str, ...]) -> str:
 
 
 def stating(parts: tuple[Dataset, ...]) -> Dataset:
-    """The first data set that states its tokenizer, else the first one."""
+    """Return the first data set that states its tokenizer, else the first one."""
     return next(itertools.chain((p for p in parts if p.tokenizer_digest), parts))

@@ -100,7 +100,7 @@ def verify(config: VerifyConfig, progress: PhaseProgress) -> VerifyReport:
 def _readable(
     read: Callable[[Path], Readable], paths: Sequence[Path], report: VerifyReport
 ) -> Iterator[Readable]:
-    """What `read` gives of each path; what it refuses is a finding."""
+    """Yield what `read` gives of each path; what it refuses is a finding."""
 
     def attempt(path: Path) -> tuple[Readable | None, str]:
         try:
@@ -136,7 +136,7 @@ def _check_listed(
 
 
 def _raised_by_opening(path: Path) -> Iterator[str]:
-    """What readers refuse: files that differ in kind or columns, sums that do not agree."""
+    """Yield what readers refuse: files that differ in kind or columns, sums that do not agree."""
     try:
         open_dataset(path)
     except ValueError as error:
@@ -144,7 +144,7 @@ def _raised_by_opening(path: Path) -> Iterator[str]:
 
 
 def _check_numbers(checked: Mapping[Path, Sequence[Checked]]) -> Iterator[str]:
-    """Prompts with the same number, in files of which all row groups could be read."""
+    """Prompt with the same number, in files of which all row groups could be read."""
     numbers, names = list[np.ndarray](), list[str]()
     for path, results in checked.items():
         found = [one for result in results for one in result.numbers]
