@@ -129,9 +129,9 @@ def test_the_page_marks_what_is_broken_and_what_is_missing():
         finding("gone", "missing", mend="get it"),
         finding("bad", "broken", "word " * 40, mend='pip install "x[y]"'),
     ]
-    console = Console(file=io.StringIO(), width=80)
-    print_page(told, console)
-    lines = console.file.getvalue().splitlines()
+    page = io.StringIO()
+    print_page(told, Console(file=page, width=80))
+    lines = page.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert [line.split()[:2] for line in lines[1:4]] == [
         ["good", "told"],
