@@ -4,9 +4,10 @@ Processes are numbered replica by replica: rank = replica · stages + stage, so 
 pipeline are neighbours. A group of one process is None and every operation on it is a no-op.
 """
 
+import contextlib
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.distributed as dist
@@ -69,7 +70,7 @@ def replica_ranks(stage: int, stages: int, replicas: int) -> tuple[int, ...]:
 
 
 def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 3600) -> Mesh:
-    """Make the groups. Every process calls it with the same sizes, after `start`."""
+    """Make the groups. Every process calls it with the same sizes, within `joined`."""
     if stages * replicas == 1:
         return Mesh()
     rank, backend = dist.get_rank(), devices.backend(device)
@@ -105,10 +106,26 @@ def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 360
     )
 
 
-def start(launch: Launch, device: torch.device, timeout_s: int) -> None:
-    """Join the job's processes; nothing to do for one."""
-    if launch.world_size > 1:
-        dist.init_process_group(
-            devices.backend(device),
-            timeout=datetime.timedelta(seconds=timeout_s),
-        )
+@contextlib.contextmanager
+def joined(launch: Launch, device: torch.device, timeout_s: int) -> Iterator[None]:
+    """Join the job's processes; nothing to do for one, or where this process has joined before.
+
+    Leaves them after a good end. After an error that might wait for processes that have ended.
+    """
+    if launch.world_size == 1 or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group(
+        devices.backend(device),
+        timeout=datetime.timedelta(seconds=timeout_s),
+    )
+    yield
+    dist.destroy_process_group()
+
+
+def leave(mesh: Mesh) -> None:
+    """Give up the groups that `build` made; those of whoever joined before stay."""
+    axes = (mesh.world, mesh.pp, mesh.dp, mesh.embedding_head)
+    for group in (*(axis.group for axis in axes), mesh.feed_pipeline, mesh.feed_readers):
+        if group is not None:
+            dist.destroy_process_group(group)

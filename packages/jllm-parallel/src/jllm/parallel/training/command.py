@@ -55,4 +55,4 @@ def train(config: TrainConfig) -> bool:
     config = with_converted_data(config, launch)
     from jllm.parallel.training.job import run_job
 
-    return run_job(config, launch)
+    return run_job(config, launch).ended

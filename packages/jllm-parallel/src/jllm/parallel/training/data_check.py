@@ -17,15 +17,17 @@ from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.training.inputs import Inputs
 
 
-def check_data(config: TrainConfig, inputs: Inputs) -> None:
-    """Looks through the data sets for what would end the run later; shows how far it is.
+def check_data(config: TrainConfig, inputs: Inputs, console: Console | None = None) -> None:
+    """Looks through the data sets for what would end the run later.
+
+    Shows how far it is on `console`, or on standard error if None.
 
     Raises:
         ValueError: documents longer than the model's positions, ids beyond its vocabulary, or a
             step without a trained token.
         OSError: a file cannot be read.
     """
-    with WorkProgress(Console(stderr=True, highlight=False)) as progress:
+    with WorkProgress(console or Console(stderr=True, highlight=False)) as progress:
         for name, data in inputs.datasets.items():
             for part in data.parts:
                 _check_vocabulary(f"--{name}_data {part.path}", part.document_end_id, inputs.model)

@@ -1,8 +1,11 @@
 """A whole job of one process: inputs, mesh, weights, the events in order, the end."""
 
+import contextlib
+import dataclasses
 import fcntl
 import functools
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +13,7 @@ from types import FrameType
 from typing import TextIO
 
 import torch
-import torch.distributed as dist
+from rich.console import Console
 
 from jllm.models.costs.flops import flops_per_token, weight_gradient_flops
 from jllm.models.decoder.stage import Stage
@@ -36,11 +39,29 @@ from jllm.parallel.training.tokenizer_check import check_tokenizers
 from jllm.parallel.training.trainer import Trainer
 
 
-def run_job(config: TrainConfig, launch: Launch) -> bool:
+@dataclasses.dataclass(kw_only=True)
+class JobResult:
+    """What a job did."""
+
+    steps: int
+    """Optimizer steps of the run so far, those before a checkpoint was resumed among them."""
+    ended: bool = True
+    """Whether it came to the end; else a signal stopped it."""
+    loss: float | None = None
+    """Mean token loss of the last step; None where none was taken."""
+    eval_loss: float | None = None
+    """The last held-out loss; None without --eval_data."""
+    checkpoint: Path | None = None
+    """The last checkpoint that was saved."""
+
+
+def run_job(config: TrainConfig, launch: Launch, console: Console | None = None) -> JobResult:
     """Does everything that `config` asks for, or as much as there is time for before SIGTERM.
 
-    Returns:
-        Whether it came to the end.
+    Args:
+        config: what to do.
+        launch: this process's place.
+        console: where the first process reports; standard error if None.
 
     Raises:
         ValueError: an input is wrong.
@@ -49,19 +70,19 @@ def run_job(config: TrainConfig, launch: Launch) -> bool:
     inputs = read_inputs(config, launch.world_size)
     cuts = boundaries(config, inputs)
     if launch.rank == 0:
-        print_overview(config, inputs, cuts)
+        print_overview(config, inputs, cuts, console)
     if config.dry_run:
         if launch.rank == 0:
-            _check_names(config, inputs)
-        return True
+            _check_names(config, inputs, console)
+        return JobResult(steps=inputs.first_step)
     device = devices.select(config.device, launch.local_rank)
     devices.set_threads(config.threads, launch.local_world_size)
-    meshes.start(launch, device, config.timeout)
-    mesh = meshes.build(inputs.layout.stages, inputs.layout.replicas, device, config.timeout)
-    ended = Job(config, inputs, mesh, cuts, device).run()
-    if launch.world_size > 1:  # not after an error: it may wait for processes that have ended
-        dist.destroy_process_group()
-    return ended
+    with meshes.joined(launch, device, config.timeout):
+        mesh = meshes.build(inputs.layout.stages, inputs.layout.replicas, device, config.timeout)
+        with contextlib.ExitStack() as held:
+            result = Job(config, inputs, mesh, cuts, device, held, console).run()
+        meshes.leave(mesh)
+    return result
 
 
 class Job:
@@ -74,13 +95,18 @@ class Job:
         mesh: meshes.Mesh,
         cuts: tuple[int, ...],
         device: torch.device,
+        held: contextlib.ExitStack,
+        console: Console | None = None,
     ) -> None:
-        """Builds this process's stage and loads it. Collective."""
+        """Builds this process's stage and loads it. Collective.
+
+        `held` closes the job's files and, of a job of one process, its threads.
+        """
         self._config, self._inputs, self._mesh, self._device = config, inputs, mesh, device
         group: Group = ProcessGroup(mesh.world.group) if mesh.world.group else SingleProcess()
-        on_rank_zero(group, lambda: _check_names(config, inputs))
-        self._locks: list[TextIO] = []
-        on_rank_zero(group, lambda: self._lock(config))
+        on_rank_zero(group, lambda: _check_names(config, inputs, console))
+        on_rank_zero(group, lambda: _lock(config, held))
+        self._result = JobResult(steps=inputs.first_step)
         dtype = devices.dtype_of(inputs.dtype, device.type)
         stage = Stage(
             inputs.model,
@@ -105,6 +131,8 @@ class Job:
             )
         adapter = saved_adapter(config, inputs, group)
         self._run = Trainer(config, inputs, mesh, stage, device)
+        if mesh.world.size == 1:  # of several, the others may have ended
+            held.callback(self._run.close)
         optimizer, resume_dir = self._run.optimizer, inputs.resume_dir
         if optimizer and resume_dir:
             on_all(group, lambda: load_optimizer(optimizer, stage, inputs.model, lora, resume_dir))
@@ -115,17 +143,17 @@ class Job:
         self._reporter = None
         if mesh.world.rank == 0:
             self._reporter = Reporter(
-                log_folder(config), first_step=inputs.first_step, total_steps=inputs.total_steps
+                log_folder(config),
+                first_step=inputs.first_step,
+                total_steps=inputs.total_steps,
+                console=console,
             )
+            held.callback(self._reporter.close)
         self._peak = devices.peak_flops(device, dtype) * mesh.world.size
         self._stopping = False
 
-    def run(self) -> bool:
-        """Walks the events; a signal to stop lets the current step end and saves.
-
-        Returns:
-            Whether it came to the end.
-        """
+    def run(self) -> JobResult:
+        """Walks the events; a signal to stop lets the current step end and saves."""
         config, inputs = self._config, self._inputs
         plan = list(
             events(
@@ -148,30 +176,23 @@ class Job:
                 elif self._train(event.step):
                     self._save_early(event.step + 1)
                     self._run.close()
-                    return False
+                    return dataclasses.replace(self._result, ended=False)
             if config.output_dir:
                 self._say(f"writing the model to {config.output_dir}")
                 self._saver.write_model(Path(config.output_dir), inputs.total_steps)
             self._run.close()
-            return True
+            return self._result
         finally:
             restore()
-            if self._reporter:
-                self._reporter.close()
-            for held in self._locks:
-                held.close()
-
-    def _lock(self, config: TrainConfig) -> None:
-        folders = {log_folder(config).resolve()}
-        if config.checkpoint:
-            folders.add(Path(config.checkpoint).resolve())
-        self._locks.extend(map(lock, sorted(folders)))
 
     def _train(self, step: int) -> bool:
         start = time.perf_counter()
         figures = self._run.train_step(step, self._stopping)
         devices.synchronize(self._device)
         rate = figures.tokens / (time.perf_counter() - start)
+        self._result.steps = step + 1
+        if figures.trained_tokens:
+            self._result.loss = figures.loss
         if self._reporter and not figures.trained_tokens:
             self._reporter.skipped(step + 1)
         elif self._reporter:
@@ -201,12 +222,13 @@ class Job:
 
     def _evaluate(self, step: int) -> None:
         loss, tokens = self._run.evaluate()
+        self._result.eval_loss = loss
         if self._reporter:
             self._reporter.evaluation(step, loss, tokens)
 
     def _save(self, step: int) -> None:
         start = time.perf_counter()
-        path = self._saver.save(step)
+        path = self._result.checkpoint = self._saver.save(step)
         self._say(f"saved {path} ({time.perf_counter() - start:.1f} s)")
 
     def _save_early(self, step: int) -> None:
@@ -226,16 +248,29 @@ class Job:
         self._stopping = True
 
 
-def _check_names(config: TrainConfig, inputs: Inputs) -> None:
+def _lock(config: TrainConfig, held: contextlib.ExitStack) -> None:
+    folders = {log_folder(config).resolve()}
+    if config.checkpoint:
+        folders.add(Path(config.checkpoint).resolve())
+    for folder in sorted(folders):
+        held.enter_context(lock(folder))
+
+
+def _check_names(config: TrainConfig, inputs: Inputs, console: Console | None) -> None:
     """Refuses data and weights of another model than that of the configuration."""
-    check_tokenizers(config, inputs)
-    check_data(config, inputs)
+    check_tokenizers(config, inputs, console)
+    check_data(config, inputs, console)
     if inputs.weights_dir:
         refuse_extra(inputs.model, inputs.weights_dir)
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
-    """Handles SIGTERM and SIGINT; returns what puts the old handlers back."""
+    """Handles SIGTERM and SIGINT; returns what puts the old handlers back.
+
+    Python lets the main thread alone do so; in another one nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
     numbers = (signal.SIGTERM, signal.SIGINT)
     old = {number: signal.signal(number, handler) for number in numbers}
 

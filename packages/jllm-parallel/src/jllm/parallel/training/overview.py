@@ -74,9 +74,11 @@ def boundaries(config: TrainConfig, inputs: Inputs) -> tuple[int, ...]:
     return partition(config.partition_method, unit_costs, stages, memory=memory)
 
 
-def print_overview(config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...]) -> None:
-    """Prints the layout, the partition and the length of the run to standard error."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+def print_overview(
+    config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...], console: Console | None = None
+) -> None:
+    """Prints the layout, the partition and the length of the run; to standard error if None."""
+    console = console or Console(stderr=True, highlight=False, soft_wrap=True)
     console.soft_wrap = not console.is_terminal  # on a terminal lines end between words
     sizes = inputs.layout
     console.print(

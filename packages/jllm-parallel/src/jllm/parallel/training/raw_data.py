@@ -8,9 +8,11 @@ the system takes from a process that dies, and then find the work done. Nothing 
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -28,8 +30,12 @@ SECONDS, SHOWN_EVERY = 0.2, 10.0
 """Between two looks at the lock, and between two lines that say so."""
 
 
-def with_converted_data(config: TrainConfig, launch: Launch) -> TrainConfig:
+def with_converted_data(
+    config: TrainConfig, launch: Launch, console: Console | None = None
+) -> TrainConfig:
     """The configuration with folders of token ids in place of raw files.
+
+    What happens is said to `console`; to standard error if None.
 
     Raises:
         ValueError: a file cannot be converted, or no folder beside it can be written.
@@ -48,8 +54,11 @@ def with_converted_data(config: TrainConfig, launch: Launch) -> TrainConfig:
             raise ValueError(f"--{flag} {error}") from error
         if any(raw):
             found = True
+            convert = functools.partial(
+                _converted, flag=f"--{flag}", config=config, launch=launch, console=console
+            )
             folders = [
-                (str(_converted(Path(path), f"--{flag}", config, launch)) if one else path, weight)
+                (str(convert(Path(path))) if one else path, weight)
                 for (path, weight), one in zip(named, raw, strict=True)
             ]
             changes[flag] = _mixture(folders)
@@ -72,12 +81,14 @@ def converted_folder(path: Path, config: TrainConfig) -> Path:
     return Path(config.cache_dir) / f"{name}-{where}"
 
 
-def _converted(path: Path, flag: str, config: TrainConfig, launch: Launch) -> Path:
+def _converted(
+    path: Path, flag: str, config: TrainConfig, launch: Launch, console: Console | None
+) -> Path:
     """The folder with the rows of a raw file, made where it is not there."""
     from jllm.data.convert import raw_file
 
     folder, began = converted_folder(path, config), time.time()
-    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    console = console or Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     try:
         with _locked(folder, path, console if launch.local_rank == 0 else None) as writable:
             record = _read_record(folder)
@@ -110,10 +121,13 @@ def _convert(path: Path, folder: Path, config: TrainConfig, console: Console) ->
     from jllm.data.runtime.progress import WorkProgress
     from jllm.data.runtime.signals import StopSignals
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    console.print(f"converting {path} to {folder}")
+    main = threading.current_thread() is threading.main_thread()  # which alone may set handlers
+    numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    console.print(f"converting {path} to {folder}", markup=False)
     try:
-        with WorkProgress(console, StopSignals().check) as progress:
+        check = StopSignals().check if main else lambda: None
+        with WorkProgress(console, check) as progress:
             raw_file.convert_raw(path, config.model, folder, config.max_len, progress)
     finally:
         for number, handler in before.items():

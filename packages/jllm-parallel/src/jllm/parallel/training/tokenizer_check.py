@@ -15,29 +15,30 @@ from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.training.inputs import Inputs
 
 
-def check_tokenizers(config: TrainConfig, inputs: Inputs) -> None:
+def check_tokenizers(config: TrainConfig, inputs: Inputs, console: Console | None = None) -> None:
     """Compares the tokenizer of every data set with the model's and the checkpoint's.
 
     Prints what could not be checked, and of a contradiction the first difference in tokens, to
-    standard error.
+    `console`, or to standard error if None.
 
     Raises:
         ValueError: a data set was made with another tokenizer.
         OSError: a file cannot be read.
     """
-    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    console = console or Console(stderr=True, highlight=False, soft_wrap=True)
     for name, data in inputs.datasets.items():
         for flag, folder in _folders(config, inputs):
             verdict = check_contract(
                 stating(data.parts), folder, data_name=f"--{name}_data", model_name=flag
             )
             if verdict.note:
-                console.print(f"note: {verdict.note}")
+                console.print(f"note: {verdict.note}", markup=False)
             if verdict.problem and config.allow_other_tokenizer:
-                console.print(f"note: --allow_other_tokenizer: {verdict.problem}")
+                what = f"note: --allow_other_tokenizer: {verdict.problem}"
+                console.print(what, markup=False)
             elif verdict.problem:
                 for line in verdict.comparison:
-                    console.print(line)
+                    console.print(line, markup=False)
                 raise ValueError(
                     f"{verdict.problem}: convert the data with --tokenizer {folder}, or give "
                     "--allow_other_tokenizer if these ids are what the model is to learn"
