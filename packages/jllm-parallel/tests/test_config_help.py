@@ -13,7 +13,10 @@ from jllm.parallel.config.config import TrainConfig, parse
 
 GROUPS = {
     "options": "help config dry_run",
-    "model and data": "model train_data eval_data init seed no_shuf allow_other_tokenizer",
+    "model and data": (
+        "model train_data eval_data max_len cache_dir init seed skip_untrained_batches no_shuf "
+        "allow_other_tokenizer"
+    ),
     "parallelism": (
         "pipe_parallel_size micro_batch_size checkpoint_grad_interval partition_method schedule"
     ),
@@ -31,7 +34,7 @@ GROUPS = {
     ),
     "checkpoints": (
         "checkpoint output_dir steps_per_checkpoint max_num_checkpoints resume_ckpt from_ckpt tag "
-        "only_ckpt_model"
+        "only_ckpt_model no_save"
     ),
     "logging": "steps_per_print steps_per_eval log_dir",
     "device": "device dtype attention threads timeout",
@@ -65,7 +68,7 @@ def test_every_field_has_one_flag_of_its_name() -> None:
 
 
 def test_help_has_no_twin_of_a_switch(usage: str) -> None:
-    assert set(re.findall(r"--no_\w+", usage)) == {"--no_shuf"}
+    assert set(re.findall(r"--no_\w+", usage)) == {"--no_shuf", "--no_save"}
 
 
 @pytest.mark.parametrize(
