@@ -36,7 +36,7 @@ def test_a_missing_input_is_named(model, tmp_path):
 
 def test_missing_training_data_is_named(model, tmp_path):
     command = ("-m", "jllm.train_pipe", "--model", model, "--train_data", tmp_path / "absent")
-    assert_refused(command, tmp_path / "absent")
+    assert_refused((*command, "--no_save"), tmp_path / "absent")
 
 
 def test_more_stages_than_processes_are_refused(model, tmp_path):

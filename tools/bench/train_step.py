@@ -115,6 +115,7 @@ def prepare(folder: Path, options: Options) -> TrainConfig:
         init=True,
         global_batch_size=options.rows,
         lr_scheduler_type="constant",
+        no_save=True,
     )
 
 

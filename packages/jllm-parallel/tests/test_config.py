@@ -99,16 +99,18 @@ def test_an_unknown_flag_is_refused_with_a_suggestion(capsys: pytest.CaptureFixt
 )
 def test_contradictions_name_the_flag(changes: dict, world: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        layout(config(**changes), world)
+        layout(config(**({"no_save": "checkpoint" not in changes} | changes)), world)
 
 
 def test_layout_counts_micro_batches() -> None:
-    got = layout(config(pipe_parallel_size=2, micro_batch_size=3, global_batch_size=24), 8)
+    got = layout(
+        config(pipe_parallel_size=2, micro_batch_size=3, global_batch_size=24, no_save=True), 8
+    )
     assert (got.stages, got.replicas, got.micro_batches) == (2, 4, 2)
 
 
 def test_all_contradictions_are_told_at_once() -> None:
-    wrong = config(train_data="", steps_per_eval=3, micro_batch_size=0)
+    wrong = config(train_data="", steps_per_eval=3, micro_batch_size=0, no_save=True)
     assert len(list(problems(wrong, 1))) == 3
 
 

@@ -34,7 +34,7 @@ GROUPS = {
     ),
     "checkpoints": (
         "checkpoint output_dir steps_per_checkpoint max_num_checkpoints resume_ckpt from_ckpt tag "
-        "only_ckpt_model"
+        "only_ckpt_model no_save"
     ),
     "logging": "steps_per_print steps_per_eval log_dir",
     "device": "device dtype attention threads timeout",
@@ -68,7 +68,7 @@ def test_every_field_has_one_flag_of_its_name() -> None:
 
 
 def test_help_has_no_twin_of_a_switch(usage: str) -> None:
-    assert set(re.findall(r"--no_\w+", usage)) == {"--no_shuf"}
+    assert set(re.findall(r"--no_\w+", usage)) == {"--no_shuf", "--no_save"}
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def test_rl_prompts_are_no_data_to_train_or_evaluate_on(tmp_path: Path, name: st
         model=str(write_model(tmp_path / "model", layers=1)),
         train_data=str(write_data(tmp_path / "data", 9)),
         threads=1,
+        no_save=True,
     )
     config = dataclasses.replace(config, **{f"{name}_data": str(write_prompts(tmp_path / "rl"))})
     said = f"--{name}_data: holds RL prompts, which have no answers .*: give chats with answers"

@@ -234,7 +234,7 @@ def test_without_only_optimize_lora_the_model_is_trained_too(
 
 def test_contradictions_are_told() -> None:
     def found(**flags: object) -> str:
-        values = {"model": "m", "train_data": "d"} | flags
+        values = {"model": "m", "train_data": "d", "no_save": True} | flags
         return "\n".join(problems(TrainConfig(**values), 1))  # type: ignore[arg-type]
 
     assert "--lora_dim" in found(only_optimize_lora=True)

@@ -14,7 +14,7 @@ import pytest
 
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.training.command import STOPPED
-from jllm.parallel.training.job import lock
+from jllm.parallel.training.folders import lock
 from training_helpers import (
     alone,
     changed,

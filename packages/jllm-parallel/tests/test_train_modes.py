@@ -163,6 +163,7 @@ def test_held_out_loss_is_the_mean_over_every_row(model: str, data: str, tmp_pat
         eval_data=held_out,
         max_steps=1,
         log_dir=str(tmp_path / "log"),
+        no_save=True,
     )
     alone(config)
     stage_config = read_config(Path(model))
@@ -186,7 +187,7 @@ def test_held_out_loss_is_the_mean_over_every_row(model: str, data: str, tmp_pat
 
 def test_a_dry_run_prints_the_plan_and_starts_nothing(model: str, data: str) -> None:
     command = [sys.executable, "-m", "jllm.train_pipe", "--model", model, "--train_data", data]
-    command += ["--pipe_parallel_size", "2", "--dry_run"]
+    command += ["--pipe_parallel_size", "2", "--dry_run", "--no_save"]
     environment = {"WORLD_SIZE": "2", "RANK": "0", "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "--partition_method fast: 0," in done.stderr
@@ -218,7 +219,7 @@ def test_mistakes_end_with_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", changes.get("pipe_parallel_size", "1"))
-    flags = {"model": model, "train_data": data} | changes
+    flags = {"model": model, "train_data": data, "checkpoint": "kept"} | changes
     assert run([f"--{name}={value}" for name, value in flags.items()]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error") and message in last
@@ -230,7 +231,7 @@ def test_tokens_outside_the_vocabulary_are_refused(model: str, data: str, tmp_pa
     values = json.loads((Path(model) / "config.json").read_text())
     (small / "config.json").write_text(json.dumps(values | {"vocab_size": 50}))
     config = TrainConfig(
-        threads=1, model=str(small), train_data=data, init=True, log_dir=str(tmp_path / "l")
+        threads=1, model=str(small), train_data=data, init=True, checkpoint=str(tmp_path / "l")
     )
     with pytest.raises(ValueError, match="vocabulary of 50"):
         alone(config)
@@ -247,7 +248,11 @@ def test_weights_that_the_model_does_not_have_are_refused(
     tensors["model.layers.0.self_attn.q_proj.bias"] = torch.ones(16)
     save_file(tensors, other / "model.safetensors")
     config = TrainConfig(
-        threads=1, model=str(other), train_data=data, dry_run=dry_run, log_dir=str(tmp_path / "l")
+        threads=1,
+        model=str(other),
+        train_data=data,
+        dry_run=dry_run,
+        checkpoint=str(tmp_path / "l"),
     )
     with pytest.raises(ValueError, match=r"1 tensors are not of .*\n.*q_proj\.bias"):
         alone(config)

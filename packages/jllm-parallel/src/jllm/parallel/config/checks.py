@@ -23,6 +23,7 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
         yield "--train_data is missing: a folder made by `python -m jllm.raw2ids`, or a raw file"
     if not 2 <= config.max_len <= 1 << 24:
         yield f"--max_len {config.max_len}: 2 to {1 << 24:,}"
+    yield from _saving_problems(config)
     if config.num_train_epochs == 0 and not config.output_dir and not config.eval_data:
         yield (
             "--num_train_epochs 0 trains nothing: give --output_dir to write the model, "
@@ -31,7 +32,7 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
     if config.only_ckpt_model and same_folder(config):
         yield (
             "--only_ckpt_model would fill --resume_ckpt with checkpoints that cannot be resumed: "
-            "drop it"
+            "drop it, or name another folder with --checkpoint"
         )
     for flag in ("checkpoint", "log_dir"):
         if config.output_dir and getattr(config, flag):
@@ -94,6 +95,18 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
                 f"× --micro_batch_size {micro}: take "
                 + (f"{below} or {above}" if below else f"{above}")
             )
+
+
+def _saving_problems(config: TrainConfig) -> Iterator[str]:
+    saving = [flag for flag in ("checkpoint", "output_dir") if getattr(config, flag)]
+    if config.num_train_epochs > 0 and not saving and not config.no_save:
+        yield (
+            "what is trained would be lost: give --checkpoint (to continue later), --output_dir "
+            "(the final model alone), or --no_save to train without saving"
+        )
+    for flag in saving:
+        if config.no_save:
+            yield f"--no_save and --{flag} exclude each other: drop one"
 
 
 def _lora_problems(config: TrainConfig) -> Iterator[str]:

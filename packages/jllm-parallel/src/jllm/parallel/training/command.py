@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from jllm.parallel.config.config import TrainConfig, parse
+from jllm.parallel.config.implied import with_implied
 from jllm.parallel.config.layout import layout
 from jllm.parallel.distributed.launch import Launch
 
@@ -22,7 +23,7 @@ def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.t
     launch = Launch.from_environment()
     checked = False
     try:
-        config = parse(arguments, prog=prog)
+        config = with_implied(parse(arguments, prog=prog))
         layout(config, launch.world_size)
         checked = True
         return 0 if train(config) else STOPPED
@@ -52,7 +53,7 @@ def train(config: TrainConfig) -> bool:
     from jllm.parallel.training.raw_data import with_converted_data
 
     launch = Launch.from_environment()
-    config = with_converted_data(config, launch)
+    config = with_converted_data(with_implied(config), launch)
     from jllm.parallel.training.job import run_job
 
     return run_job(config, launch).ended

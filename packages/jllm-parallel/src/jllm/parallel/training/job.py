@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import signal
 import threading
@@ -10,7 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
 
 import torch
 from rich.console import Console
@@ -31,6 +29,7 @@ from jllm.parallel.lora.adapter import fill_adapter
 from jllm.parallel.training.adapter_base import saved_adapter
 from jllm.parallel.training.data_check import check_data
 from jllm.parallel.training.events import events
+from jllm.parallel.training.folders import lock, log_folder
 from jllm.parallel.training.inputs import Inputs, read_inputs
 from jllm.parallel.training.metrics import Reporter, expert_metrics, prediction_metrics
 from jllm.parallel.training.overview import boundaries, print_overview
@@ -279,26 +278,3 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Callable[[]
             signal.signal(number, before)
 
     return restore
-
-
-def lock(folder: Path) -> TextIO:
-    """Keeps other runs out of a folder for as long as the returned file is open.
-
-    Raises:
-        ValueError: another run has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    held = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        held.close()
-        raise ValueError(f"{folder}: another run is writing there; name another folder") from None
-    return held
-
-
-def log_folder(config: TrainConfig) -> Path:
-    """Gives the folder of metrics.jsonl and tensorboard/."""
-    if config.log_dir or config.checkpoint:
-        return Path(config.log_dir or config.checkpoint)
-    return Path(f"{config.output_dir}_log" if config.output_dir else "jllm_log")

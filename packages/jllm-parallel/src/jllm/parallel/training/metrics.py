@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from jllm.parallel.experts.load_balance import ExpertFigures
+from jllm.parallel.training.folders import METRICS
 from jllm.parallel.training.multi_token_prediction import PredictionFigures
 from jllm.parallel.training.step_display import StepDisplay
 
@@ -117,9 +118,9 @@ class Reporter:
             console: where to write; standard error if None.
         """
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
-        self._file = MetricsFile(folder / "metrics.jsonl", first_step)
+        self._file = MetricsFile(folder / METRICS, first_step)
         self._board = tensorboard_writer(folder / "tensorboard", first_step)
-        self._skipped = _skipped_before(folder / "metrics.jsonl")
+        self._skipped = _skipped_before(folder / METRICS)
         self._steps = StepDisplay(self.console, first_step=first_step, total_steps=total_steps)
 
     def say(self, text: str) -> None:

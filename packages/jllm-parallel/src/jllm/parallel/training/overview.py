@@ -20,6 +20,7 @@ from jllm.parallel.partition.table import print_partition, stage_rows
 from jllm.parallel.schedule.check import check
 from jllm.parallel.schedule.generators import GENERATORS
 from jllm.parallel.schedule.plan import Plan
+from jllm.parallel.training.folders import METRICS, log_folder
 from jllm.parallel.training.inputs import Inputs
 
 
@@ -102,11 +103,25 @@ def print_overview(
     if left and (note := balance_note(config, inputs.model)):
         console.print(f"note       {note}", markup=False)
     console.print(f"steps      {left:,} of {inputs.total_steps:,}")
+    console.print(f"saves      {saves_line(config)}", markup=False)
+    console.print(f"metrics    {log_folder(config) / METRICS}", markup=False)
     if sizes.stages > 1:
         unit_costs = costs(config, inputs)
         plan, memory = plan_of(config, sizes), memory_of(config, inputs)
         rows = stage_rows(cuts, unit_costs, plan, memory)
         print_partition(console, config.partition_method, cuts, rows)
+
+
+def saves_line(config: TrainConfig) -> str:
+    """Says what is saved, where and when."""
+    said = []
+    if config.checkpoint and config.num_train_epochs:
+        often = config.steps_per_checkpoint
+        when = f"every {_count(often, 'step')} and at" if often != -1 else "at"
+        said.append(f"checkpoints in {config.checkpoint} {when} the end")
+    if config.output_dir:
+        said.append(f"the final model in {config.output_dir}")
+    return ", ".join(said) or "nothing"
 
 
 def shares(data: DataMixture, global_batch_size: int, steps: int) -> Iterator[str]:

@@ -16,7 +16,8 @@ class Checkpoints:
     max_num_checkpoints: int = -1
     """Keep so many of the newest checkpoints. -1: all."""
     resume_ckpt: str = ""
-    """Continue the run whose checkpoints lie in this folder, on this or any other layout."""
+    """Continue the run whose checkpoints lie in this folder, on this or any other layout, and save
+    there unless --checkpoint or --no_save is given."""
     from_ckpt: str = ""
     """Take the weights, and nothing else, from this folder of checkpoints."""
     tag: str = ""
@@ -24,3 +25,6 @@ class Checkpoints:
     one."""
     only_ckpt_model: bool = False
     """Save the model alone: smaller, but the run cannot be resumed from it."""
+    no_save: bool = False
+    """Train without saving anything, for trials. Without this flag, --checkpoint or --output_dir
+    has to be there."""
