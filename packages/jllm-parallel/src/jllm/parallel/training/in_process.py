@@ -15,9 +15,11 @@ from rich.console import Console
 from jllm.data.runtime.kept_report import PrintedReport
 from jllm.data.runtime.keywords import accepts, config_of, keywords_in_errors
 from jllm.parallel.config.config import TrainConfig
+from jllm.parallel.config.implied import with_implied
 from jllm.parallel.config.layout import layout
 from jllm.parallel.distributed.launch import Launch
-from jllm.parallel.training.job import JobResult, log_folder, run_job
+from jllm.parallel.training.folders import log_folder
+from jllm.parallel.training.job import JobResult, run_job
 from jllm.parallel.training.raw_data import with_converted_data
 
 
@@ -67,7 +69,7 @@ def train(
     try:
         with keywords_in_errors(TrainConfig):
             given = {"model": model, "train_data": train_data}
-            config = config_of(TrainConfig, given | flags)
+            config = with_implied(config_of(TrainConfig, given | flags))
             layout(config, launch.world_size)
             config = with_converted_data(config, launch, console or quiet)
             result = run_job(config, launch, console or quiet)
