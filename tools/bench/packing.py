@@ -75,7 +75,7 @@ def measure(lengths: np.ndarray, capacity: int, rounds: int) -> dict[str, float]
         ids=np.arange(lengths.sum(), dtype=np.int32),
         lengths=lengths,
         records=np.arange(len(lengths)),
-        trained=np.ones(lengths.sum(), bool),
+        loss_mask=np.ones(lengths.sum(), bool),
     )
     size = len(documents)
     batches = [documents.slice(at, min(at + 4096, size)) for at in range(0, size, 4096)]

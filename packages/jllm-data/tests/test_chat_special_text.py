@@ -18,8 +18,8 @@ def ids_of(name: str, question: str, answer: str, *, fast: bool) -> tuple[list[i
     chats = ChatEncoder(template=template, encoder=encoder, max_len=9999, drop_untrained=False)
     messages = ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
     made = chats.encode([Chat(line=1, messages=messages)])
-    assert not made.problems and made.documents.trained is not None
-    return made.documents.ids.tolist(), made.documents.trained.tolist()
+    assert not made.problems and made.documents.loss_mask is not None
+    return made.documents.ids.tolist(), made.documents.loss_mask.tolist()
 
 
 @pytest.mark.parametrize("fast", [True, False])

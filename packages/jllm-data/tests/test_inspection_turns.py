@@ -72,7 +72,7 @@ def test_turns_are_those_that_the_text_shows(name: str) -> None:
     rows = []
     for length in made.documents.lengths.tolist():
         part = slice(at, at + length)
-        ids, trained = made.documents.ids[part].tolist(), made.documents.trained[part].tolist()
+        ids, trained = made.documents.ids[part].tolist(), made.documents.loss_mask[part].tolist()
         at += length
         rows.append(
             {

@@ -36,7 +36,7 @@ def documents_of(lengths: list[int], *, masked: bool = True) -> DocumentBatch:
         ids=np.array(ids, np.int32),
         lengths=np.array(lengths, np.int64),
         records=np.arange(len(lengths)),
-        trained=np.array([i % 1000 > 0 for i in ids], bool) if masked else None,
+        loss_mask=np.array([i % 1000 > 0 for i in ids], bool) if masked else None,
     )
 
 

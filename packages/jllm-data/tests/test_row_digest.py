@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jllm.data.format.row_multiset import RowMultiset, row_bag
+from jllm.data.format.row_multiset import RowMultiset, multiset_of
 
 SCHEMA = pa.schema(
     [
@@ -41,9 +41,9 @@ def canonical(rows: list[dict]) -> list[str]:
 @given(rows_strategy, rows_strategy, st.randoms(use_true_random=False))
 def test_bags_are_equal_exactly_when_the_rows_are(one, two, random) -> None:
     shuffled = random.sample(one, len(one))
-    assert row_bag(batch_of(shuffled)) == row_bag(batch_of(one))
+    assert multiset_of(batch_of(shuffled)) == multiset_of(batch_of(one))
     same = canonical(one) == canonical(two)
-    assert (row_bag(batch_of(one)) == row_bag(batch_of(two))) == same
+    assert (multiset_of(batch_of(one)) == multiset_of(batch_of(two))) == same
 
 
 @settings(max_examples=30, deadline=None)
@@ -51,15 +51,15 @@ def test_bags_are_equal_exactly_when_the_rows_are(one, two, random) -> None:
 def test_slices_add_up_to_the_whole(rows, data) -> None:
     batch = batch_of(rows)
     cut = data.draw(st.integers(0, len(rows)))
-    assert row_bag(batch.slice(0, cut)) + row_bag(batch.slice(cut)) == row_bag(batch)
+    assert multiset_of(batch.slice(0, cut)) + multiset_of(batch.slice(cut)) == multiset_of(batch)
 
 
 def test_a_lost_a_doubled_and_a_changed_row_show() -> None:
     rows = [{"input_ids": [i], "records": [], "source": "a", "score": 0.0} for i in range(5)]
-    whole = row_bag(batch_of(rows))
+    whole = multiset_of(batch_of(rows))
     for other in (rows[1:], [*rows, rows[0]], [*rows[1:], rows[1]], rows[:4] + [{}]):
-        assert row_bag(batch_of(other)) != whole
-    assert row_bag(batch_of([])) == RowMultiset()
+        assert multiset_of(batch_of(other)) != whole
+    assert multiset_of(batch_of([])) == RowMultiset()
 
 
 def test_the_kind_of_list_does_not_matter() -> None:
@@ -68,8 +68,8 @@ def test_the_kind_of_list_does_not_matter() -> None:
         pa.RecordBatch.from_arrays([pa.array(values, kind)], names=["input_ids"])
         for kind in (pa.list_(pa.int32()), pa.large_list(pa.int32()))
     )
-    assert row_bag(lists) == row_bag(large)
-    assert row_bag(lists) != row_bag(
+    assert multiset_of(lists) == multiset_of(large)
+    assert multiset_of(lists) != multiset_of(
         pa.RecordBatch.from_arrays([pa.array([[1], [2], [3]], pa.list_(pa.int32()))], names=["x"])
     )
-    np.testing.assert_equal(row_bag(lists).rows, 3)
+    np.testing.assert_equal(multiset_of(lists).rows, 3)

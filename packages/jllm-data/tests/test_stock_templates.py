@@ -55,10 +55,10 @@ def documents_of(encoder: ChatEncoder, messages: Messages) -> list[tuple[list[in
     made = encoder.encode([Chat(line=1, messages=tuple(messages))])
     assert not made.problems, made.problems
     documents, start, found = made.documents, 0, []
-    assert documents.trained is not None
+    assert documents.loss_mask is not None
     for length in documents.lengths.tolist():
         ids = documents.ids[start : start + length].tolist()
-        flags = documents.trained[start : start + length].tolist()
+        flags = documents.loss_mask[start : start + length].tolist()
         found.append((ids, [i if flag else -100 for i, flag in zip(ids, flags, strict=True)]))
         start += length
     return found

@@ -89,11 +89,11 @@ def documents(chats: ChatEncoder, value: dict[str, Any]) -> list[tuple[list[int]
     found = dialogue_of(value)
     made = chats.encode([Chat(line=1, messages=tuple(found.messages), tools=found.tools)])
     assert not made.problems, made.problems
-    assert made.documents.trained is not None
+    assert made.documents.loss_mask is not None
     ids, at, all_ = made.documents.ids.tolist(), 0, []
     for length in made.documents.lengths.tolist():
         part = range(at, at + length)
-        labels = [ids[i] if made.documents.trained[i] else -100 for i in part]
+        labels = [ids[i] if made.documents.loss_mask[i] else -100 for i in part]
         all_.append(([ids[i] for i in part], labels))
         at += length
     return all_

@@ -201,7 +201,7 @@ def _join(kept: Sequence[_Encoded], lines: Sequence[int]) -> DocumentBatch:
     trained[np.cumsum(lengths) - lengths] = False
     ids = np.concatenate(arrays) if arrays else np.zeros(0, np.int32)
     records = np.array(lines, np.int64)
-    return DocumentBatch(ids=ids, lengths=lengths, records=records, trained=trained)
+    return DocumentBatch(ids=ids, lengths=lengths, records=records, loss_mask=trained)
 
 
 def _up_to_last_answer(messages: Sequence[Message]) -> Sequence[Message]:

@@ -116,7 +116,7 @@ class SplitEncoder:
         problems = [record for record in records if isinstance(record, Problem)] + made.problems
         numbers = np.array([number for number, _ in numbered], np.int64)
         record = numbers[made.chat]
-        assert made.documents.trained is not None
+        assert made.documents.loss_mask is not None
         return EncodedSplit(
             documents=made.documents,
             record=record,
@@ -125,7 +125,7 @@ class SplitEncoder:
             truncated=made.truncated,
             unused=_unused(records),
             tokens=len(made.documents.ids),
-            trained=int(made.documents.trained.sum()),
+            trained=int(made.documents.loss_mask.sum()),
         )
 
     def _prompts(self, records: Sequence[Record | Problem], prompts: PromptEncoder) -> EncodedSplit:

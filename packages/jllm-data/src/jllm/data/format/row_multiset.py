@@ -36,7 +36,7 @@ class RowMultiset:
         )
 
 
-def row_bag(batch: pa.RecordBatch) -> RowMultiset:
+def multiset_of(batch: pa.RecordBatch) -> RowMultiset:
     """Return the bag of a record batch's rows; columns of any type, in the batch's order."""
     cells = [_cells(column) for column in batch.columns]
     lengths = np.stack([lengths for lengths, _ in cells], axis=1).astype("<i8")

@@ -19,14 +19,14 @@ class DocumentBatch:
     """N documents, one after another.
 
     ids: int32 [Σ lengths]; lengths: int64 [N]; records: int64 [N], the number of the input record
-    that each is of; trained: bool [Σ lengths], or None where every id is trained (pre-training
+    that each is of; loss_mask: bool [Σ lengths], or None where every id is trained on (pre-training
     text); number: int32 [N], what RL prompts are known by, or None.
     """
 
     ids: np.ndarray
     lengths: np.ndarray
     records: np.ndarray
-    trained: np.ndarray | None = None
+    loss_mask: np.ndarray | None = None
     number: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -36,12 +36,12 @@ class DocumentBatch:
         """Document [start, stop), without copying."""
         ends = np.concatenate(([0], np.cumsum(self.lengths)))
         flat = slice(int(ends[start]), int(ends[stop]))
-        trained = None if self.trained is None else self.trained[flat]
+        loss_mask = None if self.loss_mask is None else self.loss_mask[flat]
         return DocumentBatch(
             ids=self.ids[flat],
             lengths=self.lengths[start:stop],
             records=self.records[start:stop],
-            trained=trained,
+            loss_mask=loss_mask,
             number=None if self.number is None else self.number[start:stop],
         )
 
@@ -49,14 +49,14 @@ class DocumentBatch:
         """Return the documents in another order (int [M], M ≥ 1); about 1 µs a document."""
         ends = np.cumsum(self.lengths)
         spans = list(zip((ends - self.lengths)[order].tolist(), ends[order].tolist(), strict=True))
-        trained = self.trained
+        loss_mask = self.loss_mask
         return DocumentBatch(
             ids=np.concatenate([self.ids[start:end] for start, end in spans]),
             lengths=self.lengths[order],
             records=self.records[order],
-            trained=trained
-            if trained is None
-            else np.concatenate([trained[start:end] for start, end in spans]),
+            loss_mask=loss_mask
+            if loss_mask is None
+            else np.concatenate([loss_mask[start:end] for start, end in spans]),
         )
 
 
@@ -97,16 +97,16 @@ class PackedRows:
 
 
 def join_documents(batches: Sequence[DocumentBatch]) -> DocumentBatch:
-    """Return all documents of the batches in order; `trained` in all of them or in none."""
+    """Return all documents of the batches in order; `loss_mask` in all of them or in none."""
     if len(batches) == 1:
         return batches[0]
-    masks = [batch.trained for batch in batches if batch.trained is not None]
+    masks = [batch.loss_mask for batch in batches if batch.loss_mask is not None]
     assert len(masks) in (0, len(batches))
     return DocumentBatch(
         ids=np.concatenate([batch.ids for batch in batches]),
         lengths=np.concatenate([batch.lengths for batch in batches]),
         records=np.concatenate([batch.records for batch in batches]),
-        trained=np.concatenate(masks) if masks else None,
+        loss_mask=np.concatenate(masks) if masks else None,
     )
 
 
@@ -128,9 +128,9 @@ def join_rows(blocks: Sequence[PackedRows]) -> PackedRows:
     )
 
 
-def labels_of(ids: np.ndarray, trained: np.ndarray) -> np.ndarray:
+def labels_of(ids: np.ndarray, loss_mask: np.ndarray) -> np.ndarray:
     """Label int32: the id where trained, else −100."""
-    return np.where(trained, ids, np.int32(IGNORE_INDEX))
+    return np.where(loss_mask, ids, np.int32(IGNORE_INDEX))
 
 
 def _span(lengths: np.ndarray, start: int, stop: int) -> slice:

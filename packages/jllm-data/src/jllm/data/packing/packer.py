@@ -116,5 +116,5 @@ def pack_rows(documents: DocumentBatch, row: np.ndarray, chosen: np.ndarray) -> 
         bounds=bounds.astype(np.int32),
         bound_counts=per_row + 1,
         records=packed.records,
-        labels=None if packed.trained is None else labels_of(packed.ids, packed.trained),
+        labels=None if packed.loss_mask is None else labels_of(packed.ids, packed.loss_mask),
     )

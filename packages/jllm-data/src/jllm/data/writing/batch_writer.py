@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from jllm.data.format.digests import file_digest, row_group_digest
 from jllm.data.format.info import FileInfo, RowGroupInfo
-from jllm.data.format.row_multiset import RowMultiset, row_bag
+from jllm.data.format.row_multiset import RowMultiset, multiset_of
 from jllm.data.format.schema import CU_SEQLENS, FIELDS
 
 
@@ -45,7 +45,7 @@ class GroupWriter:
         fields = {name: rows.column(name) for name in FIELDS if name in rows.schema.names}
         digest = row_group_digest(fields)
         self._groups.append(RowGroupInfo(num_samples=rows.num_rows, digest=digest))
-        self.bag += row_bag(rows)
+        self.bag += multiset_of(rows)
         longest = 2
         if CU_SEQLENS in fields:
             longest = pc.max(pc.list_value_length(fields[CU_SEQLENS])).as_py()

@@ -22,7 +22,7 @@ from jllm.data.convert.output_files import row_maker
 from jllm.data.convert.setup import prepare_work
 from jllm.data.convert.spark.partition_counts import account_text
 from jllm.data.format.record_counts import RecordCounts
-from jllm.data.format.row_multiset import RowMultiset, row_bag
+from jllm.data.format.row_multiset import RowMultiset, multiset_of
 from jllm.data.format.schema import SOURCE, FileMetadata, arrow_schema
 from jllm.data.packing.batches import DocumentBatch, PackedRows
 from jllm.data.packing.padding import pad_rows
@@ -83,7 +83,7 @@ class Converter:
                 most_blocks = max(most_blocks, int(block.bound_counts.max(initial=0)))
                 columns = row_columns(block, name)
                 rows = pa.RecordBatch.from_pydict(columns, arrow_schema(self.metadata))
-                bag += row_bag(rows)
+                bag += multiset_of(rows)
                 nothing = pa.nulls(len(block), pa.string())
                 yield pa.RecordBatch.from_arrays([*rows.columns, nothing], schema=schema)
 

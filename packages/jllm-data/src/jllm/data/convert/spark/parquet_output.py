@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jllm.data.convert.spark.hadoop_path import HadoopPath
 from jllm.data.format.digests import bytes_digest, row_group_digest
 from jllm.data.format.info import FileInfo, RowGroupInfo, file_info
-from jllm.data.format.row_multiset import RowMultiset, row_bag
+from jllm.data.format.row_multiset import RowMultiset, multiset_of
 from jllm.data.format.schema import FileMetadata, arrow_schema, fields_of
 from jllm.data.writing.row_writer import rows_a_group
 
@@ -83,7 +83,7 @@ def _description(name: str, content: pa.Buffer, metadata: FileMetadata) -> Mappi
             table = file.read_row_group(number, columns=columns, use_threads=False)
             digest = row_group_digest({column: table[column] for column in fields})
             groups.append(RowGroupInfo(num_samples=len(table), digest=digest))
-            bag = sum(map(row_bag, table.select(columns).to_batches()), bag)
+            bag = sum(map(multiset_of, table.select(columns).to_batches()), bag)
     info = FileInfo(
         name=name, bytes=content.size, digest=bytes_digest(content), row_groups=tuple(groups)
     )

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from jllm.data.format.arrow_numpy import to_arrow, to_numpy
-from jllm.data.format.row_multiset import RowMultiset, row_bag
+from jllm.data.format.row_multiset import RowMultiset, multiset_of
 from jllm.data.reading.dataset import RowGroup
 from jllm.data.tools.shuffle.full_rows import open_whole_file, read_whole_group
 from jllm.data.tools.shuffle.keys import row_keys
@@ -73,7 +73,7 @@ class Scatter:
             if batches and size + batch.nbytes > self.buffer_bytes:
                 runs.append(self._write(batches, unit.number, len(runs)))
                 batches, size = [], 0
-            bag += row_bag(batch)
+            bag += multiset_of(batch)
             keys = to_arrow(row_keys(self.seed, row, row + batch.num_rows))
             batches.append(batch.append_column(KEY, keys))
             row += batch.num_rows
