@@ -6,6 +6,7 @@ pipeline are neighbours. A group of one process is None and every operation on i
 
 import dataclasses
 import datetime
+import os
 from collections.abc import Sequence
 
 import torch
@@ -106,9 +107,22 @@ def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 360
 
 
 def start(launch: Launch, device: torch.device, timeout_s: int) -> None:
-    """Joins the job's processes; nothing to do for one."""
+    """Joins the job's processes; nothing to do for one.
+
+    Raises:
+        ValueError: their meeting point cannot be used.
+    """
     if launch.world_size > 1:
-        dist.init_process_group(
-            devices.backend(device),
-            timeout=datetime.timedelta(seconds=timeout_s),
-        )
+        try:
+            dist.init_process_group(
+                devices.backend(device),
+                timeout=datetime.timedelta(seconds=timeout_s),
+            )
+        except dist.DistNetworkError as error:
+            where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+            used = "EADDRINUSE" in str(error)
+            said = "is in use by another job" if used else str(error).splitlines()[0]
+            raise ValueError(
+                f"the processes cannot meet at {where}: {said}; choose another port "
+                "(torchrun --master_port, or --standalone on one machine)"
+            ) from error
