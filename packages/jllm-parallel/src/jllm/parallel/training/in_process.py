@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from rich.console import Console
 from jllm.data.runtime.kept_report import PrintedReport
 from jllm.data.runtime.keywords import accepts, config_of, keywords_in_errors
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.config.implied import with_implied
 from jllm.parallel.config.layout import layout
 from jllm.parallel.distributed.launch import Launch
 from jllm.parallel.training.folders import log_folder
 from jllm.parallel.training.job import JobResult, run_job
 from jllm.parallel.training.raw_data import with_converted_data
+from jllm.parallel.training.start import prepared
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -69,7 +70,8 @@ def train(
     try:
         with keywords_in_errors(TrainConfig):
             given = {"model": model, "train_data": train_data}
-            config = with_implied(config_of(TrainConfig, given | flags))
+            config = config_of(TrainConfig, given | flags)
+            config = prepared(config, frozenset(given | flags), _lines(console, launch))
             layout(config, launch.world_size)
             config = with_converted_data(config, launch, console or quiet)
             result = run_job(config, launch, console or quiet)
@@ -80,6 +82,13 @@ def train(
         metrics=log_folder(config) / "metrics.jsonl",
         **dataclasses.asdict(result),
     )
+
+
+def _lines(console: Console | None, launch: Launch) -> Callable[[str], None]:
+    """Return what prints a line on the console of the first process."""
+    if console is None or launch.rank:
+        return lambda line: None
+    return lambda line: console.print(line, markup=False)
 
 
 def _launch() -> Launch:
