@@ -8,7 +8,7 @@ import pytest
 
 from jllm.parallel.checkpoint.compatibility import resume_problems
 from jllm.parallel.config.checks import problems, total_steps
-from jllm.parallel.config.config import TrainConfig, parse
+from jllm.parallel.config.config import TrainConfig, parse, typed_flags
 from jllm.parallel.config.layout import layout
 
 
@@ -49,7 +49,16 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("learning_rat: 1", r"unknown key 'learning_rat'; did you mean 'learning_rate'"),
-        ("tag: [1, 2]", r"tag: expected one value, found"),
+        ("tag: [1, 2]", r"tag: expected one value, a text, found \[1, 2\]"),
+        ("max_steps: many", r"max_steps: expected a whole number, found 'many'"),
+        ("max_steps: 1.5", r"max_steps: expected a whole number, found 1.5"),
+        ("max_steps: true", r"max_steps: expected a whole number, found True"),
+        ("learning_rate: fast", r"learning_rate: expected a number, found 'fast'"),
+        ("init: 1", r"init: expected true or false, found 1"),
+        ("model: 2024-01-01", r"model: expected one value, a text, found datetime"),
+        ("model: 2024-13-01", r"run.yaml: month must be in"),
+        ("dtype: float16", r"dtype: expected one of auto, float32, bfloat16, found 'float16'"),
+        ("seed: 1\ntag: 5\nseed: 2", r"run.yaml: line 3: seed is there twice"),
         ("- a", r"expected `key: value` lines"),
         ("a: [", r"not valid YAML"),
     ],
@@ -61,16 +70,23 @@ def test_wrong_files_are_refused_by_key(tmp_path: Path, text: str, message: str)
         parse(["--config", str(file)])
 
 
-@pytest.mark.parametrize("line", ["max_steps: many", "dtype: float16"])
-def test_wrong_values_in_the_file_are_refused_by_flag(
-    tmp_path: Path, line: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "typed"),
+    [
+        (["--model", "m"], "model"),
+        (["--model=m", "--pipe-parallel-size=2"], "model pipe_parallel_size"),
+        (["--no_init", "--no_shuf", "--no_save"], "init no_shuf no_save"),
+        (["--no_no_shuf"], "no_shuf"),
+        (["--local_rank=1"], ""),
+        (["--config=run.yaml", "--seed", "1"], "config seed max_steps init"),
+    ],
+)
+def test_what_was_typed_is_known(
+    arguments: list[str], typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "run.yaml"
-    file.write_text(f"model: m\n{line}\n")
-    with pytest.raises(SystemExit) as stop:
-        parse(["--config", str(file)])
-    assert stop.value.code == 2
-    assert "--" + line.split(":")[0] in capsys.readouterr().err
+    (tmp_path / "run.yaml").write_text("max_steps: 5\ninit: false\ntag:\n")
+    monkeypatch.chdir(tmp_path)
+    assert typed_flags(arguments) == set(typed.split())
 
 
 def test_an_unknown_flag_is_refused_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:

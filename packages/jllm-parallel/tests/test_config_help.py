@@ -12,7 +12,7 @@ import pytest
 from jllm.parallel.config.config import TrainConfig, parse
 
 GROUPS = {
-    "options": "help config dry_run",
+    "options": "help config dry_run world_size",
     "model and data": (
         "model train_data eval_data max_len cache_dir init seed skip_untrained_batches no_shuf "
         "allow_other_tokenizer"

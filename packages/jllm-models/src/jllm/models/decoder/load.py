@@ -3,9 +3,18 @@
 from pathlib import Path
 
 from jllm.models.config.decoder_config import DecoderConfig
+from jllm.models.config.units import unit_count
 from jllm.models.decoder.stage import Stage
-from jllm.models.weights.read import load_slices
+from jllm.models.weights.read import check_slices, load_slices
 from jllm.models.weights.table import weight_table
+
+
+def check_weights(config: DecoderConfig, model_dir: Path) -> None:
+    """Check the headers of a directory's files against the whole model.
+
+    Refuses (ValueError) missing or truncated files, missing tensors and other shapes.
+    """
+    check_slices(model_dir, weight_table(config, range(unit_count(config))))
 
 
 def load_stage(stage: Stage, config: DecoderConfig, model_dir: Path) -> None:

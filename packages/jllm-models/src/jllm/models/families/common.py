@@ -48,7 +48,7 @@ def decoder(
     positions = fields.size("max_position_embeddings", max_position_embeddings)
     return DecoderConfig(
         architecture=architecture,
-        vocab_size=fields.size("vocab_size"),
+        vocab_size=fields.vocabulary(),
         hidden_size=hidden,
         intermediate_size=fields.size("intermediate_size"),
         num_layers=fields.size("num_hidden_layers"),

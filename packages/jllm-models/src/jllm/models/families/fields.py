@@ -14,15 +14,22 @@ class Fields:
         """Return the error to raise, naming the file."""
         return ValueError(f"{self.source}: {message}")
 
-    def size(self, key: str, default: int | None = None) -> int:
-        """Return a positive whole number; without a default the key must be there."""
+    def size(self, key: str, default: int | None = None, most: int | None = None) -> int:
+        """Return a positive whole number, at most `most`; without a default the key must be
+        there."""
         value = self.values.get(key)
         value = default if value is None else value
         if value is None:
             raise self.error(f"{key} is missing")
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self.error(f"{key} must be a positive whole number, found {value!r}")
+        if most and value > most:
+            raise self.error(f"{key} must be at most {most:,}, found {value:,}")
         return value
+
+    def vocabulary(self) -> int:
+        """Return the size of the vocabulary, whose ids are kept in 32 bits."""
+        return self.size("vocab_size", most=2**31)
 
     def count(self, key: str, default: int) -> int:
         """Return a whole number that may be 0."""

@@ -44,7 +44,7 @@ def decoder_config(fields: Fields) -> DecoderConfig:
     narrow = "float16" if fields.flag("fp16") else "float32"
     return DecoderConfig(
         architecture="QWenLMHeadModel",
-        vocab_size=fields.size("vocab_size"),
+        vocab_size=fields.vocabulary(),
         hidden_size=hidden,
         intermediate_size=inner // 2,
         num_layers=fields.size("num_hidden_layers"),

@@ -109,6 +109,14 @@ def _indexed(directory: Path, index: Path) -> dict[str, tuple[Path, Entry]]:
     return tensors
 
 
+def check_slices(directory: Path, slices: Iterable[Slice], stem: str = "model") -> None:
+    """Check that a model directory can give these slices, by its headers alone.
+
+    Raises ValueError as `load_slices` does.
+    """
+    _check(open_weights(directory, stem), slices)
+
+
 def load_slices(
     directory: Path, slices: Iterable[Slice], tensors: Mapping[str, Tensor], stem: str = "model"
 ) -> WeightFiles:

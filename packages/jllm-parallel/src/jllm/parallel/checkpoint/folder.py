@@ -90,6 +90,23 @@ def find(folder: Path, tag: str | None = None) -> Checkpoint:
     return complete[-1]
 
 
+def passed_over(folder: Path, found: Checkpoint) -> list[str]:
+    """Say what of a folder is newer than a checkpoint, by its step, and cannot be used."""
+    if found.path == folder or not folder.is_dir():
+        return []
+    newer = []
+    for path in sorted(folder.iterdir()):
+        tag, match = _tag(path), _TEMPORARY.fullmatch(path.name)
+        if tag is not None and path.is_dir() and int(tag) > found.manifest.step:
+            try:
+                open_checkpoint(path)
+            except CheckpointError as fault:
+                newer.append(str(fault))
+        elif match and match["kind"] == "save" and int(match["step"]) > found.manifest.step:
+            newer.append(f"{path}: the save of step {match['step']} did not come to its end")
+    return newer
+
+
 def publish(folder: Path, temporary: Path, step: int) -> None:
     """Make a finished directory the checkpoint of its step, at once, also over an older one."""
     final = folder / str(step)

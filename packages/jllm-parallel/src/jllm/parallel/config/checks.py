@@ -1,6 +1,8 @@
 """Every check that needs no device: pure functions that find contradictions before anything heavy
 starts."""
 
+import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,15 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
     if config.init and config.from_ckpt:
         yield "--init and --from_ckpt exclude each other: weights are either random or loaded"
     yield from _lora_problems(config)
+    if config.world_size and not config.dry_run:
+        yield (
+            "--world_size plans with --dry_run; to train, start so many processes "
+            "(torchrun --nproc_per_node)"
+        )
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"--{field.name} {value}: a number that is finite"
     if config.num_train_epochs > 0 and not config.train_data:
         yield "--train_data is missing: a folder made by `python -m jllm.raw2ids`, or a raw file"
     if not 2 <= config.max_len <= 1 << 24:
@@ -48,7 +59,13 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
     ):
         if getattr(config, flag) < 1:
             yield f"--{flag} {getattr(config, flag)}: at least 1"
-    for flag in ("num_train_epochs", "checkpoint_grad_interval", "threads", "lora_dim"):
+    for flag in (
+        "num_train_epochs",
+        "checkpoint_grad_interval",
+        "threads",
+        "lora_dim",
+        "world_size",
+    ):
         if getattr(config, flag) < 0:
             yield f"--{flag} {getattr(config, flag)}: 0 or more"
     for flag in ("steps_per_checkpoint", "max_num_checkpoints", "steps_per_eval", "max_steps"):
@@ -67,10 +84,10 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
         "z_loss_alpha",
         "router_bias_update_rate",
     ):
-        if not 0 <= getattr(config, flag) < float("inf"):
+        if getattr(config, flag) < 0:
             yield f"--{flag} {getattr(config, flag)}: 0 or more"
     for flag in ("adam_beta1", "adam_beta2"):
-        if not 0 <= getattr(config, flag) < 1:
+        if math.isfinite(getattr(config, flag)) and not 0 <= getattr(config, flag) < 1:
             yield f"--{flag} {getattr(config, flag)}: at least 0, below 1"
     if config.steps_per_checkpoint != -1 and not config.checkpoint:
         yield "--steps_per_checkpoint needs --checkpoint, the folder to save to"
@@ -84,7 +101,8 @@ def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
     if stages >= 1 and world_size % stages:
         yield (
             f"--pipe_parallel_size {stages} does not divide the {world_size} processes: "
-            f"start a multiple of {stages} (torchrun --nproc_per_node)"
+            f"start a multiple of {stages} (torchrun --nproc_per_node), or plan for so many with "
+            "--dry_run --world_size"
         )
     elif stages >= 1 and micro >= 1 and batch >= 1:
         unit = world_size // stages * micro
@@ -129,7 +147,7 @@ def _lora_problems(config: TrainConfig) -> Iterator[str]:
         )
     if config.only_optimize_lora and config.router_bias_update_rate:
         yield "--router_bias_update_rate would change the model that --only_optimize_lora freezes"
-    if config.lora_alpha <= 0 or config.lora_alpha == float("inf"):
+    if config.lora_alpha <= 0:
         yield f"--lora_alpha {config.lora_alpha}: above 0"
 
 
@@ -145,7 +163,8 @@ def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
     """Optimizer steps of the whole run.
 
     Raises:
-        ValueError: the data have fewer rows than one global batch.
+        ValueError: the data have fewer rows than one global batch, or the warm-up is longer than
+            the run.
     """
     if config.num_train_epochs and not steps_per_epoch:
         raise ValueError(
@@ -153,4 +172,10 @@ def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
             "--train_data: take less"
         )
     steps = config.num_train_epochs * steps_per_epoch
-    return steps if config.max_steps == -1 else min(steps, config.max_steps)
+    steps = steps if config.max_steps == -1 else min(steps, config.max_steps)
+    if steps and config.num_warmup_steps > max(steps, 1):
+        raise ValueError(
+            f"--num_warmup_steps {config.num_warmup_steps:g}: the run has {steps:,} steps, so "
+            "--learning_rate would never be reached; take fewer, or a fraction below 1"
+        )
+    return steps

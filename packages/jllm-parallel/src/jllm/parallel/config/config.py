@@ -6,14 +6,13 @@ exists.
 """
 
 import dataclasses
-import difflib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import typing
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-import yaml
 
 from jllm.parallel.config.flags.adapters import Adapters
 from jllm.parallel.config.flags.checkpoints import Checkpoints
@@ -24,6 +23,7 @@ from jllm.parallel.config.flags.logging import Logging
 from jllm.parallel.config.flags.model_and_data import ModelAndData
 from jllm.parallel.config.flags.optimisation import Optimisation
 from jllm.parallel.config.flags.parallelism import Parallelism
+from jllm.parallel.config.yaml_file import flags_of_file
 
 
 # A dataclass has the fields of its last base first.
@@ -72,22 +72,41 @@ def parse(
     """Reads flags and the --config file.
 
     Raises:
-        ValueError: the file is no YAML mapping or has an unknown key.
-        SystemExit: a flag or a value of the file is unknown or malformed (the message suggests the
+        ValueError: the file is no YAML mapping, or has an unknown key, one twice or a value of
+            another type.
+        SystemExit: a flag is unknown or malformed (the message suggests the
             nearest), or --help was given.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    # DeepSpeed's launcher adds this flag and says the same by an environment variable.
-    arguments = [a for a in given if not a.startswith("--local_rank=")]
-    path = _config_file(arguments)
     parsed = tyro.cli(
         _CommandLine,
         prog=prog,
-        args=_without_twins([*(_from_yaml(Path(path)) if path else ()), *arguments]),
+        args=_without_twins(_with_file(arguments)),
         use_underscores=True,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     return TrainConfig(**_flat(parsed))
+
+
+def typed_flags(arguments: Sequence[str] | None = None) -> frozenset[str]:
+    """Names the flags that somebody typed, on the command line or in its --config file.
+
+    Raises:
+        ValueError: as `parse` does.
+    """
+    names = {_name(argument.partition("=")[0]) for argument in _with_file(arguments)}
+    switches = {name.removeprefix("no_") for name in names} & _SWITCHES
+    return frozenset(names & {f.name for f in dataclasses.fields(TrainConfig)} | switches)
+
+
+def _with_file(arguments: Sequence[str] | None) -> list[str]:
+    """Returns the flags of the --config file, if there is one, and then those of the command
+    line."""
+    given = sys.argv[1:] if arguments is None else arguments
+    # DeepSpeed's launcher adds this flag and says the same by an environment variable.
+    arguments = [a for a in given if not a.startswith("--local_rank=")]
+    path = _config_file(arguments)
+    kinds = typing.get_type_hints(TrainConfig)
+    return [*(flags_of_file(Path(path), kinds) if path else ()), *arguments]
 
 
 def _flat(value: Any) -> dict[str, Any]:
@@ -125,28 +144,3 @@ def _config_file(arguments: Sequence[str]) -> str:
         if argument == "--config" and i + 1 < len(arguments):
             return arguments[i + 1]
     return ""
-
-
-def _from_yaml(path: Path) -> Iterator[str]:
-    """Turns the file into flags, which come first, so that those of the command line win."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as e:
-        raise ValueError(f"--config {path}: not valid YAML: {e}") from e
-    if not isinstance(values, Mapping):
-        found = type(values).__name__
-        raise ValueError(f"--config {path}: expected `key: value` lines, found {found}")
-    known = [f.name for f in dataclasses.fields(TrainConfig)]
-    for key, value in values.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            mend = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"--config {path}: unknown key {key!r}{mend}")
-        if isinstance(value, Mapping | list):
-            raise ValueError(f"--config {path}: {key}: expected one value, found {value!r}")
-        if isinstance(value, bool):
-            yield f"--{key}" if value else f"--no_{key}"
-        elif value is None:
-            continue
-        else:
-            yield from (f"--{key}", str(value))

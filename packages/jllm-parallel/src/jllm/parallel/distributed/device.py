@@ -1,8 +1,10 @@
 """The one place that knows the words cuda, npu, cpu, nccl, hccl and gloo."""
 
+import contextlib
 import os
 import resource
 import time
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -82,6 +84,26 @@ def dtype_of(flag: str, kind: str) -> torch.dtype:
     if flag == "auto":
         return torch.float32 if kind == "cpu" else torch.bfloat16
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[flag]
+
+
+@contextlib.contextmanager
+def naming_full_memory(device: torch.device, what: str) -> Iterator[None]:
+    """Turns an allocation that fails into a sentence.
+
+    Raises:
+        ValueError: what was being made does not fit the device's memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        said = str(error)
+        full = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not full and "allocate memory" not in said and "overflow" not in said:
+            raise
+        raise ValueError(
+            f"{what} does not fit the memory of {device}: check the sizes in config.json, or take "
+            "more processes and a larger --pipe_parallel_size"
+        ) from error
 
 
 def synchronize(device: torch.device) -> None:

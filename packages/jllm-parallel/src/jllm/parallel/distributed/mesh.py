@@ -7,6 +7,7 @@ pipeline are neighbours. A group of one process is None and every operation on i
 import contextlib
 import dataclasses
 import datetime
+import os
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -111,14 +112,26 @@ def joined(launch: Launch, device: torch.device, timeout_s: int) -> Iterator[Non
     """Join the job's processes; nothing to do for one, or where this process has joined before.
 
     Leaves them after a good end. After an error that might wait for processes that have ended.
+
+    Raises:
+        ValueError: their meeting point cannot be used.
     """
     if launch.world_size == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group(
-        devices.backend(device),
-        timeout=datetime.timedelta(seconds=timeout_s),
-    )
+    try:
+        dist.init_process_group(
+            devices.backend(device),
+            timeout=datetime.timedelta(seconds=timeout_s),
+        )
+    except dist.DistNetworkError as error:
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        used = "EADDRINUSE" in str(error)
+        said = "is in use by another job" if used else str(error).splitlines()[0]
+        raise ValueError(
+            f"the processes cannot meet at {where}: {said}; choose another port "
+            "(torchrun --master_port, or --standalone on one machine)"
+        ) from error
     yield
     dist.destroy_process_group()
 

@@ -36,12 +36,22 @@ def lora_of(config: TrainConfig, model: DecoderConfig) -> Lora | None:
         return _lora_of_adapter(config, model)
     if not config.lora_dim:
         return None
+    tensors = _named(config, model)
+    _check_rank(config.lora_dim, tensors, model)
     return Lora(
-        rank=config.lora_dim,
-        alpha=config.lora_alpha,
-        rslora=config.lora_rslora,
-        tensors=_named(config, model),
+        rank=config.lora_dim, alpha=config.lora_alpha, rslora=config.lora_rslora, tensors=tensors
     )
+
+
+def _check_rank(rank: int, tensors: frozenset[str], model: DecoderConfig) -> None:
+    """Refuses a rank that a matrix cannot have."""
+    known = shapes(weight_table(model, range(unit_count(model))))
+    smallest = min(sorted(tensors), key=lambda name: min(known[name]))
+    if rank > min(known[smallest]):
+        raise ValueError(
+            f"--lora_dim {rank}: {smallest} is a matrix of {list(known[smallest])}, whose rank is "
+            f"{min(known[smallest])} at most; take less, or leave it out of --lora_module_name"
+        )
 
 
 def _named(config: TrainConfig, model: DecoderConfig) -> frozenset[str]:

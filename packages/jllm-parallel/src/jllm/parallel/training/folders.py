@@ -1,6 +1,8 @@
 """The folders that a run writes to: which they are, and how other runs are kept out."""
 
 import fcntl
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -8,6 +10,34 @@ from jllm.parallel.config.config import TrainConfig
 
 METRICS = "metrics.jsonl"
 """File of a run's figures, in its folder of logs."""
+
+
+def check_folders(config: TrainConfig, sources: Mapping[str, Path]) -> None:
+    """Refuses folders that a run could not write to, or in which it would spoil what it reads.
+
+    Args:
+        config: names the folders.
+        sources: the folders that are read, by what to call them.
+
+    Raises:
+        ValueError: one is a file, lies in a folder that is read, or cannot be written.
+    """
+    folders = {flag: getattr(config, flag) for flag in ("checkpoint", "output_dir", "log_dir")}
+    folders["log_dir"] = folders["log_dir"] or str(log_folder(config))
+    for flag, name in folders.items():
+        if not name:
+            continue
+        path = Path(name).absolute()
+        there = next(place for place in (path, *path.parents) if place.exists())
+        if not there.is_dir():
+            raise ValueError(f"--{flag} {name}: {there} is a file; name a folder")
+        for what, source in sources.items():
+            if getattr(config, flag) and path.resolve().is_relative_to(source.resolve()):
+                raise ValueError(
+                    f"--{flag} {name}: lies in {what}, which is read; name a folder outside"
+                )
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError(f"--{flag} {name}: {there} cannot be written; name another folder")
 
 
 def lock(folder: Path) -> TextIO:

@@ -15,12 +15,12 @@ from rich.console import Console
 from jllm.data.runtime.kept_report import PrintedReport
 from jllm.data.runtime.keywords import accepts, config_of, keywords_in_errors
 from jllm.parallel.config.config import TrainConfig
-from jllm.parallel.config.implied import with_implied
 from jllm.parallel.config.layout import layout
 from jllm.parallel.distributed.launch import Launch
 from jllm.parallel.training.folders import log_folder
 from jllm.parallel.training.job import JobResult, run_job
 from jllm.parallel.training.raw_data import with_converted_data
+from jllm.parallel.training.start import planned, prepared
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -69,7 +69,10 @@ def train(
     try:
         with keywords_in_errors(TrainConfig):
             given = {"model": model, "train_data": train_data}
-            config = with_implied(config_of(TrainConfig, given | flags))
+            chosen = {name for name, value in (given | flags).items() if value != ""}
+            say = (console or quiet).print if launch.rank == 0 else lambda _: None
+            config = prepared(config_of(TrainConfig, given | flags), chosen, say)
+            launch = planned(config, launch)
             layout(config, launch.world_size)
             config = with_converted_data(config, launch, console or quiet)
             result = run_job(config, launch, console or quiet)

@@ -16,7 +16,6 @@ from rich.console import Console
 from jllm.models.costs.flops import flops_per_token, weight_gradient_flops
 from jllm.models.decoder.stage import Stage
 from jllm.models.lora.layers import attach_
-from jllm.models.weights.extra import refuse_extra
 from jllm.parallel.checkpoint.folder import open_checkpoint
 from jllm.parallel.checkpoint.group import Group, ProcessGroup, SingleProcess, on_all, on_rank_zero
 from jllm.parallel.checkpoint.state import read_state
@@ -29,13 +28,14 @@ from jllm.parallel.lora.adapter import fill_adapter
 from jllm.parallel.training.adapter_base import saved_adapter
 from jllm.parallel.training.data_check import check_data
 from jllm.parallel.training.events import events
-from jllm.parallel.training.folders import lock, log_folder
+from jllm.parallel.training.folders import check_folders, lock, log_folder
 from jllm.parallel.training.inputs import Inputs, read_inputs
 from jllm.parallel.training.metrics import Reporter, expert_metrics, prediction_metrics
 from jllm.parallel.training.overview import boundaries, print_overview
 from jllm.parallel.training.saver import EXPERT_LOADS, Saver, load_optimizer, load_or_initialize
 from jllm.parallel.training.tokenizer_check import check_tokenizers
 from jllm.parallel.training.trainer import Trainer
+from jllm.parallel.training.weights_check import check_start
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -107,14 +107,15 @@ class Job:
         on_rank_zero(group, lambda: _lock(config, held))
         self._result = JobResult(steps=inputs.first_step)
         dtype = devices.dtype_of(inputs.dtype, device.type)
-        stage = Stage(
-            inputs.model,
-            range(cuts[mesh.pp.rank], cuts[mesh.pp.rank + 1]),
-            attention=config.attention,
-            dtype=dtype,
-            device=device,
-            recompute_interval=config.checkpoint_grad_interval,
-        )
+        with devices.naming_full_memory(device, "this process's part of the model"):
+            stage = Stage(
+                inputs.model,
+                range(cuts[mesh.pp.rank], cuts[mesh.pp.rank + 1]),
+                attention=config.attention,
+                dtype=dtype,
+                device=device,
+                recompute_interval=config.checkpoint_grad_interval,
+            )
         lora = inputs.lora
         if lora:
             attach_(stage, lora, freeze=config.only_optimize_lora)
@@ -256,11 +257,13 @@ def _lock(config: TrainConfig, held: contextlib.ExitStack) -> None:
 
 
 def _check_names(config: TrainConfig, inputs: Inputs, console: Console | None) -> None:
-    """Refuses data and weights of another model than that of the configuration."""
+    """Refuses folders that cannot be written, and data and weights of another model."""
+    parts = [part for data in inputs.datasets.values() for part in data.parts]
+    data = {f"the data set {p.path}": Path(str(p.path)) for p in parts if not p.is_remote}
+    check_folders(config, {f"--model {config.model}": Path(config.model)} | data)
     check_tokenizers(config, inputs, console)
     check_data(config, inputs, console)
-    if inputs.weights_dir:
-        refuse_extra(inputs.model, inputs.weights_dir)
+    check_start(config, inputs)
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Callable[[], None]:

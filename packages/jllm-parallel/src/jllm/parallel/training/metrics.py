@@ -40,7 +40,18 @@ class MetricsFile:
             temporary = path.with_suffix(".tmp")
             temporary.write_text(kept)
             os.replace(temporary, path)
+        self._path = path
         self._file = path.open("a")
+
+    def removed(self) -> bool:
+        """Whether somebody has removed the file; if so it is made again, without the lines that
+        were lost."""
+        if os.fstat(self._file.fileno()).st_nlink:
+            return False
+        self._file.close()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a")
+        return True
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Appends one line and hands it to the operating system."""
@@ -118,6 +129,7 @@ class Reporter:
             console: where to write; standard error if None.
         """
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._folder = folder
         self._file = MetricsFile(folder / METRICS, first_step)
         self._board = tensorboard_writer(folder / "tensorboard", first_step)
         self._skipped = _skipped_before(folder / METRICS)
@@ -148,6 +160,8 @@ class Reporter:
         self.console.print(text, markup=False, soft_wrap=not self.console.is_terminal)
 
     def _record(self, values: Mapping[str, Any]) -> None:
+        if self._file.removed():
+            self.say(f"{self._folder}: was removed; metrics before step {values['step']} are lost")
         self._file.write(values)
         if self._board is not None:
             for name, value in values.items():
