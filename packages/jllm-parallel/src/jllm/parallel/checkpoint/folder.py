@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jllm.models.weights import manifest as manifests
-from jllm.parallel.checkpoint.atomic import exchange, replace_file, sync_directory
 from jllm.models.weights.manifest import CheckpointError, Manifest
+from jllm.parallel.checkpoint.atomic import exchange, replace_file, sync_directory
 
 LATEST = "latest"
 _TEMPORARY = re.compile(r"\.tmp-(?P<kind>save|remove|replace)-(?P<step>\d+)-[0-9a-f]{8}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import os
 from pathlib import Path
@@ -70,7 +71,8 @@ def train(
         with keywords_in_errors(TrainConfig):
             given = {"model": model, "train_data": train_data}
             chosen = {name for name, value in (given | flags).items() if value != ""}
-            say = (console or quiet).print if launch.rank == 0 else lambda _: None
+            shown = console if console and launch.rank == 0 else quiet
+            say = functools.partial(shown.print, markup=False)
             config = prepared(config_of(TrainConfig, given | flags), chosen, say)
             launch = planned(config, launch)
             layout(config, launch.world_size)
