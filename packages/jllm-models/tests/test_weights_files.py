@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from jllm.models.weights.format import build_header
+from jllm.models.weights.manifest import digest_of
 from jllm.models.weights.plan import plan_files
 from jllm.models.weights.read import load_slices
 from jllm.models.weights.slices import assert_cover, whole
-from jllm.models.weights.write import digest_of
 from weights_helpers import DTYPES, MODEL_SHAPES, cut_model, fill, write_all
 
 

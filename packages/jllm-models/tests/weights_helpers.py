@@ -7,9 +7,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from jllm.models.weights.manifest import Chunk
 from jllm.models.weights.plan import plan_files
 from jllm.models.weights.slices import Box, Slice
-from jllm.models.weights.write import Chunk, create_files, write_slices
+from jllm.models.weights.write import create_files, write_slices
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MODEL_SHAPES = st.dictionaries(

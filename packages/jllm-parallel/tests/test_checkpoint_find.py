@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkpoint_helpers import contents
-from jllm.parallel.checkpoint.error import CheckpointError
+from jllm.models.weights.manifest import CheckpointError
 from jllm.parallel.checkpoint.folder import clean, find
 from jllm.parallel.checkpoint.group import SingleProcess
 from jllm.parallel.checkpoint.save import save_checkpoint

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from checkpoint_helpers import assert_loads, contents
-from jllm.parallel.checkpoint.error import CheckpointError
+from jllm.models.weights.manifest import CheckpointError
 from jllm.parallel.checkpoint.folder import find
 from jllm.parallel.checkpoint.group import SingleProcess
 from jllm.parallel.checkpoint.save import save_checkpoint

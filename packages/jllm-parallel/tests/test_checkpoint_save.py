@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from checkpoint_helpers import SHAPES, assert_loads, contents, held, model_only, values
+from jllm.models.weights.manifest import CheckpointError
 from jllm.models.weights.read import open_weights
 from jllm.parallel.checkpoint import folder as folders
 from jllm.parallel.checkpoint.contents import CheckpointContents, model_files
-from jllm.parallel.checkpoint.error import CheckpointError
 from jllm.parallel.checkpoint.folder import find, survey
 from jllm.parallel.checkpoint.group import SingleProcess
 from jllm.parallel.checkpoint.save import save_checkpoint

@@ -12,7 +12,7 @@ import torch
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from checkpoint_helpers import assert_loads, contents, same_files
-from jllm.parallel.checkpoint.error import CheckpointError
+from jllm.models.weights.manifest import CheckpointError
 from jllm.parallel.checkpoint.folder import clean, find
 from jllm.parallel.checkpoint.group import ProcessGroup, SingleProcess, on_all, on_rank_zero
 from jllm.parallel.checkpoint.save import save_checkpoint

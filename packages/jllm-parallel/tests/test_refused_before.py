@@ -162,8 +162,9 @@ def test_a_port_in_use_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, str(value))
         monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
         launch = Launch(rank=0, world_size=2, local_rank=0, local_world_size=2)
+        said = f"cannot meet at 127.0.0.1:{port}: is in use by"
         with (
-            pytest.raises(ValueError, match=f"cannot meet at 127.0.0.1:{port}: is in use by"),
+            pytest.raises(ValueError, match=said),
             mesh.joined(launch, torch.device("cpu"), 60),
         ):
             pass
@@ -180,3 +181,17 @@ def test_a_folder_that_is_removed_is_made_again_and_that_is_said(
     reporter.close()
     assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == [2]
     assert f"{file.parent}: was removed; metrics before step 2 are lost" in capsys.readouterr().err
+
+
+def test_damaged_weights_are_not_written_out_again(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    flags = ["--num_train_epochs=0", "--threads=1", f"--log_dir={tmp_path / 'log'}"]
+    assert run([f"--model={model}", f"--output_dir={whole}", *flags]) == 0
+    data = bytearray((whole / "model.safetensors").read_bytes())
+    data[-8] ^= 4
+    (whole / "model.safetensors").write_bytes(data)
+    assert run([f"--model={whole}", f"--output_dir={again}", *flags]) == 2
+    assert f"{whole}: not as it was written: model.safetensors" in capsys.readouterr().err
+    assert not again.exists()

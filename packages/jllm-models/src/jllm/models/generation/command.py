@@ -15,6 +15,7 @@ from jllm.models.families import read_config
 from jllm.models.families.common import DTYPES
 from jllm.models.generation.options import Sampling
 from jllm.models.weights.extra import refuse_extra
+from jllm.models.weights.verify import verify_read
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -83,6 +84,7 @@ def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.g
         sampling.check()
         if flags.max_new_tokens < 1:
             raise ValueError(f"--max_new_tokens must be at least 1, found {flags.max_new_tokens}")
+        verify_read(flags.model)
         config = read_config(flags.model)
         refuse_extra(config, flags.model)
         config = replace(config, prediction=None)

@@ -23,6 +23,7 @@ from jllm.models.lora.base import BASE, digest_of_pieces, piece_digests, read_ba
 from jllm.models.lora.merge import merged
 from jllm.models.weights.format import Entry
 from jllm.models.weights.read import WeightFiles, open_weights
+from jllm.models.weights.verify import verify_read
 from jllm.models.weights.write import naming_errors
 
 PIECE_BYTES = 8 * 2**20
@@ -54,12 +55,15 @@ def merge_files(
 ) -> Merged:
     """Write `model` with the adapter added to the new directory `output`.
 
-    Raises ValueError, before anything is written, where the adapter names another base or tensors
+    Raises ValueError, before anything is written, where a manifest says that model or adapter are
+    not as they were written, where the adapter names another base or tensors
     that the model does not have in these shapes, where a weight is quantised, and where `output` is
     there already; OSError where a file cannot be read or written.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"--output {output}: is there already; name a new directory")
+    for directory in (model, adapter_dir):
+        verify_read(directory)
     files = open_weights(model)
     adapter = open_adapter(
         adapter_dir, {name: entry.shape for name, (_, entry) in files.tensors.items()}

@@ -7,13 +7,11 @@ where values are converted or lie on another device; digests run at about 1 GB/s
 """
 
 import errno
-import hashlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +19,7 @@ import torch
 from torch import Tensor
 
 from jllm.models.weights.format import Entry
+from jllm.models.weights.manifest import Chunk, digest_of
 from jllm.models.weights.plan import FilePlan
 from jllm.models.weights.slices import Slice, runs, split
 
@@ -36,36 +35,6 @@ class Values(Protocol):
     def __getitem__(self, index: tuple[slice, ...], /) -> Tensor:
         """Return the values of a box."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Chunk:
-    """Bytes of a file with their digest: `count` runs of `length` bytes, `stride` apart."""
-
-    file: str
-    offset: int
-    length: int
-    count: int
-    stride: int
-    digest: str
-
-    @property
-    def size(self) -> int:
-        """Number of bytes digested."""
-        return self.length * self.count
-
-    def __str__(self) -> str:
-        """Name the file and the range of bytes, for messages."""
-        end = self.offset + (self.count - 1) * self.stride + self.length
-        return f"{self.file} bytes {self.offset} to {end}"
-
-
-def digest_of(*parts: bytes | memoryview) -> str:
-    """Return the 16-byte BLAKE2b digest of the parts as hex."""
-    state = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        state.update(part)
-    return state.hexdigest()
 
 
 def create_files(directory: Path, plan: FilePlan) -> list[Chunk]:

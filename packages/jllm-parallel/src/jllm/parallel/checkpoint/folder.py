@@ -11,10 +11,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from jllm.parallel.checkpoint import manifest as manifests
+from jllm.models.weights import manifest as manifests
+from jllm.models.weights.manifest import CheckpointError, Manifest
 from jllm.parallel.checkpoint.atomic import exchange, replace_file, sync_directory
-from jllm.parallel.checkpoint.error import CheckpointError
-from jllm.parallel.checkpoint.manifest import Manifest
 
 LATEST = "latest"
 _TEMPORARY = re.compile(r"\.tmp-(?P<kind>save|remove|replace)-(?P<step>\d+)-[0-9a-f]{8}")
@@ -36,7 +35,7 @@ def temporary_name(kind: str, step: int) -> str:
 def open_checkpoint(path: Path) -> Checkpoint:
     """Return the checkpoint at `path`; raise CheckpointError unless it is complete."""
     manifest = manifests.read(path)
-    manifests.check_sizes(path, manifest)
+    manifests.check_sizes(path, manifest.files)
     return Checkpoint(path=path, manifest=manifest)
 
 

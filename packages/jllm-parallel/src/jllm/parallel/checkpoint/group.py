@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 import torch.distributed as dist
 
-from jllm.parallel.checkpoint.error import CheckpointError
+from jllm.models.weights.manifest import CheckpointError
 
 
 class Group(Protocol):

@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 
 from jllm.models.lora.adapter_config import STEM
+from jllm.models.weights.manifest import NAME as MANIFEST
+from jllm.models.weights.manifest import CheckpointError, Chunk, chunks_from_json, digest_of
 from jllm.models.weights.plan import MAX_SHARD_BYTES, FilePlan, plan_files
 from jllm.models.weights.write import (
-    Chunk,
     create_files,
-    digest_of,
     sync_files,
     write_slices,
 )
@@ -31,7 +31,6 @@ from jllm.parallel.checkpoint import manifest as manifests
 from jllm.parallel.checkpoint import state as states
 from jllm.parallel.checkpoint.atomic import sync_directory, write_file
 from jllm.parallel.checkpoint.contents import STATE_NAMES, CheckpointContents, Held
-from jllm.parallel.checkpoint.error import CheckpointError
 from jllm.parallel.checkpoint.group import Group, on_all, on_rank_zero
 from jllm.parallel.checkpoint.state import TRAINER
 
@@ -64,7 +63,7 @@ def save_checkpoint(
     try:
         first = on_rank_zero(group, lambda: _create(temporary, contents, parts))
         gathered = on_all(group, lambda: _write(temporary, parts))
-        chunks = manifests.chunks_from_json(row for rows in (first, *gathered) for row in rows)
+        chunks = chunks_from_json(row for rows in (first, *gathered) for row in rows)
         on_rank_zero(group, lambda: _finish(folder, temporary, contents, parts, chunks, keep))
     except BaseException:
         if group.rank == 0:
@@ -168,7 +167,7 @@ def _finish(
         files={str(path.relative_to(temporary)): path.stat().st_size for path in paths},
         chunks=chunks,
     )
-    write_file(temporary / manifests.NAME, manifests.encode(manifest))
+    write_file(temporary / MANIFEST, manifests.encode(manifest))
     for directory in {temporary, *(temporary / part.directory for part in parts)}:
         sync_directory(directory)
     folders.publish(folder, temporary, contents.step)

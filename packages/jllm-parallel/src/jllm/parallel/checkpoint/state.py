@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jllm.parallel.checkpoint.error import CheckpointError
+from jllm.models.weights.manifest import CheckpointError
 
 TRAINER = "trainer"
 NAME = "state.json"

@@ -121,7 +121,8 @@ def joined(launch: Launch, device: torch.device, timeout_s: int) -> Iterator[Non
         return
     try:
         dist.init_process_group(
-            devices.backend(device), timeout=datetime.timedelta(seconds=timeout_s)
+            devices.backend(device),
+            timeout=datetime.timedelta(seconds=timeout_s),
         )
     except dist.DistNetworkError as error:
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"

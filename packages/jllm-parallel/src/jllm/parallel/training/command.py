@@ -1,6 +1,5 @@
 """The command `jllm.train_pipe`: checks, sets up, trains, and reports mistakes in one line."""
 
-import dataclasses
 import sys
 from collections.abc import Callable, Collection, Sequence
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from jllm.parallel.config.config import TrainConfig, parse, typed_flags
 from jllm.parallel.config.layout import layout
 from jllm.parallel.distributed.launch import Launch
-from jllm.parallel.training.start import prepared
+from jllm.parallel.training.start import planned, prepared
 
 STOPPED = 143
 """Exit code after a signal, as of a process that SIGTERM ended."""
@@ -26,7 +25,7 @@ def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.t
     try:
         config = parse(arguments, prog=prog)
         config = prepared(config, typed_flags(arguments), _say_on(launch))
-        launch = _planned(config, launch)
+        launch = planned(config, launch)
         layout(config, launch.world_size)
         checked = True
         return 0 if _train(config, launch) else STOPPED
@@ -60,14 +59,7 @@ def train(config: TrainConfig, typed: Collection[str] | None = None) -> bool:
     """
     launch = Launch.from_environment()
     config = prepared(config, typed, _say_on(launch))
-    return _train(config, _planned(config, launch))
-
-
-def _planned(config: TrainConfig, launch: Launch) -> Launch:
-    """Gives the processes of a dry run, which may be more than there are."""
-    if not (config.dry_run and config.world_size):
-        return launch
-    return dataclasses.replace(launch, world_size=config.world_size)
+    return _train(config, planned(config, launch))
 
 
 def _say_on(launch: Launch) -> Callable[[str], None]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from jllm.parallel.distributed.launch import Launch
 from jllm.parallel.training.folders import log_folder
 from jllm.parallel.training.job import JobResult, run_job
 from jllm.parallel.training.raw_data import with_converted_data
-from jllm.parallel.training.start import prepared
+from jllm.parallel.training.start import planned, prepared
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -70,8 +70,11 @@ def train(
     try:
         with keywords_in_errors(TrainConfig):
             given = {"model": model, "train_data": train_data}
-            config = config_of(TrainConfig, given | flags)
-            config = prepared(config, frozenset(given | flags), _lines(console, launch))
+            chosen = {name for name, value in (given | flags).items() if value != ""}
+            shown = console if console and launch.rank == 0 else quiet
+            say = functools.partial(shown.print, markup=False)
+            config = prepared(config_of(TrainConfig, given | flags), chosen, say)
+            launch = planned(config, launch)
             layout(config, launch.world_size)
             config = with_converted_data(config, launch, console or quiet)
             result = run_job(config, launch, console or quiet)
@@ -82,13 +85,6 @@ def train(
         metrics=log_folder(config) / "metrics.jsonl",
         **dataclasses.asdict(result),
     )
-
-
-def _lines(console: Console | None, launch: Launch) -> Callable[[str], None]:
-    """Return what prints a line on the console of the first process."""
-    if console is None or launch.rank:
-        return lambda line: None
-    return lambda line: console.print(line, markup=False)
 
 
 def _launch() -> Launch:

@@ -16,6 +16,7 @@ from rich.console import Console
 from jllm.models.costs.flops import flops_per_token, weight_gradient_flops
 from jllm.models.decoder.stage import Stage
 from jllm.models.lora.layers import attach_
+from jllm.models.weights.verify import verify_read
 from jllm.parallel.checkpoint.folder import open_checkpoint
 from jllm.parallel.checkpoint.group import Group, ProcessGroup, SingleProcess, on_all, on_rank_zero
 from jllm.parallel.checkpoint.state import read_state
@@ -35,7 +36,7 @@ from jllm.parallel.training.overview import boundaries, print_overview
 from jllm.parallel.training.saver import EXPERT_LOADS, Saver, load_optimizer, load_or_initialize
 from jllm.parallel.training.tokenizer_check import check_tokenizers
 from jllm.parallel.training.trainer import Trainer
-from jllm.parallel.training.weights_check import check_start
+from jllm.parallel.training.weights_check import check_start, plain_sources
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -121,6 +122,8 @@ class Job:
             attach_(stage, lora, freeze=config.only_optimize_lora)
         for path in inputs.checkpoints:
             on_all(group, functools.partial(verify, open_checkpoint(path), group.rank, group.size))
+        for path in plain_sources(config, inputs):
+            on_all(group, functools.partial(verify_read, path, group.rank, group.size))
         on_all(
             group, lambda: load_or_initialize(stage, inputs.model, inputs.weights_dir, config.seed)
         )

@@ -1,11 +1,13 @@
 """What a run begins from, made known before anything else: the checkpoint, and its settings."""
 
+import dataclasses
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from jllm.parallel.config.config import TrainConfig
 from jllm.parallel.config.continued import continued
 from jllm.parallel.config.implied import with_implied
+from jllm.parallel.distributed.launch import Launch
 
 
 def prepared(
@@ -39,3 +41,10 @@ def prepared(
         for line in lines:
             say(f"  {line}")
     return config
+
+
+def planned(config: TrainConfig, launch: Launch) -> Launch:
+    """Gives the processes of a dry run, which may be more than there are."""
+    if not (config.dry_run and config.world_size):
+        return launch
+    return dataclasses.replace(launch, world_size=config.world_size)

@@ -25,3 +25,10 @@ def check_start(config: TrainConfig, inputs: Inputs) -> None:
             raise
         raise ValueError(f"--model {error}; to start from random weights, give --init") from None
     refuse_extra(inputs.model, directory)
+
+
+def plain_sources(config: TrainConfig, inputs: Inputs) -> list[Path]:
+    """Names the directories that weights are read from, beside the checkpoints."""
+    adapter = Path(config.lora_adapter) if config.lora_adapter and not inputs.resume_dir else None
+    directories = (inputs.weights_dir, adapter)
+    return [path for path in directories if path and path not in inputs.checkpoints]
