@@ -32,7 +32,7 @@ HEADER = "# Made by third_party/python/lock.py from {name}.in; do not edit.\n"
 
 
 def install_uv(folder: Path) -> Path:
-    """A uv of the pinned version in a new environment under `folder`."""
+    """Install a uv of the pinned version in a new environment under `folder`."""
     venv.create(folder, with_pip=True)
     pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input", UV]
     subprocess.run(pip, check=True)
@@ -40,7 +40,7 @@ def install_uv(folder: Path) -> Path:
 
 
 def environment(name: str) -> dict[str, str]:
-    """The caller's, with pip's words for indexes said in uv's."""
+    """Return the caller's, with pip's words for indexes said in uv's."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("UV_")}
     if index := os.environ.get("PIP_INDEX_URL"):
         env["UV_DEFAULT_INDEX"] = index
@@ -54,7 +54,7 @@ def environment(name: str) -> dict[str, str]:
 
 
 def constraints(name: str) -> str:
-    """The CPU lock's versions but torch's, so that every lock has the same ones."""
+    """Return the CPU lock's versions but torch's, so that every lock has the same ones."""
     if name in ("cpu", "vllm"):  # vLLM pins what it needs itself
         return ""
     lines = (HERE / "cpu_lock.txt").read_text().splitlines()
@@ -63,7 +63,7 @@ def constraints(name: str) -> str:
 
 
 def compile_lock(uv: Path, name: str, upgrade: bool) -> None:
-    """Writes NAME_lock.txt; leaves the old one where resolving fails."""
+    """Write NAME_lock.txt; leaves the old one where resolving fails."""
     target = HERE / f"{name}_lock.txt"
     command = [str(uv), "pip", "compile", "--quiet", "--generate-hashes", "--no-header"]
     command += ["--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
@@ -81,7 +81,7 @@ def compile_lock(uv: Path, name: str, upgrade: bool) -> None:
 
 
 def main() -> int:
-    """Makes the locks named on the command line."""
+    """Make the locks named on the command line."""
     parser = argparse.ArgumentParser(description="Make the lock files.")
     parser.add_argument("names", nargs="*", choices=[[], *ORDER], help="default: all")
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")

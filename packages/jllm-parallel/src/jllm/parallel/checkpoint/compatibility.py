@@ -7,12 +7,12 @@ from jllm.parallel.checkpoint.state import TOKENIZER_KEYS
 
 
 def other_tokenizer(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Names the digests of the data's tokenizer that two states have and that differ."""
+    """Return names the digests of the data's tokenizer that two states have and that differ."""
     return [key for key in TOKENIZER_KEYS if before.get(key) and now[key] not in ("", before[key])]
 
 
 def resume_problems(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Says what of a checkpoint's run this one must share and does not.
+    """Say what of a checkpoint's run this one must share and does not.
 
     A run is a function of data, seed and step; the layout may differ, these may not.
 

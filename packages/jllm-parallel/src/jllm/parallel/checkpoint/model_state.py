@@ -38,7 +38,7 @@ def checkpoint_contents(
     share: Mapping[str, ShardRows],
     adapter: SavedAdapter | None = None,
 ) -> CheckpointContents:
-    """Describes what this process has to save.
+    """Describe what this process has to save.
 
     Args:
         stage: its weights.
@@ -97,5 +97,5 @@ def _own_rows(table: tuple[Slice, ...], share: Mapping[str, ShardRows]) -> Itera
 
 
 def _valid(tensors: Mapping[str, Tensor], share: Mapping[str, ShardRows]) -> dict[str, Tensor]:
-    """Picks the parameters of `share`, without the padding rows of their shards."""
+    """Pick the parameters of `share`, without the padding rows of their shards."""
     return {n: tensors[n].detach()[: part.stop - part.start] for n, part in share.items()}

@@ -10,7 +10,7 @@ from jllm.parallel.config.config import TrainConfig
 
 
 def problems(config: TrainConfig, world_size: int) -> Iterator[str]:
-    """Yields what contradicts what, in the order of the flags' declaration."""
+    """Yield what contradicts what, in the order of the flags' declaration."""
     if config.from_ckpt and config.resume_ckpt:
         yield (
             "--from_ckpt and --resume_ckpt exclude each other: the first takes weights only, "
@@ -152,7 +152,7 @@ def _lora_problems(config: TrainConfig) -> Iterator[str]:
 
 
 def same_folder(config: TrainConfig) -> bool:
-    """Says whether the run saves on where it resumes from: a folder, or a checkpoint in it."""
+    """Say whether the run saves on where it resumes from: a folder, or a checkpoint in it."""
     if not (config.checkpoint and config.resume_ckpt):
         return False
     saved, resumed = Path(config.checkpoint).resolve(), Path(config.resume_ckpt).resolve()

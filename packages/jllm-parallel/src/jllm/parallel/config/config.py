@@ -69,7 +69,7 @@ _SWITCHES = frozenset(f.name for f in dataclasses.fields(TrainConfig) if f.defau
 def parse(
     arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.train_pipe"
 ) -> TrainConfig:
-    """Reads flags and the --config file.
+    """Read flags and the --config file.
 
     Raises:
         ValueError: the file is no YAML mapping, or has an unknown key, one twice or a value of
@@ -88,7 +88,7 @@ def parse(
 
 
 def typed_flags(arguments: Sequence[str] | None = None) -> frozenset[str]:
-    """Names the flags that somebody typed, on the command line or in its --config file.
+    """Return names the flags that somebody typed, on the command line or in its --config file.
 
     Raises:
         ValueError: as `parse` does.
@@ -99,7 +99,7 @@ def typed_flags(arguments: Sequence[str] | None = None) -> frozenset[str]:
 
 
 def _with_file(arguments: Sequence[str] | None) -> list[str]:
-    """Returns the flags of the --config file, if there is one, and then those of the command
+    """Return the flags of the --config file, if there is one, and then those of the command
     line."""
     given = sys.argv[1:] if arguments is None else arguments
     # DeepSpeed's launcher adds this flag and says the same by an environment variable.
@@ -110,7 +110,7 @@ def _with_file(arguments: Sequence[str] | None) -> list[str]:
 
 
 def _flat(value: Any) -> dict[str, Any]:
-    """Returns the fields of a dataclass, those of the dataclasses in it among them."""
+    """Return the fields of a dataclass, those of the dataclasses in it among them."""
     found = {}
     for name, inner in vars(value).items():
         found |= _flat(inner) if dataclasses.is_dataclass(inner) else {name: inner}
@@ -118,7 +118,7 @@ def _flat(value: Any) -> dict[str, Any]:
 
 
 def _without_twins(arguments: Iterable[str]) -> list[str]:
-    """Lets `--no_X`, which --help leaves out, take back each `--X` before it.
+    """Let `--no_X`, which --help leaves out, take back each `--X` before it.
 
     So the command line can switch off what the file switches on.
     """
@@ -133,7 +133,7 @@ def _without_twins(arguments: Iterable[str]) -> list[str]:
 
 
 def _name(argument: str) -> str:
-    """Returns the name of a flag, with underscores; "" for a value."""
+    """Return the name of a flag, with underscores; "" for a value."""
     return argument[2:].replace("-", "_") if argument.startswith("--") else ""
 
 

@@ -11,7 +11,7 @@ from jllm.parallel.config.flags.free import COMPARED_BY_CONTENT, FREE
 def continued(
     config: TrainConfig, before: Mapping[str, Any], typed: Collection[str] | None
 ) -> tuple[TrainConfig, list[str]]:
-    """Gives the run as it goes on, and a line for each setting that was taken or that differs.
+    """Return the run as it goes on, and a line for each setting that was taken or that differs.
 
     Args:
         config: as the flags say.

@@ -7,7 +7,7 @@ from jllm.parallel.config.config import TrainConfig
 
 
 def with_implied(config: TrainConfig) -> TrainConfig:
-    """Gives a run that continues another one its folder to save to, where none is named."""
+    """Return a run that continues another one its folder to save to, where none is named."""
     silent = not config.resume_ckpt or config.checkpoint or config.no_save
     if silent or not config.num_train_epochs:
         return config
@@ -15,7 +15,7 @@ def with_implied(config: TrainConfig) -> TrainConfig:
 
 
 def folder_of(resumed: Path) -> str:
-    """Returns the folder of checkpoints that a path is, or lies in as the checkpoint of a step.
+    """Return the folder of checkpoints that a path is, or lies in as the checkpoint of a step.
 
     "" for a checkpoint that lies elsewhere, under another name: what is beside it is unknown.
     """

@@ -17,7 +17,7 @@ class Layout:
 
 
 def layout(config: TrainConfig, world_size: int) -> Layout:
-    """Derives the layout.
+    """Derive the layout.
 
     Raises:
         ValueError: all contradictions among the flags, one a line, each with its mend.

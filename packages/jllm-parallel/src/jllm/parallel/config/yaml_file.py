@@ -10,7 +10,7 @@ import yaml
 
 
 def flags_of_file(path: Path, kinds: Mapping[str, Any]) -> Iterator[str]:
-    """Turns the file into flags of a command line; a key without a value says nothing.
+    """Turn the file into flags of a command line; a key without a value says nothing.
 
     Args:
         path: the file.
@@ -46,7 +46,7 @@ def flags_of_file(path: Path, kinds: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _expected(kind: Any, value: object) -> str:
-    """Says what a value should have been; "" where it is right."""
+    """Say what a value should have been; "" where it is right."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind is bool:
         return "" if isinstance(value, bool) else "true or false"

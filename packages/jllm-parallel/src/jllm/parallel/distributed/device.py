@@ -88,7 +88,7 @@ def dtype_of(flag: str, kind: str) -> torch.dtype:
 
 @contextlib.contextmanager
 def naming_full_memory(device: torch.device, what: str) -> Iterator[None]:
-    """Turns an allocation that fails into a sentence.
+    """Turn an allocation that fails into a sentence.
 
     Raises:
         ValueError: what was being made does not fit the device's memory.

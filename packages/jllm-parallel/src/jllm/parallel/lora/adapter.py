@@ -44,7 +44,7 @@ def lora_of(config: TrainConfig, model: DecoderConfig) -> Lora | None:
 
 
 def _check_rank(rank: int, tensors: frozenset[str], model: DecoderConfig) -> None:
-    """Refuses a rank that a matrix cannot have."""
+    """Refuse a rank that a matrix cannot have."""
     known = shapes(weight_table(model, range(unit_count(model))))
     smallest = min(sorted(tensors), key=lambda name: min(known[name]))
     if rank > min(known[smallest]):

@@ -13,7 +13,8 @@ from jllm.parallel.training.inputs import Inputs
 
 
 def saved_adapter(config: TrainConfig, inputs: Inputs, group: Group) -> SavedAdapter | None:
-    """Gives what has to be saved of a run's adapter; None where there is none, or nothing is saved.
+    """Return what has to be saved of a run's adapter; None where there is none, or nothing is
+    saved.
 
     Collective: the processes read the base's files, each its share, for their digest.
 
@@ -46,14 +47,14 @@ def saved_adapter(config: TrainConfig, inputs: Inputs, group: Group) -> SavedAda
 
 
 def find_base(directory: Path, group: Group) -> Base:
-    """Gives path and digest of a model. Collective."""
+    """Return path and digest of a model. Collective."""
     shares = on_all(group, lambda: piece_digests(directory, group.rank, group.size))
     digest = on_rank_zero(group, lambda: digest_of_pieces(shares))
     return Base(path=str(directory.resolve()), digest=digest)
 
 
 def check_base(base: Base, before: Mapping[str, Any]) -> None:
-    """Refuses another base than that of a state."""
+    """Refuse another base than that of a state."""
     was = before["lora_base"]
     if was["digest"] != base.digest:
         raise ValueError(

@@ -15,7 +15,7 @@ STOPPED = 143
 
 
 def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.train_pipe") -> int:
-    """Runs the command line.
+    """Run the command line.
 
     Returns:
         The exit code: 0, 2 for a mistake the user can mend, 143 after SIGTERM or SIGINT.
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.t
 
 
 def train(config: TrainConfig, typed: Collection[str] | None = None) -> bool:
-    """Runs a configuration in this process, one of those that the launcher started.
+    """Run a configuration in this process, one of those that the launcher started.
 
     Args:
         config: what to do.
@@ -63,7 +63,7 @@ def train(config: TrainConfig, typed: Collection[str] | None = None) -> bool:
 
 
 def _say_on(launch: Launch) -> Callable[[str], None]:
-    """Gives what prints a line, on one process of the job."""
+    """Return what prints a line, on one process of the job."""
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     return console.print if launch.rank == 0 else lambda _: None
 

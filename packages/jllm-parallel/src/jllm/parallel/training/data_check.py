@@ -18,7 +18,7 @@ from jllm.parallel.training.inputs import Inputs
 
 
 def check_data(config: TrainConfig, inputs: Inputs, console: Console | None = None) -> None:
-    """Looks through the data sets for what would end the run later.
+    """Look through the data sets for what would end the run later.
 
     Shows how far it is on `console`, or on standard error if None.
 
@@ -38,7 +38,7 @@ def check_data(config: TrainConfig, inputs: Inputs, console: Console | None = No
 
 
 def most_positions(model: DecoderConfig) -> int | None:
-    """Gives the positions that a document may have; None where the model sets no limit.
+    """Return the positions that a document may have; None where the model sets no limit.
 
     ALiBi has no limit, and neither has a rotation that stretches with the document (`dynamic`),
     unless it does so in evaluation alone.
@@ -77,7 +77,10 @@ def _check_positions(
 def _check_trained(
     config: TrainConfig, inputs: Inputs, train: DataMixture, progress: WorkProgress
 ) -> None:
-    """Data without labels are trained throughout; remote ones would be read twice."""
+    """Look for steps without a trained token, where there are labels.
+
+    Remote data are not looked through: they would be read twice.
+    """
     if any(LABELS not in part.fields or part.is_remote for part in train.parts):
         return
     progress.begin("checking labels", train.num_rows, "rows")

@@ -21,7 +21,7 @@ class Event:
 def events(
     *, first: int, total: int, evaluate_every: int, save_every: int, evaluate: bool, save: bool
 ) -> Iterator[Event]:
-    """Lists training steps, evaluations and checkpoints.
+    """List training steps, evaluations and checkpoints.
 
     Args:
         first: steps already done.

@@ -13,7 +13,7 @@ METRICS = "metrics.jsonl"
 
 
 def check_folders(config: TrainConfig, sources: Mapping[str, Path]) -> None:
-    """Refuses folders that a run could not write to, or in which it would spoil what it reads.
+    """Refuse folders that a run could not write to, or in which it would spoil what it reads.
 
     Args:
         config: names the folders.
@@ -41,7 +41,7 @@ def check_folders(config: TrainConfig, sources: Mapping[str, Path]) -> None:
 
 
 def lock(folder: Path) -> TextIO:
-    """Keeps other runs out of a folder for as long as the returned file is open.
+    """Keep other runs out of a folder for as long as the returned file is open.
 
     Raises:
         ValueError: another run has it.
@@ -57,7 +57,7 @@ def lock(folder: Path) -> TextIO:
 
 
 def log_folder(config: TrainConfig) -> Path:
-    """Gives the folder of metrics.jsonl and tensorboard/."""
+    """Return the folder of metrics.jsonl and tensorboard/."""
     if config.log_dir or config.checkpoint:
         return Path(config.log_dir or config.checkpoint)
     return Path(f"{config.output_dir}_log" if config.output_dir else "jllm_log")

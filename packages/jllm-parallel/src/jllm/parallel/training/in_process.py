@@ -88,7 +88,7 @@ def train(
 
 
 def _launch() -> Launch:
-    """This process's place: that of torch.distributed where it was initialised before."""
+    """Return this process's place: that of torch.distributed where it was initialised before."""
     launch = Launch.from_environment()
     if not dist.is_initialized():
         return launch

@@ -62,7 +62,7 @@ class Inputs:
 
 
 def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
-    """Opens and checks everything.
+    """Open and check everything.
 
     Raises:
         ValueError: something is missing, unreadable or contradicts something else.
@@ -159,7 +159,7 @@ def read_inputs(config: TrainConfig, world_size: int) -> Inputs:
 
 
 def step_shape(config: TrainConfig, sizes: Layout, name: str, data: DataMixture) -> StepShape:
-    """Gives the sizes of a data set's steps; an evaluation has no more micro-batches than rows."""
+    """Return the sizes of a data set's steps; an evaluation has no more micro-batches than rows."""
     count = sizes.micro_batches
     if name == "eval":
         count = min(count, -(-data.num_rows // (sizes.replicas * config.micro_batch_size)))
@@ -167,7 +167,7 @@ def step_shape(config: TrainConfig, sizes: Layout, name: str, data: DataMixture)
 
 
 def rows_per_step(shape: StepShape, sizes: Layout) -> int:
-    """Rows of a global batch."""
+    """Return rows of a global batch."""
     return shape.micro_batches * shape.rows * sizes.replicas
 
 
@@ -176,7 +176,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 
 def _stored_dtype(model_dir: Path | None) -> str:
-    """Reads the type of a model directory's weights; "auto" where it names none that is trained."""
+    """Read the type of a model directory's weights; "auto" where it names none that is trained."""
     if model_dir is None:
         return "auto"
     values = json.loads((model_dir / "config.json").read_text())

@@ -56,7 +56,7 @@ class JobResult:
 
 
 def run_job(config: TrainConfig, launch: Launch, console: Console | None = None) -> JobResult:
-    """Does everything that `config` asks for, or as much as there is time for before SIGTERM.
+    """Do everything that `config` asks for, or as much as there is time for before SIGTERM.
 
     Args:
         config: what to do.
@@ -98,7 +98,7 @@ class Job:
         held: contextlib.ExitStack,
         console: Console | None = None,
     ) -> None:
-        """Builds this process's stage and loads it. Collective.
+        """Build this process's stage and loads it. Collective.
 
         `held` closes the job's files and, of a job of one process, its threads.
         """
@@ -156,7 +156,7 @@ class Job:
         self._stopping = False
 
     def run(self) -> JobResult:
-        """Walks the events; a signal to stop lets the current step end and saves."""
+        """Walk the events; a signal to stop lets the current step end and saves."""
         config, inputs = self._config, self._inputs
         plan = list(
             events(
@@ -235,7 +235,7 @@ class Job:
         self._say(f"saved {path} ({time.perf_counter() - start:.1f} s)")
 
     def _save_early(self, step: int) -> None:
-        """Ends a run that was asked to stop."""
+        """End a run that was asked to stop."""
         config = self._config
         if not config.checkpoint or config.only_ckpt_model:
             self._say(f"stopped after step {step}, nothing saved that could be resumed")
@@ -260,7 +260,7 @@ def _lock(config: TrainConfig, held: contextlib.ExitStack) -> None:
 
 
 def _check_names(config: TrainConfig, inputs: Inputs, console: Console | None) -> None:
-    """Refuses folders that cannot be written, and data and weights of another model."""
+    """Refuse folders that cannot be written, and data and weights of another model."""
     parts = [part for data in inputs.datasets.values() for part in data.parts]
     data = {f"the data set {p.path}": Path(str(p.path)) for p in parts if not p.is_remote}
     check_folders(config, {f"--model {config.model}": Path(config.model)} | data)
@@ -270,7 +270,7 @@ def _check_names(config: TrainConfig, inputs: Inputs, console: Console | None) -
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
-    """Handles SIGTERM and SIGINT; returns what puts the old handlers back.
+    """Handle SIGTERM and SIGINT; returns what puts the old handlers back.
 
     Python lets the main thread alone do so; in another one nothing is done.
     """

@@ -25,7 +25,7 @@ class MetricsFile:
     each evaluation."""
 
     def __init__(self, path: Path, first_step: int) -> None:
-        """Opens the file for appending, without lines of steps after `first_step` steps.
+        """Open the file for appending, without lines of steps after `first_step` steps.
 
         With no step done this is another run: the file of the one before is kept as
         `metrics.<n>.jsonl`.
@@ -44,8 +44,8 @@ class MetricsFile:
         self._file = path.open("a")
 
     def removed(self) -> bool:
-        """Whether somebody has removed the file; if so it is made again, without the lines that
-        were lost."""
+        """Return whether somebody has removed the file; if so it is made again, without the lines
+        that were lost."""
         if os.fstat(self._file.fileno()).st_nlink:
             return False
         self._file.close()
@@ -54,17 +54,17 @@ class MetricsFile:
         return True
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Appends one line and hands it to the operating system."""
+        """Append one line and hands it to the operating system."""
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
 
 def _skipped_before(path: Path) -> int:
-    """Reads how many steps were skipped so far, from the lines that are kept."""
+    """Read how many steps were skipped so far, from the lines that are kept."""
     lines = path.read_text().splitlines() if path.exists() else []
     return sum('"skipped_steps"' in line for line in lines)
 
@@ -75,7 +75,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _step(line: str) -> float:
-    """Reads a line's step; a line cut short by a crash belongs to no step."""
+    """Read a line's step; a line cut short by a crash belongs to no step."""
     try:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError):
@@ -83,7 +83,7 @@ def _step(line: str) -> float:
 
 
 def tensorboard_writer(folder: Path, first_step: int) -> Any | None:
-    """Opens TensorBoard's event file, or gives None where tensorboard is not installed."""
+    """Open TensorBoard's event file, or gives None where tensorboard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -92,7 +92,7 @@ def tensorboard_writer(folder: Path, first_step: int) -> Any | None:
 
 
 def expert_metrics(figures: ExpertFigures | None, *, shown: bool) -> dict[str, Any]:
-    """Gives what is recorded of the experts: nothing of a model without; by expert if `shown`."""
+    """Return what is recorded of the experts: nothing of a model without; by expert if `shown`."""
     if figures is None:
         return {}
     imbalance = {str(layer): ratio for layer, ratio in figures.imbalance.items()}
@@ -109,7 +109,7 @@ def expert_metrics(figures: ExpertFigures | None, *, shown: bool) -> dict[str, A
 
 
 def prediction_metrics(figures: PredictionFigures | None) -> dict[str, float]:
-    """Gives what is recorded of multi-token prediction: each module's loss, where it is trained."""
+    """Return the loss of each module of multi-token prediction, where they are trained."""
     losses = figures.losses if figures else ()
     return {f"mtp_loss_{ahead}": loss for ahead, loss in enumerate(losses, start=1)}
 
@@ -120,7 +120,7 @@ class Reporter:
     def __init__(
         self, folder: Path, *, first_step: int, total_steps: int, console: Console | None = None
     ) -> None:
-        """Opens the files and starts the display.
+        """Open the files and starts the display.
 
         Args:
             folder: where `metrics.jsonl` and TensorBoard's `tensorboard/` go.
@@ -136,16 +136,16 @@ class Reporter:
         self._steps = StepDisplay(self.console, first_step=first_step, total_steps=total_steps)
 
     def say(self, text: str) -> None:
-        """Prints a line above the moving one."""
+        """Print a line above the moving one."""
         self.console.print(text, markup=False)
 
     def step(self, values: Mapping[str, Any], *, shown: bool) -> None:
-        """Records the figures of one optimizer step."""
+        """Record the figures of one optimizer step."""
         self._record(values)
         self._steps.step(values, shown=shown)
 
     def skipped(self, step: int) -> None:
-        """Records a step that was passed over, without a figure but how many there were so far."""
+        """Record a step that was passed over, without a figure but how many there were so far."""
         self._skipped += 1
         self._record({"step": step, "skipped_steps": self._skipped})
         self.say(
@@ -154,7 +154,7 @@ class Reporter:
         )
 
     def evaluation(self, step: int, loss: float, tokens: int) -> None:
-        """Records a held-out loss."""
+        """Record a held-out loss."""
         self._record({"step": step, "eval_loss": loss, "eval_tokens": tokens})
         text = f"held-out loss after {step} steps: {loss:.4f}  ({tokens:,} trained tokens)"
         self.console.print(text, markup=False, soft_wrap=not self.console.is_terminal)
@@ -169,7 +169,7 @@ class Reporter:
                     self._draw(name, value, values["step"])
 
     def _draw(self, name: str, value: Any, step: int) -> None:
-        """Gives TensorBoard a number, what a mapping holds by name, a list as a histogram."""
+        """Return TensorBoard a number, what a mapping holds by name, a list as a histogram."""
         assert self._board is not None
         if isinstance(value, Mapping):
             for part, inner in value.items():
@@ -180,7 +180,7 @@ class Reporter:
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Ends the display and closes the files."""
+        """End the display and closes the files."""
         self._steps.close()
         self._file.close()
         if self._board is not None:

@@ -21,7 +21,7 @@ class PredictionFigures:
 
 
 def with_mtp(config: TrainConfig, model: DecoderConfig, weights_dir: Path | None) -> DecoderConfig:
-    """Gives the model with the modules of multi-token prediction that the run holds.
+    """Return the model with the modules of multi-token prediction that the run holds.
 
     They are those of the weights' files. Without files there are those that config.json names if
     they are to be trained, and none else.
@@ -49,12 +49,12 @@ class PredictionLosses:
     """The losses of the modules of the whole model, which lie in its last stage."""
 
     def __init__(self, model: DecoderConfig, stage: Stage) -> None:
-        """Finds the modules, of a model that trains some."""
+        """Find the modules, of a model that trains some."""
         assert model.prediction is not None
         self._depth, self._modules = model.prediction.depth, _modules(stage)
 
     def sums(self) -> list[float]:
-        """Gives the losses and the tokens since the step began, 0 on other stages, and begins
+        """Return the losses and the tokens since the step began, 0 on other stages, and begins
         anew."""
         if self._modules is None:
             return [0.0] * (2 * self._depth)
@@ -63,7 +63,7 @@ class PredictionLosses:
         return values
 
     def figures(self, sums: Sequence[float]) -> PredictionFigures:
-        """Gives the means out of the sums over all processes."""
+        """Return the means out of the sums over all processes."""
         pairs = zip(sums[: self._depth], sums[self._depth :], strict=True)
         return PredictionFigures(losses=tuple(loss / max(count, 1.0) for loss, count in pairs))
 

@@ -25,7 +25,7 @@ from jllm.parallel.training.inputs import Inputs
 
 
 def costs(config: TrainConfig, inputs: Inputs) -> tuple[UnitCost, ...]:
-    """Gives each unit's costs for one micro-batch; documents are taken to fill their rows."""
+    """Return each unit's costs for one micro-batch; documents are taken to fill their rows."""
     shape = next(iter(inputs.shapes.values()), None)
     tokens, length = (shape.tokens, shape.length) if shape else (1, 1)
     width = dtype_of(inputs.dtype, kind_of(config.device)).itemsize
@@ -47,12 +47,12 @@ def costs(config: TrainConfig, inputs: Inputs) -> tuple[UnitCost, ...]:
 
 
 def plan_of(config: TrainConfig, sizes: Layout) -> Plan:
-    """Gives the checked schedule of a training step."""
+    """Return the checked schedule of a training step."""
     return check(GENERATORS[config.schedule](sizes.stages, sizes.micro_batches))
 
 
 def memory_of(config: TrainConfig, inputs: Inputs) -> Memory:
-    """Says what a process holds for each parameter, and how many micro-batches' activations."""
+    """Say what a process holds for each parameter, and how many micro-batches' activations."""
     replicas = inputs.layout.replicas
     narrow = dtype_of(inputs.dtype, kind_of(config.device)).itemsize == 2
     weight_and_gradient = 2 + 4 if narrow else 4 + 4
@@ -65,7 +65,7 @@ def memory_of(config: TrainConfig, inputs: Inputs) -> Memory:
 
 
 def boundaries(config: TrainConfig, inputs: Inputs) -> tuple[int, ...]:
-    """Cuts the model's units into stages.
+    """Cut the model's units into stages.
 
     Raises:
         ValueError: --partition_method or --pipe_parallel_size does not fit the model.
@@ -78,7 +78,7 @@ def boundaries(config: TrainConfig, inputs: Inputs) -> tuple[int, ...]:
 def print_overview(
     config: TrainConfig, inputs: Inputs, cuts: tuple[int, ...], console: Console | None = None
 ) -> None:
-    """Prints the layout, the partition and the length of the run; to standard error if None."""
+    """Print the layout, the partition and the length of the run; to standard error if None."""
     console = console or Console(stderr=True, highlight=False, soft_wrap=True)
     console.soft_wrap = not console.is_terminal  # on a terminal lines end between words
     sizes = inputs.layout
@@ -113,7 +113,7 @@ def print_overview(
 
 
 def saves_line(config: TrainConfig) -> str:
-    """Says what is saved, where and when."""
+    """Say what is saved, where and when."""
     said = []
     if config.checkpoint and config.num_train_epochs:
         often = config.steps_per_checkpoint
@@ -125,7 +125,7 @@ def saves_line(config: TrainConfig) -> str:
 
 
 def shares(data: DataMixture, global_batch_size: int, steps: int) -> Iterator[str]:
-    """Says of each data set of a mixture what its share is and how often it is gone through."""
+    """Say of each data set of a mixture what its share is and how often it is gone through."""
     epochs = data.epochs(global_batch_size, steps)
     for part, weight, times in zip(data.parts, data.weights, epochs, strict=True):
         share = weight / sum(data.weights)
@@ -133,7 +133,7 @@ def shares(data: DataMixture, global_batch_size: int, steps: int) -> Iterator[st
 
 
 def adapter_line(model: DecoderConfig, lora: Lora, config: TrainConfig) -> str:
-    """Says what the adapter is of and what is trained."""
+    """Say what the adapter is of and what is trained."""
     adapter, whole = trained_parameters(model, lora), parameter_count(model)
     trained = adapter if config.only_optimize_lora else adapter + whole
     names = module_names(sorted(lora.tensors))

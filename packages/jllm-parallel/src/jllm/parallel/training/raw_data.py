@@ -33,7 +33,7 @@ SECONDS, SHOWN_EVERY = 0.2, 10.0
 def with_converted_data(
     config: TrainConfig, launch: Launch, console: Console | None = None
 ) -> TrainConfig:
-    """The configuration with folders of token ids in place of raw files.
+    """Return the configuration with folders of token ids in place of raw files.
 
     What happens is said to `console`; to standard error if None.
 
@@ -71,7 +71,7 @@ def with_converted_data(
 
 
 def converted_folder(path: Path, config: TrainConfig) -> Path:
-    """Where the rows of a raw file belong: beside it, or below --cache_dir."""
+    """Return where the rows of a raw file belong: beside it, or below --cache_dir."""
     place = path.absolute()
     name = f"{place.name}_{Path(config.model).absolute().name}_{config.max_len}"
     if not config.cache_dir:
@@ -84,7 +84,7 @@ def converted_folder(path: Path, config: TrainConfig) -> Path:
 def _converted(
     path: Path, flag: str, config: TrainConfig, launch: Launch, console: Console | None
 ) -> Path:
-    """The folder with the rows of a raw file, made where it is not there."""
+    """Return the folder with the rows of a raw file, made where it is not there."""
     from jllm.data.convert import raw_file
 
     folder, began = converted_folder(path, config), time.time()
@@ -171,7 +171,7 @@ def _wait_for(lock: TextIO, folder: Path, path: Path, console: Console | None) -
 
 
 def _stamps(path: Path) -> list[list[Any]]:
-    """What the files looked like, to see whether one was written since its digest was taken."""
+    """Return sizes and times of the files, which show whether one changed since its digest."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [
         [file.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
@@ -181,7 +181,7 @@ def _stamps(path: Path) -> list[list[Any]]:
 
 
 def _read_record(folder: Path) -> dict[str, Any] | None:
-    """What the folder's rows were made of; None where they are not there, or not whole."""
+    """Return what the folder's rows were made of; None where they are not there, or not whole."""
     from jllm.data.format.info import read_info
 
     try:
@@ -205,7 +205,7 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def _mixture(folders: list[tuple[str, Fraction]]) -> str:
-    """The text that names folders with their weights."""
+    """Return the text that names folders with their weights."""
     if len(folders) == 1:
         return folders[0][0]
     if comma := next((folder for folder, _ in folders if "," in folder), None):

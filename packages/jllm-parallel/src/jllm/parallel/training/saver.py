@@ -37,7 +37,7 @@ EXPERT_LOADS = "expert_loads"
 def load_or_initialize(
     stage: Stage, config: DecoderConfig, weights_dir: Path | None, seed: int
 ) -> None:
-    """Gives a stage its weights: from a model directory, or random ones where it is None."""
+    """Return a stage its weights: from a model directory, or random ones where it is None."""
     if weights_dir is None:
         initialize_(stage, config, seed)
     else:
@@ -51,7 +51,7 @@ def load_optimizer(
     lora: Lora | None,
     checkpoint: Path,
 ) -> None:
-    """Fills moments and master weights from a checkpoint made on any layout.
+    """Fill moments and master weights from a checkpoint made on any layout.
 
     `optimizer.load` has to follow.
     """
@@ -83,7 +83,7 @@ class Saver:
         group: Group,
         adapter: SavedAdapter | None = None,
     ) -> None:
-        """Remembers what to save, and the model directory's small files; `group` is of all."""
+        """Remember what to save, and the model directory's small files; `group` is of all."""
         self._adapter = adapter
         self._config, self._inputs, self._group = config, inputs, group
         stage, self._run = run.stage, run
@@ -101,7 +101,7 @@ class Saver:
         }
 
     def save(self, step: int) -> Path:
-        """Saves `<--checkpoint>/<step>` and returns it.
+        """Save `<--checkpoint>/<step>` and returns it.
 
         Raises:
             ValueError: the same on every process, if any of them cannot write.
@@ -116,7 +116,7 @@ class Saver:
         )
 
     def write_model(self, directory: Path, step: int) -> None:
-        """Writes the model alone to `directory`, which appears at once when it is complete.
+        """Write the model alone to `directory`, which appears at once when it is complete.
 
         Raises:
             ValueError: the same on every process, if any of them cannot write.
@@ -155,7 +155,7 @@ class Saver:
 
 
 def _move(made: Path, directory: Path) -> None:
-    """Gives a complete model directory its name and removes the folder it was made in."""
+    """Return a complete model directory its name and removes the folder it was made in."""
     made.rename(directory)
     sync_directory(directory.parent)
     shutil.rmtree(made.parent)

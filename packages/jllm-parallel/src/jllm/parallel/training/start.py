@@ -13,7 +13,7 @@ from jllm.parallel.distributed.launch import Launch
 def prepared(
     config: TrainConfig, typed: Collection[str] | None, say: Callable[[str], None]
 ) -> TrainConfig:
-    """Gives the run with what flags imply and what the checkpoint's run had.
+    """Return the run with what flags imply and what the checkpoint's run had.
 
     Args:
         config: as the flags say.
@@ -44,7 +44,7 @@ def prepared(
 
 
 def planned(config: TrainConfig, launch: Launch) -> Launch:
-    """Gives the processes of a dry run, which may be more than there are."""
+    """Return the processes of a dry run, which may be more than there are."""
     if not (config.dry_run and config.world_size):
         return launch
     return dataclasses.replace(launch, world_size=config.world_size)

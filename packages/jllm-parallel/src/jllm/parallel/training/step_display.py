@@ -24,7 +24,7 @@ class StepDisplay:
     """Shows the steps of a run on a console. Used as a rich renderable, it is the moving line."""
 
     def __init__(self, console: Console, *, first_step: int, total_steps: int) -> None:
-        """Starts the clock and, on a terminal, the moving line.
+        """Start the clock and, on a terminal, the moving line.
 
         Args:
             console: where to show it.
@@ -39,7 +39,7 @@ class StepDisplay:
             self._live.start()
 
     def step(self, values: Mapping[str, Any], *, shown: bool) -> None:
-        """Takes the figures of a step that is done; `shown`: prints them, as for the last step."""
+        """Take the figures of a step that is done; `shown`: prints them, as for the last step."""
         self._done, self._values = int(values["step"]), dict(values)
         if shown or self._done == self._total:
             width = self._console.width if self._console.is_terminal else None
@@ -47,11 +47,11 @@ class StepDisplay:
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Takes the moving line away; the lines of the steps stay."""
+        """Take the moving line away; the lines of the steps stay."""
         self._live.stop()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The moving line, with a bar where there is room for one."""
+        """Yield the moving line, with a bar where there is room for one."""
         elapsed = clock(time.monotonic() - self._start)
         lines = fit([*self._fields(), Field(text=f"after {elapsed}", rank=9)], options.max_width)
         room = options.max_width - len(lines[0]) - len(GAP)

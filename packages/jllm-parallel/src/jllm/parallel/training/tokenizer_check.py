@@ -16,7 +16,7 @@ from jllm.parallel.training.inputs import Inputs
 
 
 def check_tokenizers(config: TrainConfig, inputs: Inputs, console: Console | None = None) -> None:
-    """Compares the tokenizer of every data set with the model's and the checkpoint's.
+    """Compare the tokenizer of every data set with the model's and the checkpoint's.
 
     Prints what could not be checked, and of a contradiction the first difference in tokens, to
     `console`, or to standard error if None.

@@ -63,7 +63,7 @@ class Trainer:
     def __init__(
         self, config: TrainConfig, inputs: Inputs, mesh: Mesh, stage: Stage, device: torch.device
     ) -> None:
-        """Builds optimizer, schedules and feed around a stage whose weights are there.
+        """Build optimizer, schedules and feed around a stage whose weights are there.
         Collective."""
         self.config, self.inputs, self.mesh, self.stage = config, inputs, mesh, stage
         self.device = device
@@ -137,7 +137,7 @@ class Trainer:
         return readers
 
     def follow(self, events: list[Event]) -> None:
-        """Tells which steps will be asked for, in order, so that the feed can be one ahead."""
+        """Tell which steps will be asked for, in order, so that the feed can be one ahead."""
         self._requests = itertools.chain.from_iterable(map(self._data_of, events))
         self._request_next()
 
@@ -156,7 +156,7 @@ class Trainer:
             self._feed.request(*request)
 
     def _compute_next(self, name: str) -> StepData:
-        """Runs the next step's forward passes, and the backward passes when training.
+        """Run the next step's forward passes, and the backward passes when training.
 
         A training step without a trained token is not computed.
         """
@@ -172,7 +172,7 @@ class Trainer:
         return run_step(self._plans[name], [self._executed], self._transports[name])
 
     def train_step(self, step: int, stop: bool = False) -> StepMetrics:
-        """Takes optimizer step `step`, counted from 0.
+        """Take optimizer step `step`, counted from 0.
 
         Args:
             step: what the events list says.
@@ -212,7 +212,7 @@ class Trainer:
         )
 
     def _skip_step(self, data: StepData, rate: float, stop: bool) -> StepMetrics:
-        """Passes over a step without a trained token: no weight, moment or router changes."""
+        """Pass over a step without a trained token: no weight, moment or router changes."""
         assert self.optimizer is not None
         self.optimizer.skip_step()
         stops = torch.tensor([float(stop)])
@@ -231,11 +231,11 @@ class Trainer:
         )
 
     def _loss(self) -> float:
-        """Sums the micro-batches' losses in float64, in their order; 0 but on the last stage."""
+        """Sum the micro-batches' losses in float64, in their order; 0 but on the last stage."""
         return float(sum(loss.item() for loss in self._compute.losses))
 
     def evaluate(self) -> tuple[float, int]:
-        """Gives the mean token loss over all rows of the held-out data, and their trained
+        """Return the mean token loss over all rows of the held-out data, and their trained
         tokens."""
         loss, tokens = 0.0, 0
         for _ in range(self._evaluation_steps()):
@@ -249,12 +249,12 @@ class Trainer:
         return total.item() / tokens, tokens
 
     def close(self) -> None:
-        """Ends the feed; for a run that ended well."""
+        """End the feed; for a run that ended well."""
         self._feed.close()
 
 
 def mean_document_length(data: StepData) -> float:
-    """Gives Σ length² ÷ Σ length over the documents of a step's micro-batches."""
+    """Return Σ length² ÷ Σ length over the documents of a step's micro-batches."""
     lengths = [
         b - a
         for micro in data.micro_batches

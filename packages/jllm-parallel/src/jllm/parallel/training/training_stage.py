@@ -17,18 +17,18 @@ class TrainingStage:
     def __init__(
         self, stage: Stage, device: torch.device, balance: ExpertBalance | None = None
     ) -> None:
-        """Wraps a stage that lies on `device`; `balance` is that of its experts."""
+        """Wrap a stage that lies on `device`; `balance` is that of its experts."""
         self._stage, self._device, self._balance = stage, device, balance
         self._step: StepData | None = None
         self.losses: list[Tensor] = []
         """Float32 sums of token losses, one a micro-batch, on the last stage."""
 
     def load(self, data: StepData) -> None:
-        """Takes the micro-batches of the next step."""
+        """Take the micro-batches of the next step."""
         self._step, self.losses = data, []
 
     def __call__(self, inputs: tuple[Tensor, ...], micro_batch: int) -> tuple[Tensor, ...]:
-        """Gives the hidden states [T, D], or the loss: Σ token losses ÷ the step's trained
+        """Return the hidden states [T, D], or the loss: Σ token losses ÷ the step's trained
         tokens."""
         assert self._step is not None
         data = self._step.micro_batches[micro_batch]

@@ -10,7 +10,7 @@ from jllm.parallel.training.inputs import Inputs
 
 
 def check_start(config: TrainConfig, inputs: Inputs) -> None:
-    """Looks at the files of the weights that the run starts from.
+    """Look at the files of the weights that the run starts from.
 
     Raises:
         ValueError: they are missing, cut short or another model's.
@@ -28,7 +28,7 @@ def check_start(config: TrainConfig, inputs: Inputs) -> None:
 
 
 def plain_sources(config: TrainConfig, inputs: Inputs) -> list[Path]:
-    """Names the directories that weights are read from, beside the checkpoints."""
+    """Return names the directories that weights are read from, beside the checkpoints."""
     adapter = Path(config.lora_adapter) if config.lora_adapter and not inputs.resume_dir else None
     directories = (inputs.weights_dir, adapter)
     return [path for path in directories if path and path not in inputs.checkpoints]
