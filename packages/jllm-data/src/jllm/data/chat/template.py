@@ -8,7 +8,7 @@ answer. The answer ends with the first special token after its text: the end of 
 from the end of the prompt to the end of turn; what follows (usually a newline) is not.
 
 Where an earlier answer is rendered differently once the dialogue goes on (Qwen3 removes past
-reasoning), or tokenized differently (`token_boundaries.py`), the dialogue becomes several examples,
+reasoning), or tokenised differently (`token_boundaries.py`), the dialogue becomes several examples,
 one for each answer, each as it would be served.
 
 A template that only places the contents is rendered once for each sequence of roles

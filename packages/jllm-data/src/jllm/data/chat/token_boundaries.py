@@ -1,7 +1,7 @@
 """Checks whether an earlier answer has the same ids in the served history as in training.
 
-For training, an answer is tokenized apart from its prompt, as a model writes it; the server
-tokenizes the history as a whole. The two differ where a token spans the boundary between prompt and
+For training, an answer is tokenised apart from its prompt, as a model writes it; the server
+tokenises the history as a whole. The two differ where a token spans the boundary between prompt and
 answer: for instance, an empty line before an answer that itself begins with an empty line becomes
 one token. A check takes about 50 µs.
 """
@@ -24,7 +24,7 @@ REMEMBERED = 256
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryMerges:
-    """Tests by tokenizing whether tokens span the boundaries before answers."""
+    """Tests by tokenising whether tokens span the boundaries before answers."""
 
     tokenizer: TextTokenizer
     special: re.Pattern[str]
