@@ -109,8 +109,7 @@ def data_files(folder: Location) -> tuple[list[Location], list[Location]]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yield parquet and info files of a folder and of its subfolders, except hidden and linked
-    ones."""
+    """Yield parquet and info files of a folder and its subfolders (not hidden or linked ones)."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
