@@ -71,7 +71,7 @@ class GroupWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the file, after an error too, whatever it holds by then."""
+        """Close the file after an error, whatever it holds."""
         if error is not None:
             with contextlib.suppress(OSError):  # the original error is the one to report
                 self._writer.close()
