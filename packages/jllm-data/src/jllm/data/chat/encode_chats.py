@@ -31,7 +31,7 @@ BEYOND, AFTER = "turns beyond max_len", "turns after the last answer"
 
 @dataclass(frozen=True, kw_only=True)
 class ChatDocuments:
-    """Documents with `trained`; `chat`: int64 [documents], the chat that each comes from."""
+    """Documents with a loss mask; `chat`: int64 [documents], the chat that each comes from."""
 
     documents: DocumentBatch
     chat: np.ndarray
