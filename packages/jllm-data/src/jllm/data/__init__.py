@@ -1,6 +1,6 @@
-"""Raw text and chats to packed token ids, and the deterministic reader of them.
+"""Raw text and chats to packed token ids, and a deterministic reader for them.
 
-What a notebook needs; each name is imported when it is first used.
+The names for use from Python, as in notebooks; each is imported on first use.
 
     raw2ids                                convert raw text or chats
     open_dataset, open_mixture             open what was converted

@@ -1,4 +1,4 @@
-"""`jllm.data.BatchReader`: the batches of a training run, one after the other, for Python users."""
+"""`jllm.data.BatchReader`: the batches of a training run in order, for use from Python."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Data = Dataset | DataMixture | str | os.PathLike[str]
 
 
 class BatchReader:
-    """Gives this rank's rows of each global batch, the same rows whatever the number of ranks.
+    """Reader of this rank's rows of global batches, which do not depend on the number of ranks.
 
     Each loop over it begins at step `start` and gives `steps` batches; the first loop after
-    `load_state_dict` begins where that stood. A batch can be taken apart:
-    `tokens, targets, bounds = batch`. `read(step)` gives any step's at once. A context manager.
+    `load_state_dict` begins at the loaded position. A batch can be unpacked: `tokens, targets,
+    bounds = batch`. `read(step)` returns the batch of any step directly. A context manager.
     """
 
     def __init__(
@@ -37,11 +37,12 @@ class BatchReader:
     ) -> None:
         """Read nothing yet.
 
-        `dataset`: what `open_dataset` or `open_mixture` gave, or what these open. Rank r of
-        `world_size` reads the r-th of equal parts of every global batch. `steps`: None for the
-        rest of the epoch in which `start` lies.
+        `dataset`: a result of `open_dataset` or `open_mixture`, or an argument for them. Rank r of
+        `world_size` reads the r-th of equal parts of every global batch. `steps`: None for the rest
+        of the epoch that contains `start`.
 
-        ValueError names the argument that is wrong, or the data set that does not fill one step.
+        Raises ValueError that names the wrong argument, or the data set that does not fill one
+        step.
         """
         size = _whole("global_batch_size", global_batch_size, 1)
         ranks, first = _whole("world_size", world_size, 1), _whole("start", start, 0)
@@ -69,23 +70,23 @@ class BatchReader:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps after which every row of the data was read once (less what fills no batch)."""
+        """The number of steps that read every row once (except rows that fill no batch)."""
         return self._reader.steps_per_epoch
 
     @property
     def steps(self) -> range:
-        """The steps that a loop over the reader gives."""
+        """The steps of a loop over the reader."""
         return self._steps
 
     def __len__(self) -> int:
-        """Return how many batches a loop from `start` gives."""
+        """Return the number of batches in a loop from `start`."""
         return len(self._steps)
 
     def read(self, step: int) -> Batch:
         """Return this rank's rows of `step`, counted from 0, in the order of the global batch.
 
         `tokens` and `targets` are int32 [rows, max_len − 1]; `bounds` are each row's document
-        bounds. ValueError names the file that is damaged.
+        bounds. Raises ValueError that names a damaged file.
         """
         return self._reader.read(_whole("step", step, 0))
 
@@ -99,13 +100,13 @@ class BatchReader:
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the reader stands: the step that it reads next, and what that depends on."""
+        """Return the reader's position: the next step, and the settings on which it depends."""
         return {"step": self._next, **self._settings}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next loop go on from a state, on any number of ranks.
+        """Let the next loop continue from a state, on any number of ranks.
 
-        ValueError where the state is of a reader with another batch size, seed or order.
+        Raises ValueError where the state is from a reader with another batch size, seed or order.
         """
         self._next, self._loaded = step_of(state, self._settings), True
 
@@ -128,7 +129,7 @@ class BatchReader:
 
 
 def open_data(dataset: Data) -> Dataset | DataMixture:
-    """Return open data as they are, and open what a path, a URL or a mixture names."""
+    """Open a path, a URL or a mixture; return open data unchanged."""
     if isinstance(dataset, (Dataset, DataMixture)):
         return dataset
     if isinstance(dataset, str):
@@ -141,7 +142,7 @@ def open_data(dataset: Data) -> Dataset | DataMixture:
 
 
 def step_of(state: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
-    """Return the step of a state; ValueError where it is none, or not of these `settings`."""
+    """Return the step of a state. Raises ValueError for no state, or one of other `settings`."""
     for name, expected in settings.items():
         if state.get(name) != expected:
             raise ValueError(
@@ -152,7 +153,7 @@ def step_of(state: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
 
 
 def _whole(name: str, value: Any, least: int | None) -> int:
-    """Return a whole number; ValueError with its name where it is none, or less than `least`."""
+    """Return a whole number. Raises ValueError with its name where it is none, or below `least`."""
     expected = "a whole number" + ("" if least is None else f", {least} or more")
     try:
         number = operator.index(value)

@@ -1,4 +1,4 @@
-"""`jllm.data.raw2ids`: the conversion as a function, and what it returns."""
+"""`jllm.data.raw2ids`: the conversion as a function, and its result."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ from jllm.data.runtime.keywords import accepts, config_of, keywords_in_errors
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Conversion(PrintedReport):
-    """What `raw2ids` wrote; prints the account of the records."""
+    """The result of `raw2ids`; prints the record counts."""
 
     output: Path
-    """The folder of the data set: what `open_dataset` opens."""
+    """The folder of the data set, for `open_dataset`."""
     files: tuple[ConvertedFile, ...]
-    """What became of each input file."""
+    """The result for each input file."""
 
     @property
     def records(self) -> int:
-        """Records that were read."""
+        """The number of records read."""
         return sum(one.account.read for one in self.files)
 
     @property
     def written(self) -> int:
-        """Records of which something was written."""
+        """The number of records of which something was written."""
         return sum(one.account.written for one in self.files)
 
     @property
     def dropped(self) -> Counter[str]:
-        """Records that were dropped, by reason."""
+        """The number of dropped records, by reason."""
         return sum((one.account.dropped for one in self.files), Counter[str]())
 
     @property
     def rows(self) -> int:
-        """Rows of the data set."""
+        """The number of rows in the data set."""
         return sum(one.rows for one in self.files)
 
     @property
     def tokens(self) -> int:
-        """Ids of the documents that were written."""
+        """The number of ids in the written documents."""
         return sum(one.account.tokens for one in self.files)
 
     @property
     def trained_tokens(self) -> int:
-        """Of these, the ids that training predicts."""
+        """The number of these ids that training predicts."""
         return sum(one.account.trained_tokens for one in self.files)
 
     @property
     def fill(self) -> float:
-        """Ids in the rows ÷ ids that would fit, 0 … 1."""
+        """Ids in the rows ÷ ids that would fit, in 0 … 1."""
         room = sum(one.rows * one.max_len for one in self.files)
         return sum(one.row_ids for one in self.files) / room if room else 0.0
 
@@ -79,11 +79,11 @@ def raw2ids(
     """Convert raw text or chats to packed token ids, as `python -m jllm.raw2ids` does.
 
     `settings` are the flags of that command: `type`, `max_len`, `stack`, `cores`, …; its --help
-    explains them. `template_kwargs` may be a dict. `console`: where progress is shown; None is
-    silent.
+    explains them. `template_kwargs` may be a dict. `console`: where progress is shown; None for no
+    output.
 
-    ValueError names the keyword, or the record's file and line; OSError a full disk and the like.
-    Then nothing appears under a final name.
+    Raises ValueError that names the keyword, or the record's file and line; OSError for a full disk
+    and the like. After an error, nothing appears under a final name.
     """
     if not isinstance(template_kwargs, str):
         try:

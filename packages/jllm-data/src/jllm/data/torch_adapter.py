@@ -1,4 +1,4 @@
-"""`jllm.data.torch_dataset`, without torch until it is called."""
+"""`jllm.data.torch_dataset`; torch is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def torch_dataset(
 ) -> StepDataset:
     """Return an IterableDataset of a run's batches, for `DataLoader(…, batch_size=None)`.
 
-    The arguments are those of `BatchReader`. The order does not depend on `num_workers`. ValueError
-    names the argument that is wrong, and where torch is not installed.
+    The arguments are those of `BatchReader`. The order does not depend on `num_workers`. Raises
+    ValueError that names a wrong argument, or where torch is not installed.
     """
     try:
         from jllm.data.torch_steps import StepDataset

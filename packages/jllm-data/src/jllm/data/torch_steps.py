@@ -1,7 +1,8 @@
-"""`jllm.data.torch_dataset`: batches for a `torch.utils.data.DataLoader`. The one file with torch.
+"""`jllm.data.torch_dataset`: batches for a `torch.utils.data.DataLoader`.
 
-Worker w of n reads the steps first + w, first + w + n, …; a DataLoader takes from its workers in
-turn, so the batches come in the order of the steps, the same for every number of workers.
+The only module that imports torch. Worker w of n reads the steps first + w, first + w + n, …. A
+DataLoader takes from its workers in turn, so batches come in the order of the steps for every
+number of workers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jllm.data.reading.reader import Batch
 
 
 class StepDataset(IterableDataset):
-    """One item a step: {"step", "tokens", "targets", "bounds"}. Give the loader batch_size=None.
+    """One item per step: {"step", "tokens", "targets", "bounds"}. Give the loader batch_size=None.
 
     `tokens` and `targets` are int64 [rows, max_len − 1], `targets` −100 where nothing is
     predicted; `bounds` is a list with the document bounds of each row, int32.
@@ -35,7 +36,7 @@ class StepDataset(IterableDataset):
         self._read_by_workers = torch.zeros(1, dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
-        """Return how many steps a loop from `start` gives."""
+        """Return the number of steps in a loop from `start`."""
         return len(self._steps)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -52,9 +53,9 @@ class StepDataset(IterableDataset):
                 yield item
 
     def state_dict(self, after: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return where to go on: after the item `after`, or after the last that was read here.
+        """Return the position after the item `after`, or after the last item read in this process.
 
-        Where workers read ahead only the item tells: ValueError without it.
+        Where workers read ahead, only the item tells the position: raises ValueError without it.
         """
         if after is not None:
             return {"step": int(after["step"]) + 1, **self._settings}
@@ -66,9 +67,9 @@ class StepDataset(IterableDataset):
         return {"step": self._next, **self._settings}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next loop go on from a state, with any number of workers and ranks.
+        """Let the next loop continue from a state, with any number of workers and ranks.
 
-        ValueError where the state is of another batch size, seed or order.
+        Raises ValueError where the state is from another batch size, seed or order.
         """
         self._next, self._loaded = step_of(state, self._settings), True
 

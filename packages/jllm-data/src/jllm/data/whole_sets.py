@@ -1,4 +1,4 @@
-"""The tools for whole data sets as functions that return what they did or found."""
+"""The tools for whole data sets, as functions that return their results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Folder = str | os.PathLike[str]
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ShuffledData(PrintedReport):
-    """What `shuffle` wrote."""
+    """The result of `shuffle`."""
 
     output: Path
     rows: int
@@ -37,21 +37,21 @@ class ShuffledData(PrintedReport):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PartedData(PrintedReport):
-    """What `repartition` did."""
+    """The result of `repartition`."""
 
     output: Path
     parts: tuple[Path, ...]
-    """The folders, each a data set; none where a repartition was undone."""
+    """The folders, each a data set; empty where a repartition was undone."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Verification(PrintedReport):
-    """What `verify` found; true where the data set is sound."""
+    """The result of `verify`; true where the data set is sound."""
 
     findings: tuple[str, ...]
-    """The first of what is wrong."""
+    """The first faults found."""
     total: int
-    """All that is wrong."""
+    """The number of all faults."""
     rows: int
     files: int
 
@@ -62,14 +62,14 @@ class Verification(PrintedReport):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Inspection(PrintedReport):
-    """What `inspect` shows; in a notebook the page of `--html`."""
+    """The result of `inspect`; a notebook shows the page of `--html`."""
 
     reports: tuple[Report, ...]
-    """A report of each data set; none where rows, a step or a text were asked for."""
+    """A report on each data set; empty where rows, a step or a text were requested."""
     chars: int
 
     def _repr_html_(self) -> str:
-        """Return the page of the report, in a frame of its own."""
+        """Return the page of the report in an iframe."""
         if len(self.reports) != 1:
             return super()._repr_html_()
         whole = html.escape(page(self.reports[0], chars=self.chars))
@@ -86,9 +86,9 @@ def shuffle(
 ) -> ShuffledData:
     """Shuffle the rows of data sets to `output`, as `python -m jllm.shuffle_datasets` does.
 
-    `datasets`: a folder, or a list of folders that become one data set. `settings` are the flags
-    of that command. `console`: where progress is shown; None is silent.
-    ValueError names the keyword or the data set.
+    `datasets`: a folder, or a list of folders that become one data set. `settings` are the flags of
+    that command. `console`: where progress is shown; None for no output. Raises ValueError that
+    names the keyword or the data set.
     """
     if isinstance(datasets, list):
         datasets = ",".join(str(os.fspath(one)) for one in datasets)
@@ -108,10 +108,11 @@ def shuffle(
 def repartition(
     dataset: Folder, num_partition: int = 16, *, console: Console | None = None, **settings: Any
 ) -> PartedData:
-    """Deal the files of a data set to parts, as `python -m jllm.repartition` does.
+    """Distribute the files of a data set to parts, as `python -m jllm.repartition` does.
 
     Without `output` the files are moved within the data set, and `undo=True` moves them back.
-    ValueError names the keyword, or what is in the way; the same call goes on from there.
+    Raises ValueError that names the keyword, or the obstacle; the same call then continues from
+    there.
     """
     with keywords_in_errors(RepartitionConfig), kept_progress(console) as progress:
         values = {"dataset": dataset, "num_partition": num_partition} | settings
@@ -126,7 +127,7 @@ def repartition(
 def verify(folder: Folder, *, console: Console | None = None, **settings: Any) -> Verification:
     """Check every byte and row of a data set, as `python -m jllm.verify_data` does.
 
-    What is wrong with the data is in what is returned; ValueError where nothing can be checked.
+    Faults of the data are in the result. Raises ValueError where nothing can be checked.
     """
     with keywords_in_errors(VerifyConfig), kept_progress(console) as progress:
         config = config_of(VerifyConfig, {"folder": folder} | settings)
@@ -149,8 +150,8 @@ def verify(folder: Folder, *, console: Console | None = None, **settings: Any) -
 def inspect(data: Folder, *, console: Console | None = None, **settings: Any) -> Inspection:
     """Show what a data set holds, as `python -m jllm.inspect_data` does.
 
-    `settings` are the flags of that command: `step=…` shows what a training step sees, `find=…`
-    where a text is, `row=…` single rows. ValueError names the keyword or the damaged file.
+    `settings` are the flags of that command: `step=…` shows a training step's batch, `find=…` where
+    a text is, `row=…` single rows. Raises ValueError that names the keyword or the damaged file.
     """
     with keywords_in_errors(inspection.InspectConfig), kept_progress(console) as progress:
         config = config_of(inspection.InspectConfig, {"data": data} | settings)

@@ -1,1 +1,1 @@
-"""Dialogues to ids and a loss mask: the chat template rendered, proven and cut into answers."""
+"""Dialogues to ids and a loss mask: chat templates are rendered, checked and cut into answers."""

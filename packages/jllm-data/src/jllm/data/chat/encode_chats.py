@@ -1,8 +1,8 @@
-"""Chats → documents of token ids with the mask of what is trained.
+"""Chats → documents of token ids, each with its loss mask.
 
-A dialogue is trained up to its last answer. One that is longer than max_len keeps its first turns,
-up to the last answer that fits whole; when not even the first does, it is dropped. Both are
-counted. About 10 µs a dialogue beside the encoding of its texts.
+A dialogue is trained up to its last answer. One longer than max_len keeps its first turns, up to
+the last answer that fits whole; it is dropped if not even the first answer fits. Both cases are
+counted. Costs about 10 µs a dialogue, besides the encoding of its texts.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from jllm.data.records.parse import Chat
 from jllm.data.tokenizer.encoder import Encoder
 
 SAMPLE = 256
-"""The first dialogue of a work unit and every 256th are rendered in full and compared."""
+"""The first dialogue of a work unit and every 256th after it are rendered in full and compared."""
 BEYOND, AFTER = "turns beyond max_len", "turns after the last answer"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatDocuments:
-    """Documents with `trained`; `chat`: int64 [documents], which chat each is of."""
+    """Documents with a loss mask; `chat`: int64 [documents], the chat that each comes from."""
 
     documents: DocumentBatch
     chat: np.ndarray
@@ -41,7 +41,7 @@ class ChatDocuments:
 
 @dataclass(frozen=True, kw_only=True)
 class _Encoded:
-    """One example: the ids of its pieces and whether each is trained."""
+    """One example: the ids of its pieces, and for each piece whether it is trained."""
 
     arrays: list[np.ndarray]
     trained: list[bool]
@@ -59,13 +59,13 @@ class ChatEncoder:
     encoder: Encoder
     max_len: int
     drop_untrained: bool
-    """Drop dialogues of which at most one id (the end of turn) would be trained."""
+    """Whether to drop dialogues with at most one trained id (the end of turn)."""
     without_thinking: ChatTemplate | None = None
-    """For dialogues none of whose answers has reasoning; None: `template` is for all."""
+    """The template for dialogues without reasoning in any answer; None: `template` is for all."""
     _known: dict[tuple[str, int | None], np.ndarray] = field(default_factory=dict)
 
     def encode(self, chats: Sequence[Chat]) -> ChatDocuments:
-        """Return all chats of a unit at once. Raises EncodersDiffer."""
+        """Encode all chats of a work unit at once. Raises EncodersDiffer."""
         problems: list[Problem] = []
         truncated: Counter[str] = Counter()
         rendered = [self._render(number, chat, problems) for number, chat in enumerate(chats)]
@@ -93,10 +93,10 @@ class ChatEncoder:
         )
 
     def probe(self) -> None:
-        """Hold the ids of a small dialogue's prompt against those that Transformers gives.
+        """Compare the ids of a small dialogue's prompt with those from Transformers.
 
-        Raises ValueError where the tokenizer treats a text differently when it is cut at special
-        tokens (SentencePiece-like ones that mark the beginning of a text).
+        Raises ValueError where the tokenizer encodes a text differently once it is cut at special
+        tokens (SentencePiece-like tokenizers, which mark the beginning of a text).
         """
         asked = {"role": "user", "content": "How much is 1 + 1?\n\n Tell me!"}
         answered = (asked, {"role": "assistant", "content": "Two."})
@@ -155,9 +155,9 @@ class ChatEncoder:
         return known
 
     def _fit(self, one: _Encoded, filled: Filled) -> _Encoded | None:
-        """Return the example, or what of it ends with an answer and fits a row.
+        """Return the example, or its longest part that ends with an answer and fits a row.
 
-        None: nothing does.
+        None where no part fits.
         """
         if sum(map(len, one.arrays)) <= self.max_len:
             return one

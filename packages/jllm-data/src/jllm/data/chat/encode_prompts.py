@@ -1,7 +1,7 @@
-"""RL prompts → token ids: what a server gives the model that is to answer.
+"""RL prompts → token ids: the input that a server gives the model.
 
-A prompt has the ids of `apply_chat_template(messages, add_generation_prompt=True)`, but that what
-somebody typed never becomes a special token. Every prompt is rendered: about 5 000 a second.
+A prompt has the ids of `apply_chat_template(messages, add_generation_prompt=True)`, except that
+text typed by a user never becomes a special token. Every prompt is rendered: about 5 000 a second.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jllm.data.tokenizer.encoder import Encoder
 
 @dataclass(frozen=True, kw_only=True)
 class PromptDocuments:
-    """Documents with `number`; `prompt`: int64 [documents], which prompt each is of."""
+    """Documents with `number`; `prompt`: int64 [documents], the prompt that each comes from."""
 
     documents: DocumentBatch
     prompt: np.ndarray
@@ -42,7 +42,7 @@ class PromptEncoder:
     _left_out: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def encode(self, prompts: Sequence[Prompt]) -> PromptDocuments:
-        """Return all prompts of a unit at once; one of more than `max_len` ids is a problem."""
+        """Encode all prompts of a work unit at once; one longer than `max_len` is a problem."""
         problems, kept = [], []
         rendered = [self._render(prompt, problems) for prompt in prompts]
         texts = iter(self.encoder.encode([t for one in rendered if one for t in one.texts()]))
@@ -69,9 +69,9 @@ class PromptEncoder:
         return PromptDocuments(documents=documents, prompt=which, problems=problems)
 
     def probe(self) -> None:
-        """Hold the ids of a small prompt against those that Transformers gives.
+        """Compare the ids of a small prompt with those from Transformers.
 
-        Raises ValueError where the tokenizer treats a text differently when it is cut at special
+        Raises ValueError where the tokenizer encodes a text differently once it is cut at special
         tokens.
         """
         asked = {"role": "user", "content": "How much is 1 + 1?\n\n Tell me!"}
@@ -100,7 +100,7 @@ class PromptEncoder:
             return None
 
     def _check_roles(self, roles: tuple[str, ...]) -> None:
-        """Raise ChatRefused where the template leaves out a message that is not by the model."""
+        """Raise ChatRefused where the template leaves out a message from anyone but the model."""
         if roles not in self._left_out:
             marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
             messages: list[Message] = [

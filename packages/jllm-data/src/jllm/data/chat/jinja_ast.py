@@ -1,4 +1,4 @@
-"""The syntax tree of a chat template, and what its single nodes say: constants, keys, indexes."""
+"""The syntax tree of a chat template, and facts about single nodes: constants, keys, indexes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jinja2.parser import Parser
 
 
 def is_generation(node: nodes.CallBlock) -> bool:
-    """Return `{% generation %}…{% endgeneration %}`, which outputs its body as it is."""
+    """Return whether it is a `{% generation %}` block, which outputs its body unchanged."""
     callee = node.call.node
     return isinstance(callee, nodes.ExtensionAttribute) and callee.name == "_generation_support"
 
@@ -19,7 +19,7 @@ def constant_of(node: nodes.Node) -> object:
 
 
 def is_index(node: nodes.Node) -> bool:
-    """Return whether an item's key is surely a number or a slice."""
+    """Return whether an item's key is certainly a number or a slice."""
     match node:
         case nodes.Slice() | nodes.Sub() | nodes.Neg():
             return True
@@ -43,14 +43,14 @@ class _GenerationTag(Extension):
     tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node:
-        """Return the block as a call of `_generation_support`, as in Transformers."""
+        """Return the block as a call of `_generation_support`, as Transformers does."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_generation_support"), [], [], body, lineno=line)
 
 
 def parse_template(source: str) -> nodes.Template | None:
-    """Return the template's syntax tree; None where it uses statements that are not known here."""
+    """Return the template's syntax tree; None where it uses statements unknown to this parser."""
     try:
         return Environment(extensions=[_GenerationTag, loopcontrols]).parse(source)
     except TemplateSyntaxError:

@@ -1,10 +1,10 @@
-"""The errors of dialogues and templates that cannot be rendered."""
+"""Errors for dialogues and templates that cannot be rendered."""
 
 from __future__ import annotations
 
 
 class ChatRefused(Exception):
-    """The template does not take this dialogue; `reason` is its name in the account."""
+    """The template does not accept this dialogue; `reason` is its name in the record counts."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -12,4 +12,4 @@ class ChatRefused(Exception):
 
 
 class DateWanted(ValueError):
-    """The template writes today's date and none was given."""
+    """The template writes today's date, and no date was given."""

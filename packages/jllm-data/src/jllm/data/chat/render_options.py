@@ -1,7 +1,8 @@
-"""Answers with and without reasoning: which way a chat template is told to render a dialogue.
+"""Options for rendering dialogues: answers with and without reasoning, and messages with names.
 
-Templates of models that can do both (Qwen3, SmolLM3, GLM-4.5) read the variable `enable_thinking`;
-where it is false, the prompt ends with an empty think block, behind which the model answers.
+Templates of models that can answer either way (Qwen3, SmolLM3, GLM-4.5) read the variable
+`enable_thinking`. Where it is false, the prompt ends with an empty think block, and the model
+answers after it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ REASONING_END = "</think>"
 
 
 def has_reasoning(messages: Sequence[Message]) -> bool:
-    """Return whether any answer of a dialogue has reasoning before it."""
+    """Return whether any answer of a dialogue begins with reasoning."""
     return any(
         message["role"] == "assistant" and REASONING_END in (message["content"] or "")
         for message in messages
@@ -31,7 +32,7 @@ def has_reasoning(messages: Sequence[Message]) -> bool:
 def thinking_off(template: ChatTemplate) -> ChatTemplate:
     """Return the template as it is served with thinking switched off.
 
-    Raises ValueError where it has no such switch, or where it was set already.
+    Raises ValueError where it has no such switch, or where the switch is already set.
     """
     name = template.tokenizer.name
     if SWITCH in template.variables:
@@ -58,7 +59,8 @@ def thinking_off(template: ChatTemplate) -> ChatTemplate:
 def without_names(template: ChatTemplate, messages: Sequence[Message]) -> Sequence[Message]:
     """Return the messages without their names.
 
-    Raises ChatRefused where the template writes them (a dialogue with names is rendered twice).
+    Raises ChatRefused where the template writes the names (a dialogue with names is rendered
+    twice).
     """
     if not any("name" in message for message in messages):
         return messages

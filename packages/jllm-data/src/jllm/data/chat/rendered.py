@@ -1,9 +1,9 @@
-"""A rendered dialogue, cut into what is encoded as text and the special tokens between.
+"""A rendered dialogue, cut into special tokens and the texts between them.
 
-Special tokens are those that the *template* wrote. Text is cut at them and where an answer begins,
-and nowhere else: so the prompt has the very ids that `apply_chat_template` gives, and the answer
-those that are made of it alone. Where an earlier answer has other ids in the history that is served
-(`token_boundaries.py`), answers get an example each.
+Only special tokens written by the *template* count. Text is cut at them and where an answer begins,
+nowhere else. So the prompt has exactly the ids that `apply_chat_template` gives, and the answer the
+ids of its own text alone. Where an earlier answer has other ids in the served history
+(`token_boundaries.py`), each answer becomes an example of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MARKED = re.compile("\ue000([0-9]+)\ue001")
 
 @dataclass(frozen=True, kw_only=True)
 class TextSpan:
-    """Characters [start, stop) of a rendered text: an answer with its end of turn."""
+    """The characters [start, stop) of a rendered text: an answer with its end of turn."""
 
     start: int
     stop: int
@@ -30,8 +30,8 @@ class TextSpan:
 class Piece:
     """A part of an example: a special token, or text.
 
-    `text` may hold marks for contents; `parts` is the same cut at them: text and numbers of
-    messages in turn, beginning with text.
+    `text` may hold placeholders for contents; `parts` is the same text split at them: texts and
+    message numbers in alternation, beginning with a text.
     """
 
     text: str
@@ -40,12 +40,12 @@ class Piece:
     ends_answer: bool = False
     parts: tuple[str | int, ...] = ()
     constant: bool = False
-    """Text that is the same in every dialogue."""
+    """Whether the text is the same in every dialogue."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A dialogue to train on: its pieces in order."""
+    """A training example: the pieces of a dialogue in order."""
 
     pieces: tuple[Piece, ...]
 
@@ -58,9 +58,9 @@ class Example:
         *,
         marked: bool,
     ) -> Example:
-        """Cut `text` at the special tokens in it and where answers begin and end.
+        """Cut `text` at its special tokens and where answers begin and end.
 
-        `marked`: contents are marks; else the text is a real dialogue's.
+        `marked`: the contents are placeholders; otherwise the text is that of a real dialogue.
         """
         found = [(match.start(), match.end()) for match in special.finditer(text)]
         edges = {0, len(text)} | {edge for span in found for edge in span}
@@ -89,9 +89,7 @@ class Example:
         return Example(pieces=tuple(pieces))
 
     def restore(self, typed: dict[str, str]) -> Example:
-        """Return the example with texts that stood in for others put back; they become ordinary
-        text.
-        """
+        """Put typed texts of special tokens back for their stand-ins; they become ordinary text."""
         if not typed:
             return self
         pattern = re.compile("|".join(map(re.escape, typed)))
@@ -106,7 +104,7 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """An example and the contents that its marks stand for."""
+    """An example and the contents to put in place of its placeholders."""
 
     example: Example
     contents: Sequence[str] = ()
@@ -116,7 +114,7 @@ class Filled:
         return [self._filled(piece) for piece in self.example.pieces if piece.special_id is None]
 
     def changing_texts(self) -> list[str]:
-        """Return the same without the pieces that are constant."""
+        """Return the same texts without those of constant pieces."""
         return [
             self._filled(piece)
             for piece in self.example.pieces
@@ -135,10 +133,10 @@ class Filled:
 
 
 def holds_answer(message: Message, text: str, start: int, closing: str) -> bool:
-    """Return whether all of an answer's text but white space stands where it should.
+    """Return whether an answer's text, white space aside, stands where it should.
 
-    That is right before `closing`, which ends the text; of an answer that calls tools, anywhere
-    behind `start`, where the answer begins.
+    That is right before `closing`, which ends the text; for an answer that calls tools, anywhere
+    after `start`, where the answer begins.
     """
     answer = message["content"] or ""
     if text.endswith(answer + closing):
@@ -158,7 +156,7 @@ def place_contents(messages: Sequence[Message], trimmed: Sequence[bool]) -> list
 
 
 def difference(prompt: str, text: str) -> str:
-    """Return where two texts part, for a message to a person."""
+    """Return where two texts begin to differ, as a message for the user."""
     prompt, text = readable(prompt), readable(text)
     pairs = enumerate(zip(prompt, text, strict=False))
     at = next((n for n, (a, b) in pairs if a != b), min(len(prompt), len(text)))
@@ -167,16 +165,14 @@ def difference(prompt: str, text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """Return the text with marks for contents put into words."""
+    """Return the text with placeholders written as ⟨message n⟩."""
     return MARKED.sub(lambda found: f"⟨message {int(found[1]) + 1}⟩", text)
 
 
 def _strip_beside(
     text: str, start: int, stop: int, found: list[tuple[int, int]], tokenizer: TextTokenizer
 ) -> str:
-    """Return the text without the white space that special tokens beside it take (`rstrip`,
-    `lstrip`).
-    """
+    """Return the text less white space that adjacent special tokens take (`rstrip`, `lstrip`)."""
     words = text[start:stop]
     for span in found:
         token = tokenizer.special_tokens[text[slice(*span)]]

@@ -1,14 +1,14 @@
-"""Does a chat template merely *place* the contents of messages, or does it look at them?
+"""Static analysis: does a chat template only *place* contents of messages, or inspect them?
 
-If every use of a content is output (or joined to other output), verbatim or trimmed, the rendered
-text is made of constants, which the roles alone decide, and of the contents: it can be rendered
-once for a sequence of roles and filled in ever after. Where the template tests a content in a way
-that a `Guard` can answer beforehand (Qwen3: `'</think>' in content`), that holds for all contents
-that meet the guard. Everything else has to be rendered for every dialogue.
+If the template only outputs contents (or joins them to other output), verbatim or trimmed, the
+rendered text consists of constants, which depend on the roles alone, and of the contents. Such a
+template is rendered once for each sequence of roles; later dialogues are filled in. Where it tests
+a content in a way that a `Guard` can answer beforehand (Qwen3: `'</think>' in content`), this holds
+for all contents that meet the guard. Everything else has to be rendered for every dialogue.
 
-The answer is a proof, not a guess: an abstract interpretation of the template's syntax tree, which
-gives up on anything that it does not know. Messages have the keys "role" and "content" only, both
-strings; branches that the roles at hand cannot reach are not looked at.
+The answer is a proof, not a guess: an abstract interpretation of the template's syntax tree that
+gives up on anything it does not know. Messages have only the keys "role" and "content", both
+strings; branches that the given roles cannot reach are ignored.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ STRIPS = ("strip", "lstrip", "rstrip")
 
 
 class Kind(IntEnum):
-    """What a value may depend on; the order is that of joining."""
+    """What a value may depend on; joining two values gives the larger kind."""
 
     CLEAN = 0
-    """The roles, their number, the template's variables: nothing of a content."""
+    """The roles, their number and the template's variables, but no content."""
     RAW = 1
     """Exactly one content, verbatim or trimmed."""
     MIXED = 2
-    """Text in which contents may occur: to be output, nothing else."""
+    """Text that may hold contents: it may only be output."""
     MESSAGES = 3
     """A message, or messages."""
 
 
 class Inspects(Exception):
-    """The template does something with a content that depends on its value."""
+    """The template uses a content in a way that depends on its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """What a content must meet: `test` is "lacks", "unstripped by" or "not blank"."""
+    """A condition on a content: `test` is "lacks", "unstripped by" or "not blank"."""
 
     test: str
     text: str = ""
     method: str = ""
 
     def holds(self, content: str) -> bool:
-        """Return whether the template, looking at this content, finds what was assumed."""
+        """Return whether a content meets the condition, verbatim and trimmed."""
         if self.test == "lacks":
             return self.text not in content
         if self.test == "not blank":
@@ -61,8 +61,7 @@ class Guard:
 
 
 def guards_of(tree: nodes.Template, roles: frozenset[str]) -> frozenset[Guard] | None:
-    """Return what contents must meet for the output to be constants and contents; None: never
-    certain.
+    """Return the guards under which the output is only constants and contents; None: unknown.
 
     `tree`: the parsed template. `roles`: those that occur in the dialogue.
     """
@@ -79,7 +78,7 @@ def guards_of(tree: nodes.Template, roles: frozenset[str]) -> frozenset[Guard] |
 
 
 class _Interpreter:
-    """One pass over the statements; what is known of names and namespace attributes only grows."""
+    """One pass over the statements; the kinds of names and namespace attributes only rise."""
 
     def __init__(self, kinds: dict[str, Kind], guards: set[Guard], roles: frozenset[str]) -> None:
         self._kinds = kinds
@@ -154,9 +153,7 @@ class _Interpreter:
         _require(self._kind(node) == Kind.CLEAN)
 
     def _test(self, node: nodes.Node) -> bool | None:
-        """Return the truth of a condition where it is certain; else it must not depend on a
-        content.
-        """
+        """Return a condition's truth where certain; otherwise it must not depend on a content."""
         truth = self._conditions.truth(node)
         if truth is None:
             match node:
@@ -200,7 +197,10 @@ class _Interpreter:
         return Kind.MIXED if max(self._text(part) for part in parts) > Kind.CLEAN else Kind.CLEAN
 
     def _operand(self, node: nodes.And | nodes.Or) -> Kind:
-        """Return the value of `a and b`, `a or b`: one of the two, which must be known or clean."""
+        """Return the kind of `a and b` or `a or b`.
+
+        That is the kind of the side whose value it takes, where that is known; otherwise both must
+        be clean."""
         truth = self._conditions.truth(node.left)
         if truth is not None:
             return self._kind(node.left if truth is isinstance(node, nodes.Or) else node.right)
@@ -219,9 +219,7 @@ class _Interpreter:
         return max(kinds, default=Kind.CLEAN)
 
     def _member(self, node: nodes.Getitem | nodes.Getattr) -> Kind:
-        """Return an item or attribute: `message['content']`, `messages[0]`, `ns.system`,
-        `loop.first`.
-        """
+        """Return the kind of an item or attribute: `message['content']`, `messages[0]`, `ns.x`."""
         key = key_of(node)
         kind = self._kind(node.node)
         if kind == Kind.MESSAGES:
@@ -276,7 +274,7 @@ class _Interpreter:
         return self._kind(node) == Kind.MESSAGES
 
     def _guarded(self, node: nodes.Node, test: str, text: str) -> bool:
-        """Note a guard on the content that `node` is; False when it is not surely one."""
+        """Add a guard on the content that `node` is; False when it is not certainly a content."""
         direct = isinstance(node, nodes.Getattr | nodes.Getitem)
         if self._kind(node) != Kind.RAW or (test == "not blank" and not direct):
             return False

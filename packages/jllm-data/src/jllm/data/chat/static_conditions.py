@@ -1,6 +1,6 @@
-"""Conditions of a chat template whose truth is certain from the roles of the dialogue.
+"""Conditions of a chat template whose truth follows from the roles of the dialogue.
 
-`message.role == "tool"` is false where no message is by a tool; `message.tool_calls` is always
+`message.role == "tool"` is false where no message comes from a tool; `message.tool_calls` is always
 undefined (messages have a role and a content only); `message.content is string` is always true;
 `'</think>' in message.content` is false for every content that meets a guard.
 """
@@ -32,7 +32,7 @@ UNDEFINED_TESTS = {
 
 
 class Conditions:
-    """Tells what is certain; `bind` says which role the message in a loop variable has."""
+    """Evaluates conditions where certain; `bind` sets the role of a loop variable's message."""
 
     def __init__(
         self,
@@ -40,21 +40,21 @@ class Conditions:
         is_message: Callable[[nodes.Node], bool],
         guarded: Callable[[nodes.Node, str, str], bool],
     ) -> None:
-        """`guarded(node, test, text)` notes a guard if the node is a content, and says whether."""
+        """`guarded(node, test, text)` adds a guard if the node is a content; returns whether so."""
         self._roles = roles
         self._bound: dict[str, str] = {}
         self._is_message = is_message
         self._guarded = guarded
 
     def bind(self, name: str, role: str | None) -> None:
-        """From here on the message in variable `name` is by `role` (None: by any)."""
+        """Set the role of the message in the variable `name` from here on (None: any role)."""
         if role is None:
             self._bound.pop(name, None)
         else:
             self._bound[name] = role
 
     def truth(self, node: nodes.Node) -> bool | None:
-        """Return True or False where that is certain, else None."""
+        """Return True or False where the truth is certain, else None."""
         match node:
             case nodes.Const():
                 return bool(node.value)
@@ -76,7 +76,7 @@ class Conditions:
         return None
 
     def _both(self, left: nodes.Node, right: nodes.Node, *, short: bool) -> bool | None:
-        """Return `and` (short=False) and `or` (short=True).
+        """Return the truth of `and` (short=False) or `or` (short=True).
 
         A side that is `short` decides alone.
         """
@@ -136,7 +136,7 @@ class Conditions:
         return None if known else False
 
     def _call(self, node: nodes.Call) -> bool | None:
-        """Return `content.startswith('x')` is false where the content lacks 'x'."""
+        """Return False for `content.startswith('x')`, `endswith`, under the guard "lacks x"."""
         callee = node.node
         if not isinstance(callee, nodes.Getattr) or callee.attr not in ("startswith", "endswith"):
             return None
@@ -148,7 +148,7 @@ class Conditions:
         return None
 
     def _possible_roles(self, node: nodes.Node) -> frozenset[str] | None:
-        """Return the roles that `message.role` may have; None when `node` is something else."""
+        """Return the values that `message.role` may have; None when `node` is something else."""
         if not isinstance(node, nodes.Getattr | nodes.Getitem) or key_of(node) != "role":
             return None
         if not self._is_message(node.node):

@@ -1,20 +1,20 @@
-"""Chats → text as the model will see it when it is served, and where the answers lie in it.
+"""Chats → the text that the model sees when served, and where the answers lie in it.
 
-The truth is the tokenizer's own Jinja template, rendered by Transformers. For an answer, message
-k, two renderings count: the *prompt*, messages before k with `add_generation_prompt=True`, which is
-what the server gives the model; and the dialogue up to and including k. The prompt must be a
-prefix of the latter (the prefix property); what follows it is the answer. The answer ends with the
-first special token after its text: the end of turn. From prompt to end of turn it is trained;
-what follows (a newline, mostly) is not.
+The tokenizer's own Jinja template, rendered by Transformers, is the reference. For an answer,
+message k, two renderings matter: the *prompt*, which is the messages before k with
+`add_generation_prompt=True`, as the server gives it to the model; and the dialogue up to and
+including k. The prompt must be a prefix of the latter (the prefix property); the rest is the
+answer. The answer ends with the first special token after its text: the end of turn. It is trained
+from the end of the prompt to the end of turn; what follows (usually a newline) is not.
 
-Where an earlier answer is rendered otherwise once the dialogue goes on (Qwen3 removes past
-reasoning) or tokenised otherwise (`token_boundaries.py`), the dialogue becomes several examples,
-one an answer, each as it would be served.
+Where an earlier answer is rendered differently once the dialogue goes on (Qwen3 removes past
+reasoning), or tokenised differently (`token_boundaries.py`), the dialogue becomes several examples,
+one for each answer, each as it would be served.
 
 A template that only places the contents is rendered once for each sequence of roles
-(`static_analysis.py`), any other once or more for each dialogue. That is 20 000 against 5 500
-chats/s of one process from file to file (SmolLM2; 290 characters a chat, one answer), 15 000
-against 3 300 with two answers.
+(`static_analysis.py`), any other at least once for each dialogue. From file to file, one process
+converts 20 000 chats/s in the first case and 5 500 in the second (SmolLM2; 290 characters a chat,
+one answer); with two answers, 15 000 and 3 300.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ from jllm.data.records.formats.dialogue import Message, Tool
 from jllm.data.tokenizer.load import TextTokenizer
 
 SHAPES = 256
-"""Sequences of roles that are remembered at once (about 0.1 MB each)."""
+"""The most sequences of roles that are remembered at a time (about 0.1 MB each)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Shape:
-    """What is known of all dialogues with one sequence of roles."""
+    """What was learnt about all dialogues with one sequence of roles."""
 
     guards: frozenset[Guard] | None
-    """What contents must meet for `examples` to hold; None: render every dialogue."""
+    """The conditions on contents under which `examples` hold; None: render every dialogue."""
     examples: tuple[Example, ...]
     trimmed: tuple[bool, ...]
     closings: tuple[str, ...]
@@ -61,17 +61,17 @@ class _Shape:
 
 @dataclass(kw_only=True)
 class ChatTemplate:
-    """The chat template of a tokenizer, with what was learnt of each sequence of roles."""
+    """The chat template of a tokenizer, with what was learnt about each sequence of roles."""
 
     tokenizer: TextTokenizer
     variables: dict[str, Any] = field(default_factory=dict)
-    """Extra variables of the template (`enable_thinking`), as they are given when served."""
+    """Extra variables of the template (`enable_thinking`), as given when serving."""
     _shapes: dict[tuple[str, ...], _Shape] = field(default_factory=dict)
     tool_shapes: dict[tuple[Any, ...], tuple[str, ...]] = field(default_factory=dict)
-    """What `tool_dialogues` learnt."""
+    """What `tool_dialogues` learnt: the closings of each sequence of roles and calls."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the tokenizer has no (single) chat template."""
+        """Raise ValueError where the tokenizer has no chat template, or no single one."""
         hf = self.tokenizer.hf
         if not hf.chat_template:
             raise ValueError(
@@ -108,7 +108,7 @@ class ChatTemplate:
         ]
 
     def check(self, messages: Sequence[Message], examples: Sequence[Filled]) -> None:
-        """Hold examples that were filled in against the real renderings of the dialogue."""
+        """Compare examples that were filled in with real renderings of the dialogue."""
         contents = [message["content"] for message in messages]
         if any(self.special.search(content) for content in contents):
             return
@@ -123,7 +123,7 @@ class ChatTemplate:
     def render(
         self, messages: Sequence[Message], *, prompt: bool, tools: Sequence[Tool] = ()
     ) -> str:
-        """Return the template's text; `prompt`: with the header of the answer to come."""
+        """Return the rendered text; `prompt`: with the generation prompt at its end."""
         try:
             return self.tokenizer.hf.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=prompt,
@@ -139,16 +139,13 @@ class ChatTemplate:
             ) from error
 
     def prompt(self, messages: Sequence[Message]) -> Example:
-        """Return what the server gives the model that is to answer the dialogue. Raises
-        ChatRefused.
-        """
+        """Return the prompt with which the model is asked for an answer. Raises ChatRefused."""
         hidden, typed = hide_specials(self.special, [message["content"] for message in messages])
         texts = [{**m, "content": c} for m, c in zip(messages, hidden, strict=True)]
         return self.cut(self.render(texts, prompt=True), [], marked=False).restore(typed)
 
     def _date(self, form: str) -> str:
-        """Return the template's `strftime_now`: ids must not depend on the day of the
-        conversion."""
+        """Act as the template's `strftime_now`: ids must not depend on the date of conversion."""
         if "date_string" in self.variables:
             return str(self.variables["date_string"])
         raise DateWanted(
@@ -158,8 +155,7 @@ class ChatTemplate:
         )
 
     def _shape(self, roles: tuple[str, ...]) -> _Shape:
-        """Return what is known of dialogues with these roles (threads may learn it twice,
-        alike)."""
+        """Return what is known about these roles (two threads may learn the same twice)."""
         shape = self._shapes.get(roles)
         if shape is None:
             if len(self._shapes) >= SHAPES:
@@ -168,7 +164,7 @@ class ChatTemplate:
         return shape
 
     def _learn(self, roles: tuple[str, ...]) -> _Shape:
-        """Render once with marks for contents, and say whether that holds for every content."""
+        """Render once with placeholders for contents; find out for which contents that holds."""
         marks = [f"\ue000{number}\ue001" for number in range(len(roles))]
         messages = [{"role": r, "content": mark} for r, mark in zip(roles, marks, strict=True)]
         whole = self.render(messages, prompt=False)
@@ -200,7 +196,7 @@ class ChatTemplate:
         )
 
     def _takes_space(self, text: str) -> bool:
-        """Return whether a special token of the text takes the white space beside it."""
+        """Return whether a special token in the text takes the white space next to it."""
         tokens = [self.tokenizer.special_tokens[found] for found in self.special.findall(text)]
         return any(token.lstrip or token.rstrip for token in tokens)
 
@@ -211,9 +207,7 @@ class ChatTemplate:
         closings: tuple[str, ...],
         guards: frozenset[Guard],
     ) -> tuple[bool, ...] | None:
-        """Return which contents are trimmed, seen by rendering them all with white space around
-        them.
-        """
+        """Find out which contents are trimmed: render them all with white space around them."""
         stripped = {character for guard in guards if guard.method for character in guard.text}
         edge = next((character for character in " \t\n\r" if character not in stripped), None)
         if edge is None:
@@ -237,7 +231,7 @@ class ChatTemplate:
     ) -> list[Example]:
         """Return the examples of a dialogue whose contents hold no special token's text.
 
-        closings: for each answer, what the template writes after its text.
+        `closings`: for each answer, what the template writes after its text.
         """
         whole = self.render(messages, prompt=False, tools=tools)
         answers = [number for number, m in enumerate(messages) if m["role"] == "assistant"]
@@ -270,7 +264,7 @@ class ChatTemplate:
         ]
 
     def cut(self, text: str, spans: list[TextSpan], *, marked: bool) -> Example:
-        """Return a rendered text, cut at special tokens and where answers begin and end."""
+        """Cut a rendered text at special tokens and where answers begin and end."""
         return Example.cut(text, spans, self.special, self.tokenizer, marked=marked)
 
     def _span(self, start: int, text: str, closing: str, number: int) -> TextSpan:

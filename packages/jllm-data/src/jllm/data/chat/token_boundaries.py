@@ -1,8 +1,9 @@
-"""Is an earlier answer, in the history that is served, made of the ids that it was trained with?
+"""Checks whether an earlier answer has the same ids in the served history as in training.
 
-An answer is tokenised apart from its prompt, as a model writes it; the server tokenises the history
-whole. The two differ where a token lies across the cut between them: an empty line before an answer
-that begins with another one becomes one token, for instance. Trying that takes about 50 µs.
+For training, an answer is tokenised apart from its prompt, as a model writes it; the server
+tokenises the history as a whole. The two differ where a token spans the boundary between prompt and
+answer: for instance, an empty line before an answer that itself begins with an empty line becomes
+one token. A check takes about 50 µs.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from jllm.data.tokenizer.load import TextTokenizer
 from jllm.data.tokenizer.pretokenizer_parity import NEIGHBOURS
 
 BEGINNINGS = [f"{c}{rest}" for c in NEIGHBOURS if not c.isspace() for rest in ("", "a")] + ["'re"]
-"""Answers that begin with a code point of every class but white space."""
+"""Texts that begin with a code point of every class but white space, as an answer may."""
 REMEMBERED = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryMerges:
-    """Tries with a tokenizer whether tokens lie across the cuts before answers."""
+    """Tests by tokenising whether tokens span the boundaries before answers."""
 
     tokenizer: TextTokenizer
     special: re.Pattern[str]
-    """Matches the special tokens, where text is always cut."""
+    """A pattern of the special tokens, where text is always cut."""
     _clean: dict[str, bool] = field(default_factory=dict)
 
     def crossed(self, text: str, start: int) -> bool:
-        """Return whether a token of the text lies across `start`, where an answer begins."""
+        """Return whether a token of the text spans `start`, where an answer begins."""
         before = max((found.end() for found in self.special.finditer(text, 0, start)), default=0)
         after = self.special.search(text, start)
         left, right = text[before:start], text[start : after.start() if after else len(text)]
@@ -40,9 +41,7 @@ class BoundaryMerges:
         return self._joined(left, right)
 
     def clean(self, example: Example) -> bool:
-        """Return whether none does in the example for any answers that do not begin with white
-        space.
-        """
+        """Return whether no token can span one, for answers that do not begin with white space."""
         return all(
             before.trained
             or not after.trained
@@ -68,7 +67,6 @@ class BoundaryMerges:
 
 
 def history_begins_with_space(roles: Sequence[str], contents: Sequence[str]) -> bool:
-    """Return whether an answer but the last, as it is placed, is empty or begins with white
-    space."""
+    """Return whether an answer before the last, as placed, is empty or begins with white space."""
     answers = [text for role, text in zip(roles, contents, strict=True) if role == "assistant"]
     return any(not answer[:1].strip() for answer in answers[:-1])

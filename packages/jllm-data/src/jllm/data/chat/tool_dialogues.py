@@ -1,9 +1,9 @@
-"""Dialogues in which the model calls tools that are described to it: rendered, each by itself.
+"""Dialogues with tools, their descriptions and calls: each one is rendered.
 
-What a template does with calls and descriptions is beyond the static analysis, so nothing is filled
-in here: every dialogue is rendered, and the prefix property holds or it is refused. What the
-template writes of calls is found out once for each sequence of roles and numbers of calls: it is
-rendered with marks for contents, names and arguments, and all of them have to be there.
+How a template uses calls and descriptions is beyond the static analysis, so nothing is filled in
+here: every dialogue is rendered, and refused where the prefix property fails. How the template
+writes calls is found out once for each sequence of roles and numbers of calls: a rendering with
+placeholders for contents, names and arguments must contain all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jllm.data.records.formats.dialogue import Message, Tool
 
 
 def uses_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> bool:
-    """Return whether a dialogue has anything that only this module renders."""
+    """Return whether a dialogue has tools, tool calls or their results, which need this module."""
     return bool(tools) or any("tool_calls" in m or "tool_call_id" in m for m in messages)
 
 
@@ -43,7 +43,7 @@ def tool_examples(
 def tool_prompt(
     template: ChatTemplate, messages: Sequence[Message], tools: Sequence[Tool]
 ) -> Filled:
-    """Return what the server gives the model that is to answer the dialogue. Raises ChatRefused."""
+    """Return the prompt with which the model is asked for an answer. Raises ChatRefused."""
     refuse_unwritten(template, messages, tools)
     marked, marks = _marked(messages)
     text = template.render(marked, prompt=True, tools=tools)
@@ -74,7 +74,7 @@ def refuse_unwritten(
 def _closings(
     template: ChatTemplate, messages: Sequence[Message], tools: Sequence[Tool]
 ) -> tuple[str, ...]:
-    """For each answer, what the template writes after its text or from its end of turn on."""
+    """Return what the template writes after each answer's text, or from its end of turn on."""
     known = template.tool_shapes
     shape = (*(_shape_of(message) for message in messages), ("tools", bool(tools)))
     if shape not in known:
@@ -112,8 +112,9 @@ def _learn(
 
 
 def _from_end_of_turn(template: ChatTemplate, rest: str, plain: str, number: int) -> str:
-    """Return what follows a call, from the token on that ends other answers too. Raises
-    ChatRefused.
+    """Return what follows a call, from the end-of-turn token of other answers on.
+
+    Raises ChatRefused where the token is missing.
     """
     end = template.special.search(plain)
     at = rest.find(end[0]) if end else -1
@@ -139,7 +140,7 @@ def _check_marks(marks: Sequence[str], text: str, number: int, role: str) -> Non
 
 
 def _marked(messages: Sequence[Message]) -> tuple[list[Message], list[list[str]]]:
-    """Return the messages with marks for what was said and called, and each message's marks."""
+    """Return the messages with placeholders in texts and calls, and each one's placeholders."""
     count = 0
 
     def mark() -> str:
@@ -171,7 +172,7 @@ def _marked(messages: Sequence[Message]) -> tuple[list[Message], list[list[str]]
 def _hide(
     template: ChatTemplate, messages: Sequence[Message], tools: Sequence[Tool]
 ) -> tuple[tuple[list[Message], list[Tool]], dict[str, str]]:
-    """Messages and tools with each special token's text replaced by a private one."""
+    """Replace each special token's text in messages and tools by a private text."""
     both = [list(messages), list(tools)]
     hidden, typed = hide_specials(template.special, list(_strings(both)))
     if typed:
@@ -191,7 +192,7 @@ def _check_hidden(typed: dict[str, str], texts: Sequence[str]) -> None:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Yield all strings of a value, keys too, in order."""
+    """Yield all strings of a nested value, keys too, in order."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -204,7 +205,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _replaced(value: Any, following: Callable[[], str]) -> Any:
-    """Return the value with the strings that `following` gives, in the order of `_strings`."""
+    """Return the value with its strings replaced by those from `following`, in `_strings` order."""
     if isinstance(value, str):
         return following()
     if isinstance(value, dict):

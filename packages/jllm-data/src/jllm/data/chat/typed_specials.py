@@ -1,4 +1,4 @@
-"""Special tokens' texts in what somebody typed: kept apart from those that the template writes."""
+"""Special tokens' texts typed by a user, kept apart from those that the template writes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 def hide_specials(
     special: re.Pattern[str], texts: Sequence[str]
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the texts with each special token's text replaced by a private one, and what that was.
+    """Replace each special token's text by a private one; return the texts and what was replaced.
 
-    special: matches the texts of special tokens.
+    `special` matches the texts of special tokens.
     """
     typed: dict[str, str] = {}
     if not any(special.search(text) for text in texts):

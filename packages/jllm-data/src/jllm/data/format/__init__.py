@@ -1,1 +1,1 @@
-"""What a data set on disk says: columns, names, digests, info files. No I/O policy here."""
+"""The format of a data set on disk: columns, names, digests, info files. No I/O policy here."""

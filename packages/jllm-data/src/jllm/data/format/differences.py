@@ -1,4 +1,4 @@
-"""What two things state otherwise: footers, data sets, info files."""
+"""Differences between the statements of two footers, data sets or info files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 def differences(
     one: Mapping[str, Any], other: Mapping[str, Any], *, but: Iterable[str] = ()
 ) -> list[str]:
-    """Return `key: value and other value` for each key that differs, `but` for some.
+    """Return `key: value and other value` for each key that differs, except the keys in `but`.
 
-    What one of them does not state is None.
+    A missing key counts as None.
     """
     keys = [key for key in {**one, **other} if key not in set(but)]
     return [

@@ -1,9 +1,9 @@
 """Digests of a row group's values and of a file's bytes.
 
-BLAKE3 with 16 bytes, written as "blake3:" and 32 hexadecimal digits (about 6 GB/s of a core with
-AVX-512). A row group's is over each column in turn (in the order of `schema.FIELDS`): the row
-lengths as little-endian int32, then the values as little-endian int32; the same for every
-compression, Arrow chunking and list type.
+BLAKE3 with 16 bytes, written as "blake3:" and 32 hexadecimal digits (about 6 GB/s on a core with
+AVX-512). The digest of a row group covers each column in turn (in the order of `schema.FIELDS`):
+the row lengths as little-endian int32, then the values as little-endian int32. It is the same for
+every compression, Arrow chunking and list type.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ ListColumn = pa.ListArray | pa.LargeListArray | pa.ChunkedArray
 def row_group_digest(columns: Mapping[str, ListColumn]) -> str:
     """Return the digest of the columns of one row group.
 
-    `columns` maps names of `schema.FIELDS` to list arrays of integers, all rows of the group;
-    columns of other names are refused, as are nulls (ValueError).
+    `columns` maps names of `schema.FIELDS` to list arrays of integers, with all rows of the group.
+    Raises ValueError for other names and for nulls.
     """
     unknown = sorted(set(columns) - set(FIELDS))
     if unknown:
@@ -59,7 +59,7 @@ def file_digest(path: Path) -> str:
 
 
 def bytes_digest(content: bytes | memoryview | pa.Buffer) -> str:
-    """Return the `file_digest` of a file of these bytes."""
+    """Return the `file_digest` of a file with these bytes."""
     return _text(blake3(memoryview(content).cast("B")))
 
 

@@ -1,8 +1,8 @@
 """Names of a data set's files: rows, tokenizer, repartition plan.
 
-A conversion's rows lie in `<input>-<partition>-chunk-<number>.<compression>.parquet`. How many of
-them a partition has is known when it is written: up to a hundred are numbered with two digits; of
-more, every number gets as many digits as the last one, so that names sort as their rows.
+A conversion's rows are in `<input>-<partition>-chunk-<number>.<compression>.parquet`. The number of
+such files in a partition is known once it is written: up to a hundred are numbered with two digits;
+with more, every number gets as many digits as the last, so that names sort like their rows.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 TOKENIZER_FOLDER = "tokenizer"
 VOCABULARY = "tokenizer.json"
 DIGESTS = "digests.json"
-"""The file in it with each file's name and the digest of its bytes, and STATED_TOKENIZER."""
+"""The file in the tokenizer's folder with each file's name and digest, and STATED_TOKENIZER."""
 STATED_TOKENIZER = "tokenizer_digest"
-"""Its key for what the tokenizer is called in the metadata of the rows."""
+"""The key in DIGESTS of the tokenizer's digest in the rows' metadata."""
 TOKENIZER_FILES = (
     VOCABULARY,
     "tokenizer_config.json",
@@ -28,22 +28,22 @@ TOKENIZER_FILES = (
     "config.json",
     DIGESTS,
 )
-"""What is kept of a given tokenizer. A model's config.json too: Transformers chooses the class of a
-tokenizer by its model_type."""
+"""The files kept of a tokenizer. The model's config.json too: Transformers chooses a tokenizer's
+class by the model_type in it."""
 REPARTITION_PLAN = "data.info"
 """The file that keeps the plan of a repartition."""
 NAME_BYTES = 200
-"""The longest name that outputs may begin with; file systems allow 255 bytes with all behind it."""
+"""The longest prefix of output names in bytes; file systems allow 255 for the whole name."""
 _NUMBERED = re.compile(r"(.*-\d{5,}-chunk-)(\d+)(\..*)")
 
 
 def chunk_name(name: str, partition: int, compression: str, number: int) -> str:
-    """Return the name of a file while it is not known how many there will be."""
+    """Return the name of a file while the number of files is not known yet."""
     return f"{name}-{partition:05d}-chunk-{number:02d}.{compression}.parquet"
 
 
 def wide_names(names: Sequence[str]) -> list[str]:
-    """Return the same files' names, with numbers of one length in each partition."""
+    """Return the files' names with numbers of the same length within each partition."""
     found = [_NUMBERED.fullmatch(name) for name in names]
     digits: dict[str, int] = {}
     for match in found:
@@ -56,7 +56,7 @@ def wide_names(names: Sequence[str]) -> list[str]:
 
 
 def rename_widely(folder: Path, files: Sequence[dict[str, Any]]) -> None:
-    """Give the `files` of one input (`FileInfo` in a tree), which lie in `folder`, `wide_names`."""
+    """Rename the `files` of one input (`FileInfo` as dicts) in `folder` to their `wide_names`."""
     names = wide_names([file["name"] for file in files])
     for file, name in zip(files, names, strict=True):
         if file["name"] != name:
@@ -65,7 +65,7 @@ def rename_widely(folder: Path, files: Sequence[dict[str, Any]]) -> None:
 
 
 def check_output_name(name: str, given: str) -> None:
-    """ValueError, of what was `given`, where no file may be called `name` and more behind it."""
+    """Raise ValueError about `given` where no file name may begin with `name`."""
     try:
         length = len(name.encode())
     except UnicodeEncodeError as error:

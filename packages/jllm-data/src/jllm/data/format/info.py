@@ -1,4 +1,4 @@
-"""The `<name>_info.json` beside the parquet files: what is in them, and the account of records."""
+"""The `<name>_info.json` beside the parquet files: their content and the record counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jllm.data.storage.paths import Location, read_bytes
 
 @dataclass(frozen=True, kw_only=True)
 class RowGroupInfo:
-    """One row group: its rows and the digest of their values."""
+    """One row group: the number of its rows and the digest of their values."""
 
     num_samples: int
     digest: str
@@ -29,19 +29,19 @@ class FileInfo:
 
     name: str
     bytes: int | None
-    """None where the info file does not say (files by others), as the next."""
+    """None where the info file does not state it (files written by other tools); so is `digest`."""
     digest: str | None
-    """Of all its bytes: `digests.file_digest`."""
+    """The digest of all its bytes: `digests.file_digest`."""
     row_groups: tuple[RowGroupInfo, ...]
 
     @property
     def num_samples(self) -> int:
-        """Rows of the file."""
+        """The number of rows in the file."""
         return sum(group.num_samples for group in self.row_groups)
 
 
 def file_info(fields: Mapping[str, Any]) -> FileInfo:
-    """Return a FileInfo from `dataclasses.asdict` of it."""
+    """Return the FileInfo whose `dataclasses.asdict` this is."""
     values = dict(fields)
     values["row_groups"] = tuple(RowGroupInfo(**group) for group in fields["row_groups"])
     return FileInfo(**values)
@@ -55,7 +55,7 @@ def info_text(
 ) -> str:
     """Return the info file's JSON text.
 
-    max_num_blocks: the most entries of a row's `cu_seqlens`.
+    `max_num_blocks`: the length of the longest `cu_seqlens` of a row.
     """
     info: dict[str, Any] = {
         "format_version": 1,
@@ -77,7 +77,7 @@ def info_text(
 
 
 def file_entries(files: Sequence[FileInfo]) -> list[dict[str, Any]]:
-    """Return what an info file says of parquet files under "files"."""
+    """Return the entries for parquet files under "files" in an info file."""
     return [
         {
             "name": file.name,
@@ -101,15 +101,15 @@ class Info:
     num_samples: int
     max_len: int
     fields: tuple[str, ...]
-    """The columns it promises; empty where it does not say."""
+    """The columns that it states; empty where it states none."""
     files: tuple[FileInfo, ...] | None
-    """None where it lists none (files by others)."""
+    """None where it lists none (files written by other tools)."""
     stated: Mapping[str, Any]
-    """Whatever of STATED it states."""
+    """Those keys of STATED that it states, with their values."""
 
     @property
     def listed(self) -> dict[Location, FileInfo]:
-        """The files that it lists, by where they lie."""
+        """The files that it lists, by their location."""
         return {self.path.parent / file.name: file for file in self.files or ()}
 
 
@@ -129,7 +129,7 @@ HOW_TO_WRITE = (
 
 
 def read_info(path: Location) -> Info:
-    """Read one info file; ValueError names it and the key that is missing or wrong."""
+    """Read one info file. Raises ValueError with the file and the key that is missing or wrong."""
     try:
         content = json.loads(read_bytes(path, MAX_INFO_BYTES).decode("utf-8"))
     except (ValueError, RecursionError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""What rows may be and how files may be compressed: names that a command line needs, no Arrow."""
+"""Kinds of rows and compressions of files: the names that a command line needs, without Arrow."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ Kind = Literal["pretrain", "ft", "rl"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Compression = Literal["zstd", "gzip", "brotli", "snappy", "lz4"]
-"""Of the columns of a parquet file."""
+"""The compression of a parquet file's columns."""

@@ -1,8 +1,8 @@
-"""What a row group may state, so that no file, by mistake or by malice, can take all memory.
+"""Limits on the counts that a row group states, so that no bad file can take all memory.
 
-Footers are a few bytes that may state anything, and pages of a few bytes may hold thousands of
-millions of equal ids. What is stated within these bounds may still not fit: then reading it is an
-error as well.
+Files may be bad by mistake or by malice: a footer of a few bytes can state anything, and a page of
+a few bytes can hold billions of equal ids. Counts within these limits may still not fit into
+memory; reading then is an error as well.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ MAX_FOOTER_BYTES = 1 << 27
 MAX_INFO_BYTES = 1 << 30
 MAX_GROUP_ROWS = 1 << 24
 MAX_GROUP_VALUES = 1 << 30
-"""Of one column: 4 GiB of ids."""
+"""The most values of one column: 4 GiB of ids."""
 MAX_LENGTH = 1 << 24
-"""The most that `max_len` may be."""
+"""The largest `max_len`."""
 
 
 class TooLarge(Exception):
-    """A row group states more than may be."""
+    """A row group states a count above the limits."""
 
 
 def check_footer_length(tail: bytes) -> None:
-    """Raise TooLarge where the last 8 bytes of a parquet file state an absurd footer."""
+    """Raise TooLarge where the last 8 bytes of a parquet file state an absurd footer length."""
     length = int.from_bytes(tail[:4], "little")
     if tail[4:] == b"PAR1" and length > MAX_FOOTER_BYTES:
         raise TooLarge(

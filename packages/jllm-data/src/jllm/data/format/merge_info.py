@@ -1,4 +1,4 @@
-"""Info files of several data sets → one for all their rows, laid out in new files."""
+"""Info files of several data sets → one info file for all their rows, written to new files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ SHUFFLED_TOGETHER = "rows of one tokenizer, kind and max_len are shuffled togeth
 def merge_infos(
     contents: Mapping[Path, Mapping[str, Any]], files: Sequence[FileInfo], max_num_blocks: int
 ) -> dict[str, Any]:
-    """Return the content of the info file that describes `files`, which hold all rows of the old
-    ones.
+    """Return the info file's content for `files`, which hold all rows of the old ones.
 
-    What the old ones state of all rows alike (kind, max_len, digests of the tokenizer, keys that
-    this version does not know) must be equal: ValueError names the two that differ. The accounts
-    of records are added, where every one has one.
+    Statements of the old info files about all rows (kind, max_len, digests of the tokenizer, keys
+    that this version does not know) must be equal. The record counts are added if every info file
+    has them. Raises ValueError that names two info files that differ.
     """
     paths = list(contents)
     first = contents[paths[0]]
@@ -49,7 +48,7 @@ def merge_infos(
 
 
 def read_contents(paths: Sequence[Path]) -> dict[Path, dict[str, Any]]:
-    """Return the JSON objects of info files that `read_info` has accepted."""
+    """Return the JSON objects of info files that `read_info` accepted."""
     return {path: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 

@@ -1,4 +1,4 @@
-"""The account of input records: read = written + Σ dropped, nothing disappears silently."""
+"""The counts of input records: read = written + Σ dropped, so nothing disappears silently."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_EXAMPLES = 100
-"""Dropped records that are listed with their line; the rest are counted."""
+"""The most dropped records that are listed with their line; the rest are only counted."""
 MAX_KEYS = 100
-"""Unused keys that are listed by name; the rest are counted together."""
+"""The most unused keys that are listed by name; the rest are counted together."""
 OTHER_KEYS = "other keys"
-"""The name under which they are."""
+"""The name for the rest of the unused keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Why a record cannot be used: `reason` is its name in the account, `detail` is for a person.
+    """The reason why a record cannot be used.
 
-    `fatal`: it stops a conversion with `--on_error stop`; otherwise it is only counted.
+    `reason` is its name in the record counts, `detail` a message for the user. `fatal`: it stops a
+    conversion with `--on_error stop`; otherwise it is only counted.
     """
 
     line: int
@@ -30,32 +31,32 @@ class Problem:
 
 @dataclass(kw_only=True)
 class RecordCounts:
-    """What became of the records of one input file."""
+    """The counts of one input file's records: written, and dropped by reason."""
 
     read: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     truncated: Counter[str] = field(default_factory=Counter)
     dropped_examples: list[tuple[str, Problem]] = field(default_factory=list)
-    """The first dropped records: the file's name below --input and what was wrong."""
+    """The first dropped records: the file's name relative to --input, and the problem."""
     unused_keys: Counter[str] = field(default_factory=Counter)
-    """Keys that were not used → records that have them."""
+    """Unused keys → the number of records that have them."""
     tokens: int = 0
-    """Ids of the documents that were written; overlaps and padding are not counted."""
+    """The ids of written documents; overlaps and padding are not counted."""
     trained_tokens: int = 0
 
     @property
     def written(self) -> int:
-        """Records of which something was written."""
+        """The records of which something was written."""
         return self.read - sum(self.dropped.values())
 
     def add_unused(self, keys: Counter[str]) -> None:
-        """Count keys that were not used: the first MAX_KEYS by name."""
+        """Count unused keys: the first MAX_KEYS by name, the rest together."""
         for key, count in keys.items():
             listed = key in self.unused_keys or len(self.unused_keys) < MAX_KEYS
             self.unused_keys[key if listed else OTHER_KEYS] += count
 
     def add(self, other: RecordCounts) -> None:
-        """Add the counts of other records, which come behind these."""
+        """Add the counts of other records, which come after these."""
         self.read += other.read
         self.dropped += other.dropped
         self.truncated += other.truncated
@@ -66,7 +67,7 @@ class RecordCounts:
         self.dropped_examples += other.dropped_examples[:room]
 
     def stated(self) -> dict[str, Any]:
-        """Return what an info file says under "records", for `stated_counts`."""
+        """Return the content of "records" in an info file, which `stated_counts` reads."""
         return {
             "read": self.read,
             "written": self.written,
@@ -80,7 +81,7 @@ class RecordCounts:
         }
 
     def tree(self) -> dict[str, Any]:
-        """Return the account as plain values, for `record_counts_of`."""
+        """Return the counts as plain values, for `record_counts_of`."""
         return vars(self) | {
             "dropped": dict(self.dropped),
             "truncated": dict(self.truncated),
@@ -90,7 +91,7 @@ class RecordCounts:
 
 
 def record_counts_of(tree: dict[str, Any]) -> RecordCounts:
-    """Return the account of which this is the `tree`."""
+    """Return the counts whose `tree` this is."""
     values = dict(tree)
     values |= {name: Counter(tree[name]) for name in ("dropped", "truncated", "unused_keys")}
     examples = tree["dropped_examples"]
@@ -99,7 +100,7 @@ def record_counts_of(tree: dict[str, Any]) -> RecordCounts:
 
 
 def stated_counts(info: Mapping[str, Any], where: str) -> RecordCounts:
-    """Return the counts in the content of an info file, which has "records".
+    """Return the counts in the content of an info file that has "records".
 
     Raises ValueError, naming the file as `where`, for a key that is missing or damaged.
     """

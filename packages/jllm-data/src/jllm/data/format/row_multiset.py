@@ -1,9 +1,9 @@
-"""A digest of a bag of rows: equal for the same rows in any order, and for no others.
+"""A digest of a multiset of rows: equal for the same rows in any order, and for no others.
 
-Each row is hashed with XXH3 (128 bits: against accidents, not against forgers) over all of its
-columns; the sum of the hashes modulo 2^128, beside the number of rows, names the bag. A row that is
-lost, doubled or changed shows; the order, the files, the compression and the way Arrow cuts its
-arrays do not.
+Each row is hashed with XXH3 (128 bits: against accidents, not against forgery) over all of its
+columns. The sum of the hashes modulo 2^128 and the number of rows identify the multiset. It changes
+when a row is lost, duplicated or changed, but not with the order, the files, the compression or
+Arrow's chunking.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from xxhash import xxh3_128_intdigest
 from jllm.data.format.arrow_numpy import to_numpy
 
 _NULL, _PLAIN = -1, -2
-"""Lengths of cells that are no list of bare numbers."""
+"""Stand-ins for the length of a cell that is null, or not a list of numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowMultiset:
-    """How many rows there are and the sum of their hashes; bags add up."""
+    """The number of rows and the sum of their hashes; multisets can be added."""
 
     rows: int = 0
     total: int = 0
 
     def __add__(self, other: RowMultiset) -> RowMultiset:
-        """Both together."""
+        """Return the multiset of both together."""
         return RowMultiset(
             rows=self.rows + other.rows, total=(self.total + other.total) % (1 << 128)
         )
 
 
 def multiset_of(batch: pa.RecordBatch) -> RowMultiset:
-    """Return the bag of a record batch's rows; columns of any type, in the batch's order."""
+    """Return the multiset of a record batch's rows; columns of any type, in the batch's order."""
     cells = [_cells(column) for column in batch.columns]
     lengths = np.stack([lengths for lengths, _ in cells], axis=1).astype("<i8")
     tails = lengths.ravel().view(np.uint8).data
@@ -48,9 +48,9 @@ def multiset_of(batch: pa.RecordBatch) -> RowMultiset:
 
 
 def _cells(column: pa.Array) -> tuple[np.ndarray, Iterable[bytes | memoryview]]:
-    """Length int64 [rows] (bytes of a list of numbers, else a mark), and the bytes of each row.
+    """Return each cell's length in bytes, int64 [rows] (a mark if no list of numbers), and bytes.
 
-    A cell's bytes depend on its value alone, not on its neighbours (so not on nulls elsewhere).
+    A cell's bytes depend only on its value, not on its neighbours (so not on nulls elsewhere).
     """
     if not is_number_list(column.type):
         return _plain_cells(column.to_pylist())

@@ -1,4 +1,4 @@
-"""The columns and the metadata of jllm's parquet files: one definition for writers and readers.
+"""The columns and metadata of jllm's parquet files: one definition for writers and readers.
 
 A row is one training sequence of at most `max_len` ids:
 
@@ -6,15 +6,15 @@ A row is one training sequence of at most `max_len` ids:
     cu_seqlens  list<int32>  document bounds, strictly increasing from 0 to n − 1
     labels      list<int32>  chats only: input_ids[i] where the id is trained, else −100
 
-A row of RL prompts is one prompt, `input_ids`, and the number that it is known by, `labels` = [n].
+A row of RL prompts is one prompt, `input_ids`, and its number, `labels` = [n].
 
-and, which training does not read, where the documents came from:
+Training does not read the columns that tell where the documents came from:
 
     source      string       the input file
     records     list<int64>  the record's number in it, of each document; −1 of a closing segment
 
-No column, list or list element is nullable in what jllm writes: reading is a quarter faster so.
-Files by others may say that theirs are, as long as no null is there.
+No column, list or list element is nullable in files written by jllm: this makes reading a quarter
+faster. Files written by other tools may declare nullable ones, as long as they hold no nulls.
 
 `docs/data_format.md` is the page for users.
 """
@@ -30,20 +30,20 @@ from jllm.data.format.kinds import KINDS, Kind
 
 FORMAT_VERSION = "1"
 IGNORE_INDEX = -100
-"""The label of an id that is not trained (the convention of torch's cross-entropy)."""
+"""The label of an untrained id (the convention of torch's cross-entropy)."""
 
 INPUT_IDS, CU_SEQLENS, LABELS = "input_ids", "cu_seqlens", "labels"
 FIELDS = (INPUT_IDS, CU_SEQLENS, LABELS)
-"""Every column that training reads, in the order in which files hold them and digests take them."""
+"""All columns that training reads, in the order of files and digests."""
 SOURCE, RECORDS = "source", "records"
 PROVENANCE = (SOURCE, RECORDS)
-"""The columns that jllm's own files have behind these (files by others have none)."""
+"""The columns after these in jllm's own files (files written by other tools lack them)."""
 NO_RECORD = -1
 """The record number of a segment that only closes a row."""
 
 INT32_LIST = pa.list_(pa.field("element", pa.int32(), nullable=False))
 INT64_LIST = pa.list_(pa.field("element", pa.int64(), nullable=False))
-"""Of ids and their like; of `RECORDS`."""
+"""The types of columns of ids and the like, and of `RECORDS`."""
 
 VERSION_KEY = "jllm.format_version"
 KIND_KEY = "jllm.kind"
@@ -56,31 +56,31 @@ DOCUMENT_END_KEY = "jllm.document_end_id"
 
 @dataclass(frozen=True, kw_only=True)
 class FileMetadata:
-    """What a parquet file says of itself in its key-value metadata."""
+    """The key-value metadata of a parquet file."""
 
     kind: Kind
     max_len: int
-    """The most ids a row holds; a reader gives max_len − 1 positions."""
+    """The most ids in a row; a reader gives max_len − 1 positions."""
     tokenizer_digest: str
     chat_template_digest: str = ""
     """Empty where no template was used (kind "pretrain")."""
     special_tokens_digest: str = ""
-    """Of the special tokens with their ids."""
+    """The digest of the special tokens with their ids."""
     document_end_id: int | None = None
     """The id that closes a document; nothing is predicted from it (kind "pretrain")."""
 
 
 def fields_of(kind: Kind) -> tuple[str, ...]:
-    """Return the columns of this kind that training reads, in order."""
+    """Return the columns of a kind that training reads, in order."""
     if kind == "rl":
         return (INPUT_IDS, LABELS)
     return FIELDS if kind == "ft" else (INPUT_IDS, CU_SEQLENS)
 
 
 def arrow_schema(metadata: FileMetadata, *, provenance: bool = True) -> pa.Schema:
-    """Return the Arrow schema of a file, its key-value metadata included.
+    """Return the Arrow schema of a file, with its key-value metadata.
 
-    `provenance`: with the columns that tell where the documents came from.
+    `provenance`: include the columns that tell where the documents came from.
     """
     end = metadata.document_end_id
     pairs = {
@@ -100,9 +100,7 @@ def arrow_schema(metadata: FileMetadata, *, provenance: bool = True) -> pa.Schem
 
 
 def nullable_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type with list elements that may be null: for comparing files by their values'
-    types.
-    """
+    """Return the type with nullable list elements, for comparing files by their value types."""
     return pa.list_(nullable_type(kind.value_type)) if pa.types.is_list(kind) else kind
 
 

@@ -1,4 +1,4 @@
-"""JSON files that carry the digest of their own content: a changed byte shows."""
+"""JSON files with the digest of their own content, which reveals any changed byte."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 SEAL = "info_digest"
-"""The key of the digest, the last one: blake2b (16 bytes) of the text without it."""
+"""The key of the digest, always the last: blake2b (16 bytes) of the text without it."""
 
 
 def sealed(content: Mapping[str, Any]) -> str:
-    """Return the file's text: indented JSON, with the digest of the same text without the
-    digest."""
+    """Return the file's text: indented JSON, with the digest of the text without the digest."""
     bare = {key: value for key, value in content.items() if key != SEAL}
     return _text(bare | {SEAL: _digest(_text(bare))})
 
 
 def broken_seal(text: str) -> str | None:
-    """Return what is wrong with the text of a sealed file; None where nothing is, or it has no
-    seal.
-    """
+    """Return a message where a sealed file's text is damaged; None where not, or without a seal."""
     content = json.loads(text)
     if SEAL not in content:
         return None

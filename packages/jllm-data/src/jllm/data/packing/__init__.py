@@ -1,1 +1,1 @@
-"""Documents to rows of max_len ids, in pure numpy."""
+"""Documents to rows of at most max_len ids, in pure numpy."""

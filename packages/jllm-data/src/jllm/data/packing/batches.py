@@ -1,7 +1,7 @@
-"""Documents on their way into rows: flat arrays and no Python object per id.
+"""Batches of documents and of packed rows: flat arrays, no Python object per id.
 
-Both values hold everything in a few numpy arrays, so that a work unit crosses a process boundary
-and a window of packed rows reaches the writer without loops over documents.
+Both classes hold everything in a few numpy arrays, so a work unit crosses a process boundary, and a
+window of packed rows reaches the writer, without loops over documents.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from jllm.data.format.schema import IGNORE_INDEX
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentBatch:
-    """N documents, one after another.
+    """N documents, concatenated.
 
     ids: int32 [Σ lengths]; lengths: int64 [N]; records: int64 [N], the number of the input record
-    that each is of; loss_mask: bool [Σ lengths], or None where every id is trained on (pre-training
-    text); number: int32 [N], what RL prompts are known by, or None.
+    that each comes from; loss_mask: bool [Σ lengths], or None where every id is trained on
+    (pre-training text); number: int32 [N], the numbers that identify RL prompts, or None.
     """
 
     ids: np.ndarray
@@ -33,7 +33,7 @@ class DocumentBatch:
         return len(self.lengths)
 
     def slice(self, start: int, stop: int) -> DocumentBatch:
-        """Document [start, stop), without copying."""
+        """Return the documents [start, stop), without copying."""
         ends = np.concatenate(([0], np.cumsum(self.lengths)))
         flat = slice(int(ends[start]), int(ends[stop]))
         loss_mask = None if self.loss_mask is None else self.loss_mask[flat]
@@ -46,7 +46,7 @@ class DocumentBatch:
         )
 
     def take(self, order: np.ndarray) -> DocumentBatch:
-        """Return the documents in another order (int [M], M ≥ 1); about 1 µs a document."""
+        """Return the documents at the indices `order` (int [M], M ≥ 1); about 1 µs a document."""
         ends = np.cumsum(self.lengths)
         spans = list(zip((ends - self.lengths)[order].tolist(), ends[order].tolist(), strict=True))
         loss_mask = self.loss_mask
@@ -62,13 +62,13 @@ class DocumentBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class PackedRows:
-    """N finished rows, one after another.
+    """N finished rows, concatenated.
 
-    ids: int32 [Σ row_lengths]; row_lengths: int64 [N]; bounds: int32, the rows' `cu_seqlens` one
-    after another; bound_counts: int64 [N]; records: int64 [Σ (bound_counts − 1)], the input record
-    that each segment is of (−1: of none, it only closes the row); labels: int32 like ids (−100
-    where not trained), or None for pre-training rows; number: int32 [N], what RL prompts are known
-    by, or None.
+    ids: int32 [Σ row_lengths]; row_lengths: int64 [N]; bounds: int32, the rows' `cu_seqlens`,
+    concatenated; bound_counts: int64 [N]; records: int64 [Σ (bound_counts − 1)], the input record
+    that each segment comes from (−1: none, it only closes the row); labels: int32 like ids (−100
+    where not trained), or None for pre-training rows; number: int32 [N], the numbers that identify
+    RL prompts, or None.
     """
 
     ids: np.ndarray
@@ -83,7 +83,7 @@ class PackedRows:
         return len(self.row_lengths)
 
     def slice(self, start: int, stop: int) -> PackedRows:
-        """Return rows [start, stop), without copying."""
+        """Return the rows [start, stop), without copying."""
         flat = _span(self.row_lengths, start, stop)
         return PackedRows(
             ids=self.ids[flat],
@@ -129,7 +129,7 @@ def join_rows(blocks: Sequence[PackedRows]) -> PackedRows:
 
 
 def labels_of(ids: np.ndarray, loss_mask: np.ndarray) -> np.ndarray:
-    """Label int32: the id where trained, else −100."""
+    """Return the labels, int32: the id where trained on, else −100."""
     return np.where(loss_mask, ids, np.int32(IGNORE_INDEX))
 
 

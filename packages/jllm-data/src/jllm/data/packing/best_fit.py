@@ -1,9 +1,10 @@
-"""Best fit decreasing: documents of given lengths into rows of a fixed capacity.
+"""Best fit decreasing: pack documents of given lengths into rows of a fixed capacity.
 
 Johnson (1973): documents from the longest to the shortest, each into the fullest row that still has
-room. Documents of one length, and rows of one remaining capacity, are interchangeable, so *lengths*
-are matched with *capacities*, many documents at a time; the work in Python grows with the number of
-distinct lengths, not of documents (several million documents/s on ordinary distributions).
+room. Documents of the same length are interchangeable, and so are rows of the same remaining
+capacity. So *lengths* are matched with *capacities*, many documents at a time; the work in Python
+grows with the number of distinct lengths, not of documents (several million documents/s on ordinary
+distributions).
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> np.ndarray:
 
 
 def _match(counts: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Match of lengths (descending) with ranges of rows: first row, rows, documents a row.
+    """Match lengths (descending) with ranges of rows: first row, rows, documents per row.
 
-    `room` maps a remaining capacity to ranges (first row, rows) of rows that have it; `sizes` are
-    its keys, sorted. Best fit puts as many documents of a length as it can into one row before it
-    opens the next one of the same remaining capacity, hence the quotients.
+    `room` maps a remaining capacity to the ranges (first row, rows) of rows that have it; `sizes`
+    are its keys, sorted. Best fit puts as many documents of a length as possible into one row
+    before it opens the next one of the same remaining capacity, hence the quotients.
     """
     matches: list[tuple[int, int, int]] = []
     room: dict[int, list[tuple[int, int]]] = {}

@@ -1,10 +1,11 @@
-"""Packing by exact partners: rows without any gap, where best fit decreasing leaves gaps.
+"""Exact packing: rows without gaps, for documents where best fit decreasing leaves gaps.
 
-Best fit decreasing needs short documents to fill gaps with. Where there are none (chats, all of
-which begin with the same system prompt), its last rows are made of the short documents alone, which
-do not add up. Here documents are taken in a scattered order, so that what remains always looks like
-the whole; a row is closed by the one document that fills it exactly, looked up by its length. What
-is left at the end is a few dozen documents: rows of these by exact subset sums.
+Best fit decreasing needs short documents to fill gaps. Where there are none (for instance chats
+that all begin with the same system prompt), its last rows consist of the shorter documents alone,
+whose lengths do not add up to a full row. Here documents are taken in a scattered order, so that
+the remaining ones always have the distribution of the whole; a row is closed by a document that
+fills it exactly, looked up by its length. A few dozen documents are left at the end; these are
+combined by exact subset sums.
 
 About 1 µs a document. Deterministic.
 """
@@ -16,11 +17,11 @@ import numpy as np
 from jllm.data.packing.best_fit import best_fit_decreasing
 
 MISSES = 8
-"""Documents that may in turn not fit a row before it is given up (for the end)."""
+"""The number of consecutive documents that do not fit before a row is put off to the end."""
 POOL = 512
-"""Most documents that are combined by subset sums."""
+"""The most documents that are combined by subset sums."""
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)
-"""2^64 ÷ golden ratio: multiples of it, taken modulo 2^64, are spread evenly in any prefix."""
+"""2^64 ÷ golden ratio: its first n multiples modulo 2^64 are evenly spread, for every n."""
 
 
 def pack_exactly(lengths: np.ndarray, capacity: int) -> np.ndarray:
@@ -39,9 +40,7 @@ def pack_exactly(lengths: np.ndarray, capacity: int) -> np.ndarray:
 
 
 def _rows_without_gap(lengths: np.ndarray, capacity: int) -> tuple[list[list[int]], list[int]]:
-    """Return rows (documents of each) that are full to the last id, and the documents that are
-    left.
-    """
+    """Return the rows (documents of each) that are exactly full, and the documents left over."""
     order = np.argsort(np.arange(len(lengths), dtype=np.uint64) * _SCATTER, kind="stable").tolist()
     shortest, of = int(lengths.min()), lengths.tolist()
     by_length: list[list[int]] = [[] for _ in range(capacity + 1)]
@@ -81,9 +80,9 @@ def _rows_without_gap(lengths: np.ndarray, capacity: int) -> tuple[list[list[int
 
 
 def _subset_sums(lengths: list[int], capacity: int) -> list[list[int]]:
-    """Rows: the longest document that is left with the others that fill the row best.
+    """Build rows: the longest remaining document, with those others that fill the row best.
 
-    `reachable[k]` is a set of sums of the first k documents of the pool, one bit a sum.
+    `reachable[k]` is the set of sums of the first k documents of the pool, one bit for each sum.
     """
     pool = sorted(range(len(lengths)), key=lambda document: (-lengths[document], document))
     rows = []

@@ -1,4 +1,4 @@
-"""RL prompts: a row each, in the order of the input, never packed."""
+"""RL prompts: one per row, in the order of the input, never packed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jllm.data.packing.batches import DocumentBatch, PackedRows
 
 
 class PromptRows:
-    """Documents with a number in, rows of one document out."""
+    """A packer that turns each document with a number into one row."""
 
     def add(self, documents: DocumentBatch) -> Iterator[PackedRows]:
-        """Take prompts; yields them."""
+        """Take prompts; yield a row for each."""
         ends = np.stack((np.zeros_like(documents.lengths), documents.lengths - 1), 1)
         yield PackedRows(
             ids=documents.ids,
@@ -25,5 +25,5 @@ class PromptRows:
         )
 
     def finish(self) -> Iterator[PackedRows]:
-        """Nothing waits."""
+        """Yield nothing: no prompt is held back."""
         yield from ()

@@ -1,11 +1,11 @@
-"""Packing: whole documents into rows, as full as can be, in windows of the input.
+"""Packing: whole documents into rows that are as full as possible, by windows of the input.
 
-Best fit decreasing packs almost every set of documents without loss; where it does not, packing by
-exact partners is tried too, and the fewer rows are taken. A document is never cut.
+Best fit decreasing packs almost every set of documents without loss. Where it does not, exact
+packing is tried too, and the result with fewer rows is taken. A document is never cut.
 
-Deterministic: rows depend on the documents and on the capacity alone, not on the batches that
-documents come in. Documents keep their input order inside a row, and rows are ordered by their
-first document. Memory is one window of ids, and one batch.
+Deterministic: rows depend only on the documents and the capacity, not on the batches in which the
+documents arrive. Documents keep their input order within a row, and rows are ordered by their first
+document. Needs memory for one window of ids and one batch.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from jllm.data.packing.best_fit import best_fit_decreasing
 from jllm.data.packing.exact_fit import pack_exactly
 
 WINDOW_IDS, WINDOW_ROWS = 4 << 20, 256
-"""A window ends with the document that brings it to so many ids, or to what fills so many rows
-where these are long."""
+"""The size of a window: it ends with the document that brings it to WINDOW_IDS ids, or, for long
+rows, to the capacity of WINDOW_ROWS rows."""
 FULL_ENOUGH = 0.9995
 """Rows this full are written; documents of emptier rows wait for the next window."""
 CARRY_AT_MOST = 0.25
-"""The part of a window that may wait; more of it cannot be packed better, so it is written."""
+"""The fraction of a window that may wait; the rest of its badly filled rows is written."""
 
 
 def assign_rows(lengths: np.ndarray, capacity: int) -> np.ndarray:
     """Return the row (int64 [N], from 0 without gaps) of each document of `lengths` (int [N]).
 
-    Every length must be in 1 … capacity. At least as full as best fit decreasing.
+    Every length must be in 1 … capacity. The rows are at least as full as by best fit decreasing.
     """
     row = best_fit_decreasing(lengths, capacity)
     fewest = -(-int(np.sum(lengths)) // capacity)
@@ -41,17 +41,17 @@ def assign_rows(lengths: np.ndarray, capacity: int) -> np.ndarray:
 
 
 class Packer:
-    """Documents in, packed rows out, in windows; what fills rows badly waits for the next one."""
+    """Packs documents window by window; those in badly filled rows wait for the next window."""
 
     def __init__(self, capacity: int) -> None:
-        """`capacity`: ids a row may hold (max_len)."""
+        """`capacity`: the most ids of a row (max_len)."""
         self._capacity = capacity
         self._window = max(WINDOW_IDS, WINDOW_ROWS * capacity)
         self._waiting: list[DocumentBatch] = []
         self._waiting_ids = 0
 
     def add(self, documents: DocumentBatch) -> Iterator[PackedRows]:
-        """Take documents of 2 … capacity ids; yields rows whenever a window is full."""
+        """Take documents of 2 … capacity ids; yield rows whenever a window is full."""
         if len(documents):
             self._waiting.append(documents)
             self._waiting_ids += len(documents.ids)
@@ -59,13 +59,12 @@ class Packer:
             yield self._pack(last=False)
 
     def finish(self) -> Iterator[PackedRows]:
-        """Pack all that waits."""
+        """Pack all waiting documents."""
         if self._waiting:
             yield self._pack(last=True)
 
     def _pack(self, *, last: bool) -> PackedRows:
-        """Return the rows of the first window of what waits, or of all of it if it is the
-        `last`."""
+        """Return rows of the first window of waiting documents, or of all if it is the `last`."""
         waiting = join_documents(self._waiting)
         count = len(waiting)
         if not last:
@@ -80,9 +79,7 @@ class Packer:
         return pack_rows(documents, row, np.flatnonzero(~keep))
 
     def _badly_packed(self, documents: DocumentBatch, row: np.ndarray) -> np.ndarray:
-        """Return which documents lie in rows that are not full enough; the emptiest rows come
-        first.
-        """
+        """Return which documents are in rows that are not full enough, the emptiest rows first."""
         filled = np.bincount(row, documents.lengths).astype(np.int64)
         emptiest = np.argsort(filled, kind="stable")
         waits = filled[emptiest] < FULL_ENOUGH * self._capacity
@@ -93,9 +90,7 @@ class Packer:
 
 
 def pack_rows(documents: DocumentBatch, row: np.ndarray, chosen: np.ndarray) -> PackedRows:
-    """Return the rows made of the `chosen` documents (int [M], ascending), `row` giving each its
-    row.
-    """
+    """Build rows of the `chosen` documents (int [M], ascending); `row` is each document's row."""
     rows, first_document, number = np.unique(row[chosen], return_index=True, return_inverse=True)
     rank = np.empty(len(rows), np.int64)
     rank[np.argsort(first_document, kind="stable")] = np.arange(len(rows))

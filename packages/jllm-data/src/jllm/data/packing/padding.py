@@ -1,4 +1,4 @@
-"""Rows completed to max_len ids by padding that is not trained."""
+"""Padding of rows to max_len ids; padding is not trained."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from jllm.data.packing.batches import PackedRows
 
 
 def pad_rows(rows: PackedRows, max_len: int, filler: int) -> PackedRows:
-    """Return rows completed to `max_len` ids by a closing document of `filler` that is not trained.
+    """Pad rows to `max_len` ids by a closing document of `filler` that is not trained.
 
-    A single missing id joins the last document (a document has at least two ids).
+    A single missing id is added to the last document (a document has at least two ids).
     """
     missing = max_len - rows.row_lengths
     ends = np.cumsum(rows.row_lengths)

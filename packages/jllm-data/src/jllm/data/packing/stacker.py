@@ -1,11 +1,10 @@
-"""Stacking: documents one after another, cut into rows of exactly max_len ids.
+"""Stacking: documents concatenated and cut into rows of exactly max_len ids.
 
 Rows overlap by one id (the last target of a row is the first input of the next), so no target is
-lost: except where a document ends exactly at a row's last id: nothing is predicted from a
-document's end, and the next row starts with the next document. The last row is completed by a
+lost. The exception is a document that ends exactly at a row's last id: nothing is predicted from a
+document's end, so the next row starts with the next document. The last row is completed by a
 closing segment of document-end ids. `cu_seqlens` goes from 0 to max_len − 1, strictly increasing.
-
-Pure numpy but for one step of Python a row; memory is one work unit.
+Pure numpy, with one step of Python per row; needs memory for one work unit.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from jllm.data.packing.batches import DocumentBatch, PackedRows
 
 
 class Stacker:
-    """Documents (each ending in `document_end_id`) in, rows of exactly `max_len` ids out."""
+    """Cuts documents (each ending in `document_end_id`) into rows of exactly `max_len` ids."""
 
     def __init__(self, max_len: int, document_end_id: int) -> None:
         assert max_len >= 2
@@ -27,12 +26,12 @@ class Stacker:
         self._document_end_id = document_end_id
         self._ids = np.zeros(0, np.int32)
         self._starts = np.zeros(0, np.int64)
-        """Where documents start, rising; the first may have started before the ids (below 0)."""
+        """The starts of documents, ascending; the first may lie before the held ids (below 0)."""
         self._records = np.zeros(0, np.int64)
-        """Their records."""
+        """The records of these documents."""
 
     def add(self, documents: DocumentBatch) -> Iterator[PackedRows]:
-        """Take documents; yields the rows that are complete, if any."""
+        """Take documents; yield the rows that are complete, if any."""
         starts = len(self._ids) + np.cumsum(documents.lengths) - documents.lengths
         self._ids = np.concatenate((self._ids, documents.ids))
         self._starts = np.concatenate((self._starts, starts))
@@ -40,7 +39,7 @@ class Stacker:
         yield from self._cut(len(self._ids))
 
     def finish(self) -> Iterator[PackedRows]:
-        """Yield the last row, completed; nothing when no id is left."""
+        """Yield the last row, completed; nothing where no id is left."""
         left = len(self._ids)
         if not left:
             return
@@ -53,11 +52,10 @@ class Stacker:
         yield from self._cut(left)
 
     def _cut(self, available: int) -> Iterator[PackedRows]:
-        """Yield rows while one is complete; a row that ends with a document does not overlap the
-        next.
+        """Yield complete rows; a row that ends with a document does not overlap the next.
 
-        Whether it does is known from the next id alone, so a row waits for it, unless the ids end
-        with a document end (they always do between two calls of `add`).
+        Only the next id tells whether it does, so a row waits for that id, unless the ids end with
+        a document end (as they always do between two calls of `add`).
         """
         row_starts, at, total, starts = [], 0, len(self._ids), set(self._starts.tolist())
         while at + self._max_len <= total:

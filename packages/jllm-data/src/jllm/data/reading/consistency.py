@@ -1,4 +1,4 @@
-"""What info files and footers of one folder say of each other: contradictions are errors."""
+"""Consistency of the info files and footers of one folder: contradictions are errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jllm.data.storage.paths import Location
 
 
 def check_consistent(footers: Sequence[Footer]) -> None:
-    """Raise ValueError, naming both, where two files cannot be read as one data set."""
+    """Raise ValueError, naming both files, where two cannot be read as one data set."""
     first = footers[0]
     expected = _kept_alike(first)
     for footer in footers[1:]:
@@ -30,9 +30,9 @@ def _kept_alike(footer: Footer) -> dict[str, Any]:
 def check_infos(
     infos: Sequence[Info], footers: Sequence[Footer]
 ) -> dict[tuple[Location, int], str]:
-    """Return the digest of (file, row group) for all that the info files list.
+    """Return the digest of each (file, row group) that the info files list.
 
-    ValueError names what they state otherwise than the footers.
+    Raises ValueError that names where they disagree with the footers.
     """
     found = {footer.path: footer for footer in footers}
     digests = {}
@@ -66,7 +66,7 @@ def check_infos(
 
 
 def stated_alike(infos: Sequence[Info]) -> dict[str, Any]:
-    """Return what the info files say of files that say nothing of themselves (Spark wrote them)."""
+    """Return the info files' statements about files without metadata (Spark writes such files)."""
     stated: dict[str, Any] = {}
     for info in infos:
         for key, value in info.stated.items():

@@ -1,9 +1,9 @@
-"""A folder of parquet files as one data set: what it holds, checked before a row is read.
+"""A folder of parquet files as one data set, checked before any row is read.
 
 Reads every info file and every footer (16 threads), but no data: about 6 µs a row group, so 0.1 s
-for 200 files of 100 row groups. The footers are the truth for rows; an info file that disagrees
-with them is an error. With `lazy` the info files are taken at their word, and a footer is compared
-with what they said when the first row group of its file is read.
+for 200 files of 100 row groups. The footers decide on the rows; an info file that disagrees with
+them is an error. With `lazy` the info files are trusted, and a file's footer is compared with them
+when its first row group is read.
 """
 
 from __future__ import annotations
@@ -45,41 +45,41 @@ class RowGroup:
 
     file: Location
     index: int
-    """Its number in the file."""
+    """Its number in the file, from 0."""
     rows: int
     digest: str | None
-    """`digest.row_group_digest` of its columns; None where no info file states one."""
+    """The `digests.row_group_digest` of its columns; None where no info file states one."""
     stamp: Stamp | None = None
-    """Of the file, when the data set was opened."""
+    """The file's stamp when the data set was opened."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """What `open_dataset` found."""
+    """An open data set, as returned by `open_dataset`."""
 
     path: Location
     kind: Kind
-    """"ft" where the rows have labels, but for RL prompts, "rl"."""
+    """"ft" for rows with labels, "rl" for RL prompts, else "pretrain"."""
     fields: tuple[str, ...]
     """The columns to read, in the order of `schema.FIELDS`."""
     max_len: int
     """The most ids a row holds; a row gives L = max_len − 1 positions."""
     num_rows: int
     row_groups: tuple[RowGroup, ...]
-    """By relative file name, then index: the numbering that `order` permutes."""
+    """All row groups, by relative file name, then index: the numbering that `order` permutes."""
     metadata: FileMetadata | None
-    """What every file says of itself; None for files by others."""
+    """The metadata that all files share; None for files written by other tools."""
     document_end_id: int | None
     tokenizer_digest: str
-    """Empty where the files do not state one (files by others), as the next two."""
+    """Empty where the files do not state it (files written by other tools); so are the next two."""
     chat_template_digest: str
     special_tokens_digest: str
     digest: str
-    """32 hexadecimal digits that name the content: checkpoints keep it."""
+    """32 hexadecimal digits that identify the content; checkpoints record them."""
 
     @property
     def made_with(self) -> dict[str, Any]:
-        """What rows that are trained or shuffled together have in common."""
+        """The properties that rows must share to be trained or shuffled together."""
         return {
             "kind": self.kind,
             "max_len": self.max_len,
@@ -91,7 +91,7 @@ class Dataset:
 
     @property
     def is_remote(self) -> bool:
-        """Whether its files are behind a URL."""
+        """Whether its files are at a URL."""
         return isinstance(self.path, RemotePath)
 
     @cached_property
@@ -108,9 +108,9 @@ class Dataset:
         return rows
 
     def difference(self, footer: Footer) -> str:
-        """Return where a file is not what it was when the data set was opened, for a person; or "".
+        """Return how a file has changed since the data set was opened, for the user; "" if not.
 
-        Of a data set that was opened `lazy`: not what its info file says.
+        For a data set opened with `lazy`: how it differs from its info file.
         """
         for what, here, there in (
             ("columns", footer.fields, self.fields),
@@ -125,25 +125,25 @@ class Dataset:
 def open_dataset(
     path: str | Location, *, retry_policy: RetryPolicy | None = None, lazy: bool = False
 ) -> Dataset:
-    """Open the folder `path` (parquet files at any depth, hidden and temporary ones left out).
+    """Open the folder `path` (parquet files at any depth, except hidden and temporary ones).
 
     A URL (`remote_path`) names a folder or, where the protocol has no listing, an info file in it;
-    `retry_policy` says how long its answers are waited for. RemoteError names what cannot be
-    reached.
+    `retry_policy` limits the waiting for answers. Raises RemoteError that names a file out of
+    reach.
 
-    `lazy`: of files that an info file lists with their size only the first one's footer is read,
-    and those of another size than listed; for who reads rows with `RowGroupFiles`, which looks at
-    the others.
+    `lazy`: of the files that an info file lists with their size, read only the first one's footer
+    and those of files with another size than listed. This is for callers that read rows through
+    `RowGroupFiles`, which checks the other footers.
 
-    ValueError names the file and the mend: no parquet or info file, a damaged footer, a missing
-    column or one that is not list<int32>, files of different kinds, lengths or tokenizers, and
-    whatever an info file states otherwise than the footers.
+    Raises ValueError, with the file and the remedy, where there is no parquet or info file, where a
+    footer is damaged, a column is missing or not list<int32>, files differ in kind, length or
+    tokenizer, or an info file disagrees with the footers.
     """
     path = location(path, retry_policy)
     files, about = data_files(path)
     with ThreadPoolExecutor(_THREADS) as pool:
         infos = list(pool.map(read_info, about))
-    if infos and path == infos[0].path:  # the URL of an info file
+    if infos and path == infos[0].path:  # `path` is the URL of an info file
         files, path = _listed_in(infos[0]), path.parent
     if not files:
         raise ValueError(f"{path}: holds no *.parquet file; make them with python -m jllm.raw2ids")
@@ -214,7 +214,7 @@ def _listed_in(info: Info) -> list[Location]:
 
 
 def _as_listed(path: Location, listed: Mapping[Location, FileInfo], first: Footer) -> Footer | None:
-    """Return the footer that a file has if its info file is right; None where it need not be."""
+    """Return the footer that the info file implies; None where the footer must be read."""
     file = listed.get(path)
     if file is None or file.bytes is None:
         return None
@@ -225,7 +225,10 @@ def _as_listed(path: Location, listed: Mapping[Location, FileInfo], first: Foote
 
 
 def _digest(path: Location, footers: Sequence[Footer], row_groups: Sequence[RowGroup]) -> str:
-    """Of the row groups' digests in order; of a file by others, its name, rows and footer size."""
+    """Return the digest of the row groups' digests in order.
+
+    For files written by other tools: of their names, rows and footer sizes.
+    """
     digest = hashlib.blake2b(digest_size=16)
     unknown = {group.file for group in row_groups if group.digest is None}
     for footer in footers:

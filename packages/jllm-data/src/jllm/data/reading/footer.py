@@ -1,4 +1,4 @@
-"""A parquet file's footer: which of our columns it has, how many rows, what it says of itself."""
+"""A parquet file's footer: which of jllm's columns it has, how many rows, and its metadata."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ from jllm.data.storage.remote_path import RemotePath, Stamp
 from jllm.data.storage.retries import RemoteError
 
 _NEEDS_MORE = ("image_ids",)
-"""Columns without which a row would not mean what its writer meant."""
+"""Columns that rows depend on and jllm cannot read; files with them are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Footer:
-    """What is kept of one file's footer."""
+    """The facts kept of one file's footer."""
 
     path: Location
     stamp: Stamp | None
-    """Of the file, when the data set was opened."""
+    """The file's stamp when the data set was opened."""
     kind: Kind
-    """As the metadata says; of files by others, "ft" where there are labels."""
+    """The kind by the metadata; for files written by other tools, "ft" if they have labels."""
     columns: tuple[str, ...]
-    """All columns of the file."""
+    """All columns in the file."""
     fields: tuple[str, ...]
     """The columns that are read, in the order of `schema.FIELDS`."""
     group_rows: tuple[int, ...]
     """Rows of each row group."""
     size: int
-    """Bytes of the footer."""
+    """The size of the footer in bytes."""
     metadata: FileMetadata | None
-    """None for files by others."""
+    """None for files written by other tools."""
 
     @property
     def num_rows(self) -> int:
-        """Rows of the file."""
+        """The number of rows in the file."""
         return sum(self.group_rows)
 
 
 def read_footer(path: Location) -> Footer:
-    """Read and check one footer; ValueError names the file and the mend."""
+    """Read and check one footer. Raises ValueError with the file and the remedy."""
     try:
         found = listed_stamp(path)
         return footer_of(path, found, _read(path, found))
@@ -69,7 +69,10 @@ def read_footer(path: Location) -> Footer:
 
 
 def footer_of(path: Location, found: Stamp | None, footer: pq.FileMetaData) -> Footer:
-    """Check a footer; ValueError names the file and the mend, TooLarge what is absurd."""
+    """Check a footer.
+
+    Raises ValueError with the file and the remedy, TooLarge for absurd counts.
+    """
     schema = footer.schema.to_arrow_schema()
     groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
     check_rows(groups)
@@ -122,7 +125,7 @@ def _check_columns(schema: pa.Schema, needed: tuple[str, ...], path: Location) -
 
 
 class FooterCache:
-    """The footers of the files that were read last. For several threads."""
+    """A cache of the footers read last. Safe for several threads."""
 
     def __init__(self, files: int) -> None:
         """`files`: the most footers that are kept."""
@@ -133,31 +136,31 @@ class FooterCache:
         return len(self._footers)
 
     def get(self, path: Location) -> pq.FileMetaData | None:
-        """Return the file's footer, if it is kept."""
+        """Return the file's footer if it is kept."""
         with self._lock:
             if path in self._footers:
                 self._footers.move_to_end(path)
             return self._footers.get(path)
 
     def keep(self, path: Location, footer: pq.FileMetaData) -> None:
-        """Keep a footer, and let go of the one that was not asked for the longest."""
+        """Keep a footer; drop the least recently used one if there are too many."""
         with self._lock:
             self._footers[path] = footer
             if len(self._footers) > self._files:
                 self._footers.popitem(last=False)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all footers."""
         with self._lock:
             self._footers.clear()
 
 
 _TAIL = 64 << 10
-"""Bytes of a remote file's end that are read for its footer; more only where that is longer."""
+"""The bytes read from a remote file's end for its footer; more only for a longer footer."""
 
 
 def footer_bytes(path: RemotePath, size: int) -> bytes:
-    """Return the end of a remote parquet file of `size` bytes, from its footer on."""
+    """Return the end of a remote parquet file of `size` bytes, from the footer on."""
     tail = path.read(max(0, size - _TAIL), size)
     check_footer_length(tail[-8:])
     length = int.from_bytes(tail[-8:-4], "little") + 8 if tail[-4:] == b"PAR1" else 0

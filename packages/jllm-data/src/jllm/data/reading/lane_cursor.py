@@ -1,7 +1,7 @@
-"""Where the lanes of one data set stand: the row groups and rows of `order`, kept between steps.
+"""The positions of one data set's lanes: row groups and rows by `order`, kept between steps.
 
-`order.locate` says the same from nothing; a reader that goes step by step keeps the order of the
-epochs and row groups in which its lanes are.
+`order.locate` computes the same without state; a reader that goes step by step keeps the order of
+the epochs and row groups in which its lanes are.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from jllm.data.reading.mixture_order import LaneSpan
 
 
 class LaneCursor:
-    """The places of one data set's lanes."""
+    """The positions of one data set's lanes."""
 
     def __init__(
         self, group_rows: np.ndarray, *, seed: int, lanes: int, shuffle: bool, keep_last: bool
     ) -> None:
-        """`lanes` is the number into which the data set is cut. ValueError if they have no row."""
+        """`lanes`: the number of lanes of the data set. Raises ValueError if they have no row."""
         self._group_rows, self._num_rows = group_rows, int(group_rows.sum())
         self._seed, self._shuffle = seed, shuffle
         self._lanes, self._keep_last = lanes, keep_last
@@ -29,11 +29,11 @@ class LaneCursor:
         self._row_orders: dict[tuple[int, int], np.ndarray] = {}
 
     def groups(self, span: LaneSpan) -> np.ndarray:
-        """Return the row group of each lane, int64; order.NO_ROW for lanes without a row."""
+        """Return the row group of each lane, int64; `order.NO_ROW` for lanes without a row."""
         return self._find(span)[1]
 
     def rows(self, span: LaneSpan) -> tuple[np.ndarray, np.ndarray]:
-        """(row group, row in it) of each lane, int64."""
+        """Return (row group, row in it) of each lane, int64."""
         epoch, groups, offsets = self._find(span)
         rows = [
             self._row_order(epoch, group)[offset] if group != order.NO_ROW else order.NO_ROW
@@ -42,7 +42,7 @@ class LaneCursor:
         return groups, np.array(rows, dtype=np.int64)
 
     def upcoming(self, spans: Sequence[LaneSpan], count: int) -> list[int]:
-        """Up to `count` row groups that lanes of `spans` enter next, soonest first."""
+        """Return up to `count` row groups that lanes of `spans` enter next, soonest first."""
         when: dict[int, int] = {}
         for span in spans:
             epoch, inside, steps = self._split(span.step)
@@ -57,7 +57,7 @@ class LaneCursor:
         return sorted(when, key=lambda group: when[group])[:count]
 
     def keep(self, spans: Sequence[LaneSpan], groups: Collection[int]) -> None:
-        """Forget the orders of epochs that `spans` are past, and of all but `groups`."""
+        """Drop the orders of past epochs, and of row groups other than `groups`."""
         now = {self._split(span.step)[0] for span in spans}
         kept = now | {epoch + 1 for epoch in now}
         self._epochs = {e: found for e, found in self._epochs.items() if e in kept}

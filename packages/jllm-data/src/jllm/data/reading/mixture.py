@@ -1,8 +1,8 @@
 """Several data sets with weights, read as one: `a:0.7,b:0.3`.
 
-Of any number of steps every data set has its share of the rows (`shares`), in an order of its own
-(`mixture_order`); a small one is repeated as its weight demands. Weights count rows, and rows of a
-mixture are equally long. `docs/data_order.md` is the definition.
+In any number of steps every data set has its share of the rows (`mixture_shares`), in an order of
+its own (`mixture_order`); a small one is repeated as its weight demands. Weights count rows, and
+all rows of a mixture have the same length. `docs/data_order.md` is the definition.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from jllm.data.storage.paths import Location, location
 
 @dataclass(frozen=True, kw_only=True)
 class DataMixture:
-    """One or more open data sets of one kind, length and tokenizer."""
+    """One or more open data sets of the same kind, length and tokenizer."""
 
     parts: tuple[Dataset, ...]
     weights: tuple[int, ...]
-    """Rows of each in Σ weights rows; (1,) for one alone."""
+    """The rows of each data set in every Σ weights rows; (1,) for a single data set."""
 
     @property
     def max_len(self) -> int:
@@ -34,31 +34,31 @@ class DataMixture:
 
     @property
     def document_end_id(self) -> int | None:
-        """What closes a document, and fills what a row lacks."""
+        """The id that closes a document and pads rows."""
         return self.parts[0].document_end_id
 
     @property
     def tokenizer_digest(self) -> str:
-        """Of the first that states one; empty where none does."""
+        """The digest of the first data set that states one; empty where none does."""
         return next((part.tokenizer_digest for part in self.parts if part.tokenizer_digest), "")
 
     @property
     def num_rows(self) -> int:
-        """Rows of all data sets together. An epoch of a mixture trains so many, of whatever set."""
+        """The rows of all data sets together: as many as an epoch of a mixture trains."""
         return sum(part.num_rows for part in self.parts)
 
     @property
     def digest(self) -> str:
-        """Names the content: the data set's own digest, or one of all weights and digests."""
+        """A data set's own digest, or for a mixture one of all weights and digests."""
         if len(self.parts) == 1:
             return self.parts[0].digest
         lines = (f"{w} {p.digest}\n" for w, p in zip(self.weights, self.parts, strict=True))
         return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
 
     def shares(self, global_batch_size: int) -> Shares:
-        """Return what each step takes of each data set.
+        """Return how many rows each step takes from each data set.
 
-        ValueError names a data set that has fewer rows than one step takes of it.
+        Raises ValueError that names a data set with fewer rows than one step takes from it.
         """
         shares = Shares(weights=self.weights, global_batch_size=global_batch_size)
         if len(self.parts) > 1:
@@ -72,16 +72,16 @@ class DataMixture:
         return shares
 
     def epochs(self, global_batch_size: int, steps: int) -> tuple[float, ...]:
-        """Return how often each data set is gone through in the first `steps` steps."""
+        """Return how many epochs of each data set the first `steps` steps read."""
         rows = self.shares(global_batch_size).rows_before(steps)
         return tuple(n / part.num_rows for n, part in zip(rows, self.parts, strict=True))
 
 
 def open_mixture(text: str) -> DataMixture:
-    """Open what `text` names: one folder, or `folder:weight` several times with commas between.
+    """Open one folder, or several as `folder:weight` with commas between.
 
-    ValueError for what `open_dataset` refuses, for weights that are missing or wrong, and for data
-    sets that do not fit together; it names the data sets.
+    Raises ValueError, naming the data sets, for what `open_dataset` refuses, for missing or wrong
+    weights, and for data sets that do not fit together.
     """
     named = parse_mixture(text)
     weights = whole_weights(tuple(weight for _, weight in named))
@@ -92,10 +92,11 @@ def open_mixture(text: str) -> DataMixture:
 
 
 def parse_mixture(text: str) -> list[tuple[str, Fraction]]:
-    """(path, weight) of each data set that `text` names.
+    """Return (path, weight) of each data set in `text`.
 
-    A weight is what follows an item's last colon, where that is a number (`7`, `0.7`, `1/3`), so
-    that paths may hold colons; they hold commas only where one existing folder or file is all.
+    The weight follows an item's last colon and must be a number (`7`, `0.7`, `1/3`), so paths may
+    contain colons. A path with commas is possible only where `text` as a whole is one existing
+    folder or file.
     """
     if Path(text).exists():
         return [(text, Fraction(1))]
@@ -119,7 +120,7 @@ def parse_mixture(text: str) -> list[tuple[str, Fraction]]:
 
 
 def _place(path: str) -> Location:
-    """Return the same for every way to write one place."""
+    """Return the same location for every spelling of one place."""
     found = location(path)
     return found.resolve() if isinstance(found, Path) else found
 
@@ -133,9 +134,9 @@ def _split(item: str) -> tuple[str, Fraction | None]:
 
 
 def check_mixable(first: Dataset, other: Dataset) -> None:
-    """Raise ValueError, naming both, where two data sets cannot be trained as one."""
+    """Raise ValueError, naming both data sets, where two cannot be trained as one."""
     here, there = first.made_with, other.made_with
-    unstated = [  # by files by others
+    unstated = [  # in files written by other tools
         key for key in here if key.endswith("digest") and not (here[key] and there[key])
     ]
     if found := differences(here, there, but=unstated):

@@ -1,11 +1,11 @@
 """The rows of a step of a mixture: pure functions of (row counts, weights, seed, batch size, step).
 
-Each data set is cut into lanes of its own, as many as the most rows that any step takes of it
-(`Shares.lanes`), and is read by `order` as if that were its global batch: the k-th row that the run
-takes of it is row k div lanes of lane k mod lanes. A step takes the next rows of each data set, and
-lays the lanes that it takes in the order of data sets and lanes. So a lane of a data set moves by
-at most Σ lanes − G places of the global batch (0 where every step takes the same number of rows),
-and a reader of n places stands in n + Σ lanes − G lanes at most. One data set alone is
+Each data set is cut into lanes of its own, as many as the most rows that any step takes from it
+(`Shares.lanes`). `order` reads it as if that number were its global batch: the k-th row that the
+run takes from it is row k div lanes of lane k mod lanes. A step takes the next rows of each data
+set and places them in the order of data sets and lanes. So a lane of a data set moves by at most Σ
+lanes − G places of the global batch (0 where every step takes the same number of rows), and a
+reader of n places reads at most n + Σ lanes − G lanes at a time. A single data set gives
 `order.locate`.
 """
 
@@ -22,25 +22,24 @@ from jllm.data.reading.mixture_shares import Shares
 
 @dataclass(frozen=True, kw_only=True)
 class LaneSpan:
-    """Neighbouring lanes of one data set that are at the same step of it."""
+    """Adjacent lanes of one data set that are at the same step of it."""
 
     data_set: int
     lanes: range
     step: int
-    """Of the data set: each of its lanes gives one row a step."""
+    """The step of the data set: each of its lanes gives one row per step."""
 
 
 def set_seed(seed: int, data_set: int, data_sets: int) -> int:
-    """Return the seed of a data set's own order: splitmix64(splitmix64(seed) ⊕ d), alone the
-    seed."""
+    """Return the seed of a data set's order: splitmix64(splitmix64(seed) ⊕ d); alone, the seed."""
     mask = (1 << 64) - 1
     return seed if data_sets == 1 else order.splitmix64(order.splitmix64(seed & mask) ^ data_set)
 
 
 def lanes_of_step(shares: Shares, step: int, places: range | None = None) -> list[LaneSpan]:
-    """Return what `places` of the global batch of `step` are made of, in their order.
+    """Return the lanes that fill `places` of the global batch of `step`, in order.
 
-    Default: all.
+    `places`: None for all.
     """
     now, then = shares.rows_before(step), shares.rows_before(step + 1)
     spans = []
@@ -63,9 +62,7 @@ def lanes_of_step(shares: Shares, step: int, places: range | None = None) -> lis
 
 
 def lanes_reachable(shares: Shares, step: int, places: range) -> list[LaneSpan]:
-    """Return the lanes that `places` may take at `step` or later, each at the row that is next in
-    it.
-    """
+    """Return the lanes that `places` may take from `step` on, each at its next row."""
     spare = sum(shares.lanes) - shares.global_batch_size
     spans, offset = [], 0
     for d, (lanes, first) in enumerate(zip(shares.lanes, shares.rows_before(step), strict=True)):
@@ -87,11 +84,10 @@ def locate(
     places: range,
     shuffle: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return which row each of `places` takes at `step`: (data set, row group, row), each int64
-    [n].
+    """Return which row each of `places` takes at `step`: (data set, row group, row).
 
-    `group_rows` are the rows of each row group, by data set. ValueError for a data set with fewer
-    rows than lanes.
+    Each is int64 [n]. `group_rows`: the rows of each row group, by data set. Raises ValueError for
+    a data set with fewer rows than lanes.
     """
     found = []
     for span in lanes_of_step(shares, step, places):

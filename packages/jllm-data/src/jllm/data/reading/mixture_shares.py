@@ -1,11 +1,9 @@
-"""Which data set of a mixture each place of the training order belongs to: a pure function of the
-weights.
+"""Shares of a mixture: the data set of each place of the training order, by the weights alone.
 
-Places 0, 1, 2, … are given out so that of the first n, every data set d has w_d·n ÷ W to within
-1 − 1/(2D − 2) (D: data sets, w_d: whole weights, W: their sum), the least that can be promised for
-all weights: R. Tijdeman, The chairman assignment problem, Discrete Mathematics 32 (1980). The
-result repeats every W places, so counting is arithmetic. One period costs about 2 µs a place and is
-kept.
+Places 0, 1, 2, … are given out so that of the first n, every data set d has w_d·n ÷ W to within 1 −
+1/(2D − 2) (D: data sets, w_d: whole weights, W: their sum), the smallest bound that holds for all
+weights: R. Tijdeman, The chairman assignment problem, Discrete Mathematics 32 (1980). The result
+repeats every W places, so counting is arithmetic. One period takes about 2 µs a place and is kept.
 """
 
 from __future__ import annotations
@@ -19,14 +17,14 @@ from math import gcd, lcm
 import numpy as np
 
 MOST_PLACES = 100_000
-"""The longest period: whole weights add up to at most this."""
+"""The longest period: the largest sum of whole weights."""
 
 
 def whole_weights(weights: tuple[Fraction, ...]) -> tuple[int, ...]:
     """Return the smallest whole numbers in the proportion of `weights`: (0.7, 0.3) gives (7, 3).
 
-    ValueError for weights that are not above 0 and for proportions that need a period of more than
-    `MOST_PLACES`.
+    Raises ValueError for weights that are not above 0 and for proportions that need a period of
+    more than `MOST_PLACES`.
     """
     for weight in weights:
         if weight <= 0:
@@ -46,8 +44,9 @@ def one_period(weights: tuple[int, ...]) -> np.ndarray:
     """Return the data set of each place of one period, int64 [W]. Do not write to it.
 
     With c = 2D − 2 and A_d the places that d has so far, the next place of d is open at the n-th
-    place (n from 1) when c·(w_d·n − W·A_d) ≥ W. The place goes to that open data set for which
-    ⌊(c·A_d + c − 1)·W ÷ (c·w_d)⌋, the last n that it can wait for, is least; to the first of equal.
+    place (n from 1) when c·(w_d·n − W·A_d) ≥ W. The place goes to the open data set for which
+    ⌊(c·A_d + c − 1)·W ÷ (c·w_d)⌋, the last n that it can wait for, is smallest; among equals to the
+    first.
     """
     total, slack = sum(weights), max(1, 2 * len(weights) - 2)
 
@@ -78,23 +77,23 @@ def one_period(weights: tuple[int, ...]) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """How many rows of each data set the steps of a run take."""
+    """The number of rows that the steps of a run take from each data set."""
 
     weights: tuple[int, ...]
-    """As `whole_weights` gives them, by data set."""
+    """Whole weights by data set, from `whole_weights`."""
     global_batch_size: int
 
     def rows_before(self, step: int) -> tuple[int, ...]:
-        """Return rows of each data set in all steps before `step`."""
+        """Return the number of rows of each data set in all steps before `step`."""
         periods, place = divmod(step * self.global_batch_size, sum(self.weights))
         inside = self._counts[:, place].tolist()
         return tuple(periods * w + n for w, n in zip(self.weights, inside, strict=True))
 
     @cached_property
     def lanes(self) -> tuple[int, ...]:
-        """The most rows of each data set that any step takes: the lanes that it is cut into."""
+        """The most rows that any step takes from each data set: its number of lanes."""
         total = sum(self.weights)
-        steps = total // gcd(total, self.global_batch_size)  # then all repeats
+        steps = total // gcd(total, self.global_batch_size)  # then everything repeats
         places = np.arange(steps + 1, dtype=np.int64) * self.global_batch_size
         weights = np.array(self.weights, dtype=np.int64)[:, None]
         counts = places // total * weights + self._counts[:, places % total]
@@ -102,7 +101,7 @@ class Shares:
 
     @cached_property
     def _counts(self) -> np.ndarray:
-        """Places of each data set among the first n of a period, int64 [D, W + 1]."""
+        """The number of places of each data set among the first n of a period, int64 [D, W + 1]."""
         given = one_period(self.weights) == np.arange(len(self.weights))[:, None]
         counts = np.zeros((given.shape[0], given.shape[1] + 1), dtype=np.int64)
         np.cumsum(given, axis=1, out=counts[:, 1:])

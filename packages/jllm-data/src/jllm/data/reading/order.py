@@ -1,11 +1,11 @@
 """The order in which rows are trained: pure functions of (row counts, seed, batch size, step).
 
-An epoch is a virtual stream of all N rows: the row groups in a seeded permutation, inside each
-group its rows in a seeded permutation. The stream is cut into G equal lanes of S = ⌊N/G⌋ rows (G:
-global batch size); step s of the epoch takes row s of every lane, the ≤ G − 1 rows behind the last
+An epoch is a virtual stream of all N rows: the row groups in a seeded permutation, and the rows of
+each group in a seeded permutation. The stream is cut into G equal lanes of S = ⌊N/G⌋ rows (G:
+global batch size); step s of the epoch takes row s of every lane. The ≤ G − 1 rows after the last
 lane wait for another epoch. Finding a step costs one sort of the row groups and a selection in each
-group that a lane stands in: milliseconds, whatever the step. `docs/data_order.md` is the definition
-with a worked example, enough for a second implementation.
+group with a lane: milliseconds, for any step. `docs/data_order.md` is the definition, with a worked
+example, detailed enough for a second implementation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import overload
 import numpy as np
 
 NO_ROW = -1
-"""Group and row of a lane for which the data set has no row left (evaluation only)."""
+"""The row group and row of a lane for which the data set has no row left (evaluation only)."""
 
 _GROUPS_SALT = 0
 _ROWS_SALT = 1
@@ -28,7 +28,7 @@ def splitmix64(x: int) -> int: ...
 @overload
 def splitmix64(x: np.ndarray) -> np.ndarray: ...
 def splitmix64(x: int | np.ndarray) -> int | np.ndarray:
-    """Hash 64-bit words one to one (Steele, Lea and Flood 2014); an int, or uint64 of any shape.
+    """Hash 64-bit words by a bijection (Steele, Lea and Flood 2014): an int, or a uint64 array.
 
     z = x + 0x9E3779B97F4A7C15
     z = (z ⊕ (z >> 30)) · 0xBF58476D1CE4E5B9
@@ -42,12 +42,12 @@ def splitmix64(x: int | np.ndarray) -> int | np.ndarray:
 
 
 def permutation(n: int, *keys: int) -> np.ndarray:
-    """Return the permutation of 0…n−1 that the integers `keys` name, int64 [n].
+    """Return the permutation of 0…n−1 that the integers `keys` determine, int64 [n].
 
     h = 0, then h = splitmix64(h ⊕ (key mod 2^64)) for each key in turn; the result lists the
     indices i by ascending splitmix64(h ⊕ i).
     """
-    return np.argsort(_hashes(n, *keys))  # one to one, so no ties: any sort gives the same
+    return np.argsort(_hashes(n, *keys))  # a bijection, so no ties: any sort gives the same
 
 
 def _hashes(n: int, *keys: int) -> np.ndarray:
@@ -58,7 +58,7 @@ def _hashes(n: int, *keys: int) -> np.ndarray:
 
 
 def steps_per_epoch(num_rows: int, global_batch_size: int, *, keep_last: bool = False) -> int:
-    """Return how many steps one epoch has: ⌊N/G⌋, or ⌈N/G⌉ with `keep_last`. May be 0."""
+    """Return the number of steps in one epoch: ⌊N/G⌋, or ⌈N/G⌉ with `keep_last`. May be 0."""
     if global_batch_size < 1:
         raise ValueError(f"global_batch_size is {global_batch_size}, expected at least 1")
     return (num_rows + (global_batch_size - 1 if keep_last else 0)) // global_batch_size
@@ -79,14 +79,13 @@ class EpochOrder:
     """int64 [n + 1]: the stream position of the first row of each place; last N."""
 
     def find(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(place, rows before it in that group) of stream positions in 0…N−1, each int64 [k]."""
+        """Return (place, row in the group's order) of stream positions in 0…N−1, int64 [k]."""
         places = np.searchsorted(self.starts, positions, side="right") - 1
         return places, positions - self.starts[places]
 
 
 def epoch_order(group_rows: np.ndarray, seed: int, epoch: int, shuffle: bool = True) -> EpochOrder:
-    """Return the stream of one epoch over row groups of `group_rows` int64 [n] rows: one sort
-    of n."""
+    """Return one epoch's stream; `group_rows`: rows of each group, int64 [n]. One sort of n."""
     rows = np.asarray(group_rows, dtype=np.int64)
     groups = permutation(len(rows), seed, epoch, _GROUPS_SALT) if shuffle else np.arange(len(rows))
     starts = np.concatenate(([0], np.cumsum(rows[groups], dtype=np.int64)))
@@ -96,9 +95,9 @@ def epoch_order(group_rows: np.ndarray, seed: int, epoch: int, shuffle: bool = T
 def split_step(
     num_rows: int, global_batch_size: int, step: int, *, keep_last: bool = False
 ) -> tuple[int, int, int]:
-    """(epoch, step inside it, steps per epoch) of a global step.
+    """Return (epoch, step inside it, steps per epoch) of a global step.
 
-    ValueError for a negative step and for a data set that does not fill one step.
+    Raises ValueError for a negative step and for a data set that does not fill one step.
     """
     steps = steps_per_epoch(num_rows, global_batch_size, keep_last=keep_last)
     if steps == 0:
@@ -120,10 +119,10 @@ def locate(
     shuffle: bool = True,
     keep_last: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which row each of `lanes` takes at `step`: (row group, row in it), each int64
-    [len(lanes)].
+    """Return which row each of `lanes` takes at `step`: (row group, row in it).
 
-    `lanes` lie in 0…G−1. With `keep_last` a lane without a row gets (NO_ROW, NO_ROW).
+    Both are int64 [len(lanes)]. `lanes` lie in 0…G−1. With `keep_last` a lane without a row gets
+    (NO_ROW, NO_ROW).
     """
     num_rows = int(np.sum(group_rows))
     epoch, step, steps = split_step(num_rows, global_batch_size, step, keep_last=keep_last)
@@ -139,7 +138,7 @@ def locate(
 
 
 def lane_positions(lanes: range, steps: int, step: int) -> np.ndarray:
-    """Stream position of each lane at a step of its epoch, int64 [len(lanes)]: lane·S + step."""
+    """Return each lane's stream position at a step of its epoch: lane·S + step, int64 [lanes]."""
     return np.arange(lanes.start, lanes.stop, lanes.step, dtype=np.int64) * steps + step
 
 
@@ -148,8 +147,8 @@ def next_needs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the row group that each lane enters next in this epoch, soonest first, and when.
 
-    (groups int64 [k], steps inside the epoch int64 [k]); lanes that stay in the group in which
-    they stand to the end of the epoch (or of the data) have none.
+    Returns (groups int64 [k], steps inside the epoch int64 [k]). Lanes that stay in their group to
+    the end of the epoch (or of the data) are left out.
     """
     positions = lane_positions(lanes, steps, step)
     num_rows = order.starts[-1]
@@ -167,8 +166,7 @@ def _rows_at(
     groups: np.ndarray, offsets: np.ndarray, group_rows: np.ndarray, seed: int, epoch: int,
     shuffle: bool,
 ) -> np.ndarray:  # fmt: skip
-    """Return `row_order` of each of `groups` at `offsets`: a selection a group, not its whole
-    sort."""
+    """Return `row_order` of `groups` at `offsets`, by a selection per group instead of a sort."""
     rows = offsets.copy()
     if shuffle:
         for group in np.unique(groups):

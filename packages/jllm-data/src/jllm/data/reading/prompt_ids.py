@@ -1,6 +1,6 @@
-"""The numbers that RL prompts are known by: no two prompts of a data set may have the same one.
+"""The numbers that identify RL prompts: no two prompts of a data set may have the same one.
 
-All numbers are in memory for that, 12 bytes a prompt at the worst moment.
+The check holds all numbers in memory, 12 bytes a prompt at its peak.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _THREADS = 8
 
 
 def repeated_numbers(numbers: Sequence[np.ndarray], groups: Sequence[str]) -> str:
-    """Return what is wrong, for a person, where a number is there twice; "" where none is.
+    """Return a message for the user where a number occurs twice; "" where none does.
 
-    numbers: int32 [rows] of each row group; groups: how each is called.
+    `numbers`: int32 [rows] of each row group; `groups`: the name of each.
     """
     if not numbers:
         return ""
@@ -45,7 +45,7 @@ def repeated_numbers(numbers: Sequence[np.ndarray], groups: Sequence[str]) -> st
 def repeated_prompts(dataset: Dataset) -> str:
     """Return `repeated_numbers` of a set of RL prompts.
 
-    Reads the numbers alone, not their digests.
+    Reads only the numbers and does not check their digests.
     """
     files, groups = RowGroupFiles(dataset), dataset.row_groups
     with ThreadPoolExecutor(_THREADS) as pool:

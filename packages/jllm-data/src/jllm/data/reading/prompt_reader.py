@@ -1,8 +1,8 @@
-"""RL prompts in the deterministic order: `read(step)` gives the prompts of a step, for any step.
+"""RL prompts in the deterministic order: `read(step)` returns the prompts of any step.
 
 Step s of seed r has the same prompts for every number of readers (`order.locate`). A reader holds
-the row groups in which its lanes stand, at most one a lane. Before the first, the numbers of all
-prompts are read, for no two may be the same: about 0.2 ms a row group.
+the row groups that its lanes are in, at most one per lane. Before the first step, the numbers of
+all prompts are read to check that no two are the same: about 0.2 ms a row group.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class PromptRow:
     """One prompt."""
 
     number: int
-    """What a reward function knows it by."""
+    """The number by which a reward function identifies the prompt."""
     ids: np.ndarray
-    """int32 [1 … max_len]: the prompt with the header of the answer to come."""
+    """int32 [1 … max_len]: the prompt, with its generation prompt."""
 
 
 class PromptReader:
-    """Reads lanes (of 0…prompts_per_step − 1) of a set of RL prompts. A context manager."""
+    """Reader of lanes (of 0…prompts_per_step − 1) of a set of RL prompts. A context manager."""
 
     def __init__(
         self,
@@ -42,9 +42,10 @@ class PromptReader:
         lanes: range | None = None,
         shuffle: bool = True,
     ) -> None:
-        """`lanes`: all without.
+        """Check the prompts; `lanes`: None for all.
 
-        ValueError where these are no prompts, or too few for one step, or two have one number.
+        Raises ValueError where the rows are no prompts, are too few for one step, or two have the
+        same number.
         """
         if dataset.kind != "rl":
             raise ValueError(
@@ -60,10 +61,9 @@ class PromptReader:
         self._held: dict[int, TrainingRows] = {}
 
     def read(self, step: int) -> list[PromptRow]:
-        """Return the prompts of this reader's lanes at the global `step` (0 or more), in lane
-        order.
+        """Return the prompts of this reader's lanes at the global `step` (from 0), in lane order.
 
-        ValueError names file and row group where a file is damaged.
+        Raises ValueError with file and row group where a file is damaged.
         """
         rows, seed, size = self._dataset.group_rows, self._seed, self._size
         groups, places = order.locate(rows, seed, size, step, self._lanes, self._shuffle)

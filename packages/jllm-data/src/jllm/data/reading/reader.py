@@ -1,12 +1,12 @@
-"""The lane reader: `read(step)` gives this reader's rows of a global batch, for any step.
+"""The lane reader: `read(step)` returns this reader's rows of a global batch, for any step.
 
 The rows are those of `mixture_order.locate` (of one data set: `order.locate`): the same global
-batches for every number of readers. A reader keeps the decoded row groups in which its lanes stand
-(at most one a lane, shared where lanes stand in the same one) and, with read-ahead, up to
-max(4, lanes / 8) of those that come next, decoded in the background by `LOCAL_READS` threads, of
-remote data by `REMOTE_READS`. So sequential steps do not wait, except where all lanes move at once
-(the first step, a jump, a new epoch). Lanes are those of `mixture_order.standing`: of one data set
-the reader's own, of a mixture a few more.
+batches for every number of readers. A reader keeps the decoded row groups that its lanes are in (at
+most one per lane, shared by lanes in the same group). With read-ahead it also keeps up to max(4,
+lanes / 8) of the next ones, decoded in the background by `LOCAL_READS` threads, or `REMOTE_READS`
+for remote data. So sequential steps do not wait, except where all lanes move at once (the first
+step, a jump, a new epoch). The lanes are those of `mixture_order.lanes_reachable`: for one data set
+the reader's own, for a mixture a few more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from jllm.data.reading.row_groups import RowGroupFiles
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Rows of one global step, in the order of the lanes. L = max_len − 1."""
+    """The rows of one global step, in the order of the lanes. L = max_len − 1."""
 
     step: int
     tokens: np.ndarray
@@ -38,27 +38,27 @@ class Batch:
     targets: np.ndarray
     """int32 [rows, L]; −100 where nothing is predicted."""
     bounds: list[np.ndarray]
-    """Document bounds of each row, int32, strictly increasing, 0…L."""
+    """The document bounds of each row, int32, strictly increasing from 0 to L."""
 
     def __iter__(self) -> Iterator[np.ndarray | list[np.ndarray]]:
-        """So that a batch can be taken apart: `tokens, targets, bounds = batch`."""
+        """Allow unpacking: `tokens, targets, bounds = batch`."""
         return iter((self.tokens, self.targets, self.bounds))
 
 
 LOCAL_READS = 2
-"""Row groups that are decoded at the same time, for when all lanes move at once."""
+"""The number of local row groups decoded at the same time, for when all lanes move at once."""
 REMOTE_READS = 8
-"""Row groups that are read at the same time from remote files: a request is mostly waiting."""
+"""The number of remote row groups read at the same time: a request mostly waits."""
 
 Group = tuple[int, int]
 """A row group: (data set, number)."""
 
 
 class LaneReader:
-    """Reads the lanes `lanes` (of 0…global_batch_size − 1) of a data set. A context manager.
+    """Reader of the lanes `lanes` (of 0…global_batch_size − 1) of a data set. A context manager.
 
-    Its whole state is the caller's step. `keep_last` (evaluation, of one data set) reads every row
-    once in ⌈N/G⌉ steps, the lanes that run out give rows without targets.
+    Its whole state is the caller's step. `keep_last` (evaluation on one data set) reads every row
+    once in ⌈N/G⌉ steps; lanes that run out give rows without targets.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class LaneReader:
         keep_last: bool = False,
         read_ahead: bool = True,
     ) -> None:
-        """Read nothing yet. ValueError where a data set does not fill one step."""
+        """Read nothing yet. Raises ValueError where a data set does not fill one step."""
         if not lanes or min(lanes) < 0 or max(lanes) >= global_batch_size:
             raise ValueError(f"lanes are {lanes}, expected some of 0…{global_batch_size - 1}")
         mixture = DataMixture(parts=(data,), weights=(1,)) if isinstance(data, Dataset) else data
@@ -107,8 +107,8 @@ class LaneReader:
     def read(self, step: int) -> Batch:
         """Return the rows of this reader's lanes at the global `step` (0 or more), in lane order.
 
-        ValueError names file and row group where a file is damaged (also one read ahead: at the
-        step that needs it).
+        Raises ValueError with file and row group where a file is damaged (if it was read ahead, at
+        the step that needs it).
         """
         if step < 0:
             raise ValueError(f"step is {step}, expected 0 or more")
@@ -130,7 +130,7 @@ class LaneReader:
         return Batch(step=step, tokens=tokens, targets=targets, bounds=bounds)
 
     def close(self) -> None:
-        """Stop the background threads, after the row groups that they are reading."""
+        """Stop the background threads once the row groups that they are reading are done."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._groups.clear()
@@ -155,9 +155,9 @@ class LaneReader:
         return future.result()
 
     def _hold(self, spans: list[LaneSpan], standing: list[LaneSpan]) -> None:
-        """Let go of what no lane needs soon, start to read what is needed, then what is next.
+        """Drop groups that no lane needs soon; start reading those needed now, then the next ones.
 
-        The thread reads in the order of `wanted`.
+        The threads read in the order of `wanted`.
         """
         needed = self._groups_of(spans)
         wanted = needed | self._groups_of(standing) if self._pool else needed
@@ -166,7 +166,7 @@ class LaneReader:
         for group in [group for group in self._groups if group not in stay]:
             self._groups.pop(group).cancel()
         for group in [group for group in self._groups if group not in needed]:
-            if self._groups[group].cancel():  # not begun: behind what is needed now
+            if self._groups[group].cancel():  # not begun: it queues after the groups needed now
                 del self._groups[group]
         for group in wanted:
             if group not in self._groups:
@@ -176,7 +176,7 @@ class LaneReader:
             places.keep(own, {number for data_set, number in stay if data_set == d})
 
     def _groups_of(self, spans: Iterable[LaneSpan]) -> dict[Group, None]:
-        """Return the row groups in which lanes stand, in their order."""
+        """Return the row groups that lanes are in, in the order of the lanes."""
         return {
             (span.data_set, group): None
             for span in spans
@@ -185,8 +185,7 @@ class LaneReader:
         }
 
     def _next_groups(self, standing: list[LaneSpan], held: dict[Group, None]) -> list[Group]:
-        """Return the row groups that lanes enter next and that are not held for those they are
-        in."""
+        """Return the row groups that lanes enter next, without those already held."""
         if self._pool is None:
             return []
         found: list[Group] = []

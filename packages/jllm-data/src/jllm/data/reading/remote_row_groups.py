@@ -1,9 +1,9 @@
-"""One row group of a remote parquet file: the bytes of its columns, in few requests.
+"""Row groups of remote parquet files: the bytes of their columns, in few requests.
 
-Only the column chunks that are read are asked for; neighbours are read together, with gaps of up to
-64 KiB between them, which cost less than a request. Files that jllm wrote need one request a row
-group. The last footers are kept. Memory: the compressed
-bytes of the row groups being read, beside their rows.
+Only the needed column chunks are requested; adjacent ones are read together, with gaps of up to 64
+KiB between them, which cost less than a request. Files written by jllm need one request per row
+group. The last footers are kept. Needs memory for the compressed bytes of the row groups being
+read, besides their rows.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from jllm.data.storage.remote_path import RemotePath
 
 _GAP = 64 << 10
 _OVERREAD = 100
-"""Bytes that Arrow reads behind a column chunk of parquet-mr before 1.3 (PARQUET-816)."""
+"""Bytes that Arrow reads after a column chunk of parquet-mr before 1.3 (PARQUET-816)."""
 
 
 def ranges_of(footer: pq.FileMetaData, row_group: int, columns: Sequence[str]) -> list[range]:
-    """Return which bytes of the file hold `columns` (top-level names) of a row group, joined over
-    gaps.
-    """
+    """Return the byte ranges of `columns` (top-level names) of a row group, joined over gaps."""
     group, found = footer.row_group(row_group), []
     for index in range(group.num_columns):
         chunk = group.column(index)
@@ -45,10 +43,10 @@ def ranges_of(footer: pq.FileMetaData, row_group: int, columns: Sequence[str]) -
 
 
 class Pieces(io.RawIOBase):
-    """A file of which only some ranges are there; reading others is an error."""
+    """A file of which only some ranges are available; reading others is an error."""
 
     def __init__(self, size: int, pieces: Sequence[tuple[int, bytes]]) -> None:
-        """`pieces`: (where it begins, its bytes)."""
+        """`pieces`: (offset, bytes) of each range."""
         self._size, self._pieces, self._place = size, pieces, 0
 
     def readable(self) -> bool:
@@ -70,7 +68,7 @@ class Pieces(io.RawIOBase):
         return self._place
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes, all of them or OSError."""
+        """Return the next bytes. Raises OSError where some are not available."""
         wanted = self._size - self._place if size < 0 else min(size, self._size - self._place)
         for start, content in self._pieces:
             offset = self._place - start
@@ -81,7 +79,7 @@ class Pieces(io.RawIOBase):
 
 
 class RemoteRowGroups:
-    """Row groups of remote files, with the footers of the last `files` ones. For many threads."""
+    """Reader of remote row groups; keeps the last `files` footers. Safe for many threads."""
 
     def __init__(self, files: int) -> None:
         """Read nothing yet."""
@@ -99,9 +97,9 @@ class RemoteRowGroups:
         """Return `columns` of a row group of a file of `size` bytes with rows of at most `max_len`
         ids.
 
-        `check` is told of the file's footer, when it is read; what it raises is raised here.
-        RemoteError where they cannot be had, TooLarge where they are absurd, Arrow's errors and
-        OSError where they make no sense.
+        `check` gets the file's footer when it is read; its errors are passed on. Raises RemoteError
+        where the bytes cannot be read, TooLarge for absurd counts, and Arrow's errors or OSError
+        where the content makes no sense.
         """
         footer = self._footer(path, size, check)
         if row_group >= footer.num_row_groups:

@@ -1,15 +1,15 @@
 """One row group's columns as training rows: checked once as a whole, then one row at a time.
 
-Four shapes of row are read (ids ≤ max_len; positions = ids − 1, the last id is only a target):
+There are four forms of rows (ids ≤ max_len; positions = ids − 1, the last id is only a target):
 
     input_ids, cu_seqlens          stacked text: targets are the next ids, −100 between documents
     input_ids, labels, cu_seqlens  packed chats: targets are the next labels, −100 between documents
     input_ids, labels              one chat a row
     input_ids                      one document a row, all of it trained
 
-In text whose metadata names a document-end id nothing is predicted from that id. What is left of
-L = max_len − 1 positions is one closing document without targets. The columns stay as Arrow
-decoded them (4 bytes an id and column, not copied); a row costs about ten numpy calls.
+In text whose metadata names a document-end id, nothing is predicted from that id. The rest of the L
+= max_len − 1 positions is one closing document without targets. The columns stay as Arrow decoded
+them (4 bytes per id and column, not copied); a row costs about ten numpy calls.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class TrainingRows:
 
     max_len: int
     document_end_id: int | None
-    """Fills what is left of a row (0 where None)."""
+    """The id that pads a row (0 where None)."""
     ids: Ragged
     labels: Ragged | None
     cu_seqlens: Ragged | None
@@ -81,7 +81,7 @@ class TrainingRows:
 
 
 def fill_padding(tokens: np.ndarray, targets: np.ndarray, document_end_id: int | None) -> None:
-    """Fill int32 arrays with a document without targets."""
+    """Fill int32 arrays with a padding document, which has no targets."""
     tokens[:] = 0 if document_end_id is None else document_end_id
     targets[:] = IGNORE_INDEX
 
@@ -94,13 +94,12 @@ def decode_rows(
     where: str,
     prompts: bool = False,
 ) -> TrainingRows:
-    """Check the list<int32> columns of one row group and give its rows.
+    """Check the list<int32> columns of one row group and return its rows.
 
-    `prompts`: rows are RL prompts, `labels` is the number of each.
-
-    `where` (file and row group) begins every message; ValueError names the row, what it holds and
-    what was expected: nulls, lengths, negative ids, labels that are not the ids at their own place,
-    bounds that do not rise from 0 to len(input_ids) − 1.
+    `prompts`: rows are RL prompts, and `labels` holds the number of each. `where` (file and row
+    group) begins every message. Raises ValueError, with the row, its content and the expected one,
+    for nulls, wrong lengths, negative ids, labels that are not the ids at their own place, bounds
+    that do not rise from 0 to len(input_ids) − 1.
     """
     lists = {name: ragged(column, f"{where}, {name}") for name, column in columns.items()}
     ids, labels = lists[INPUT_IDS], lists.get(LABELS)
@@ -119,7 +118,7 @@ def decode_rows(
 
 
 def ragged(column: pa.ChunkedArray, where: str) -> Ragged:
-    """Return a list column of integers as arrays; ValueError for nulls."""
+    """Return a list column of integers as arrays. Raises ValueError for nulls."""
     chunks = column.chunks or [pa.array([], column.type)]
     lists = chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)  # which always copies
     if lists.null_count:
@@ -135,7 +134,7 @@ def ragged(column: pa.ChunkedArray, where: str) -> Ragged:
 
 
 def check_ids(ids: Ragged, least: int, max_len: int, where: str) -> None:
-    """ValueError for a row of fewer than `least` or more than max_len ids, or an id below 0."""
+    """Raise ValueError for a row of fewer than `least` or over max_len ids, or a negative id."""
     lengths = ids.lengths
     wrong = (lengths < least) | (lengths > max_len)
     if wrong.any():
@@ -153,7 +152,7 @@ def check_ids(ids: Ragged, least: int, max_len: int, where: str) -> None:
 
 
 def check_numbers(labels: Ragged | None, where: str) -> None:
-    """ValueError for an RL prompt without its one number."""
+    """Raise ValueError for an RL prompt without exactly one number."""
     if labels is None or (labels.lengths != 1).any():
         row = 0 if labels is None else int(np.argmax(labels.lengths != 1))
         raise ValueError(
@@ -163,7 +162,7 @@ def check_numbers(labels: Ragged | None, where: str) -> None:
 
 
 def check_labels(ids: Ragged, labels: Ragged, where: str) -> None:
-    """ValueError for a label that is neither −100 nor the id at its place."""
+    """Raise ValueError for a label that is neither −100 nor the id at its place."""
     if not np.array_equal(labels.offsets, ids.offsets):
         row = int(np.argmax(labels.lengths != ids.lengths))
         raise ValueError(
@@ -182,7 +181,7 @@ def check_labels(ids: Ragged, labels: Ragged, where: str) -> None:
 
 
 def check_bounds(ids: Ragged, cu_seqlens: Ragged, where: str) -> None:
-    """ValueError for bounds that do not rise strictly from 0 to the row's positions."""
+    """Raise ValueError for bounds that do not rise strictly from 0 to the row's positions."""
     values, offsets = cu_seqlens.values, cu_seqlens.offsets
     wrong = cu_seqlens.lengths < 2
     if not wrong.any():

@@ -1,10 +1,10 @@
-"""Read single row groups from many parquet files: few footers kept, every group checked.
+"""Reading single row groups from many parquet files; every row group is checked.
 
-Files are read, not mapped: a file that is cut short while a run lasts then gives an error, not a
-SIGBUS. A footer must say what it said, or what the info file said of it, when the data set was
-opened. A row group is checked against its digest and, where the writer stored page checksums,
-against these; where no digest is known, the file's size and time of change must be those of when
-the data set was opened.
+Files are read, not mapped: a file that is cut short during a run gives an error, not a SIGBUS. A
+footer must be the same as when the data set was opened, or as the info file stated then. A row
+group is checked against its digest and, where the writer stored page checksums, against these.
+Where no digest is known, the file's size and modification time must be the same as when the data
+set was opened. Only a few parsed footers are kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEPT_FOOTERS = 32
 
 
 class RowGroupFiles:
-    """Decodes row groups of a data set by their number. For several threads."""
+    """Reader and decoder of a data set's row groups, by number. Safe for several threads."""
 
     def __init__(self, dataset: Dataset) -> None:
         """Read nothing yet."""
@@ -43,9 +43,8 @@ class RowGroupFiles:
     def read(self, number: int) -> TrainingRows:
         """Read, check and decode `dataset.row_groups[number]`.
 
-        ValueError names file and row group where the file is missing, damaged or not the one that
-        was opened, and where its rows are not what a row must be; so does RemoteError where it
-        cannot be reached.
+        Raises ValueError, with file and row group, where the file is missing, damaged or not the
+        one that was opened, or its rows are malformed; RemoteError where it cannot be reached.
         """
         group = self._dataset.row_groups[number]
         where = f"{group.file}, row group {group.index}"
@@ -58,10 +57,9 @@ class RowGroupFiles:
             ) from error
 
     def read_numbers(self, number: int) -> np.ndarray:
-        """Return the numbers of the RL prompts of a row group, int32 [rows]; their digest is not
-        checked.
+        """Return the numbers of a row group's RL prompts, int32 [rows], without a digest check.
 
-        ValueError and RemoteError as of `read`.
+        Raises ValueError and RemoteError as `read` does.
         """
         group = self._dataset.row_groups[number]
         where = f"{group.file}, row group {group.index}"
@@ -70,9 +68,9 @@ class RowGroupFiles:
         return labels.values
 
     def read_lists(self, number: int, names: Sequence[str]) -> dict[str, Ragged]:
-        """Return some columns of a row group, to look through; neither digest nor form is checked.
+        """Return some columns of a row group for inspection; neither digest nor form is checked.
 
-        ValueError and RemoteError as of `read`.
+        Raises ValueError and RemoteError as `read` does.
         """
         group = self._dataset.row_groups[number]
         where = f"{group.file}, row group {group.index}"
@@ -80,7 +78,7 @@ class RowGroupFiles:
         return {name: ragged(column, f"{where}, {name}") for name, column in columns.items()}
 
     def close(self) -> None:
-        """Forget the footers."""
+        """Drop the footers."""
         self._footers.clear()
 
     def _read(self, group: RowGroup, where: str) -> TrainingRows:
@@ -100,13 +98,13 @@ class RowGroupFiles:
     def _columns(
         self, group: RowGroup, names: Sequence[str], where: str
     ) -> dict[str, pa.ChunkedArray]:
-        """Column as they lie there, of as many rows as there should be."""
+        """Return the columns as stored; the number of rows is checked."""
         try:
             table = self._table(group, names)
             columns = {name: table.column(name) for name in names}
         except RemoteError as error:
             raise RemoteError(f"{where}: {error}") from error
-        except MemoryError:  # of Arrow's errors, the one that the file is not to blame for
+        except MemoryError:  # the only one of Arrow's errors that is not the file's fault
             raise
         except TooLarge as error:
             raise ValueError(f"{where}: {error}; it is damaged, or not meant to be read") from error
@@ -134,7 +132,7 @@ class RowGroupFiles:
             return file.read_row_group(group.index, columns=columns, use_threads=False)
 
     def _open(self, group: RowGroup) -> pq.ParquetFile:
-        """Return the file, opened for one read, so that threads do not wait for each other."""
+        """Open the file for one read, so that threads do not wait for each other."""
         path = group.file
         footer = self._footers.get(path)
         file = pq.ParquetFile(path, metadata=footer, page_checksum_verification=True)
@@ -152,7 +150,7 @@ class RowGroupFiles:
 
 
 def _check_stamp(group: RowGroup, where: str) -> None:
-    """Once its rows are here, so that a change while they were read is seen as well."""
+    """Compare the file's stamp; called after reading, so that changes meanwhile are noticed."""
     found = stamp(group.file)
     if group.stamp is not None and found != group.stamp:
         raise ValueError(

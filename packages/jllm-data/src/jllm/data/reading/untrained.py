@@ -1,7 +1,6 @@
-"""Rows without a trained id, and the first step whose whole global batch is made of them.
+"""Rows without a trained id, and the first step whose global batch has only such rows.
 
-Looking through a data set reads its labels and bounds, no ids: about 2 s of one core
-for 100 million ids.
+A scan of a data set reads its labels and bounds, no ids: about 2 s of one core for 100 million ids.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ _THREADS = 4
 def untrained_rows(
     dataset: Dataset, progress: Callable[[int], None] = lambda rows: None
 ) -> tuple[list[np.ndarray], int]:
-    """Look through the labels of a data set that has them.
+    """Scan the labels of a data set that has them.
 
-    Returns, of each row group, bool [rows]: which rows have no target; and the largest label.
-    `progress` is called with the rows of every row group that is done. ValueError for a file that
-    cannot be read.
+    Returns, for each row group, bool [rows]: which rows have no target; and the largest label.
+    `progress` is called with the number of rows of every finished row group. Raises ValueError for
+    a file that cannot be read.
     """
     names = [name for name in dataset.fields if name != INPUT_IDS]
     found, largest = list[np.ndarray](), IGNORE_INDEX
@@ -40,16 +39,16 @@ def untrained_rows(
 
 
 def longest_document(dataset: Dataset, progress: Callable[[int], None] = lambda rows: None) -> int:
-    """Return the most positions (ids that something is predicted from) of a document; reads the
-    bounds.
+    """Return the most positions (ids with a prediction) of a document; reads the bounds.
 
-    Rows by others that have no bounds are one document each. ValueError as of `untrained_rows`.
+    Rows without bounds, written by other tools, are one document each. Raises ValueError as
+    `untrained_rows` does.
     """
     name = CU_SEQLENS if CU_SEQLENS in dataset.fields else INPUT_IDS
     most = 0
     for lists in _each_group(dataset, [name], progress):
         one = lists[name]
-        # Between the bounds of two rows the difference is below 0.
+        # From one row's bounds to the next row's the difference is below 0.
         lengths = one.lengths - 1 if name == INPUT_IDS else np.diff(one.values)
         most = max(most, int(lengths.max(initial=0)))
     return most
@@ -64,11 +63,11 @@ def first_untrained_step(
     steps: range,
     shuffle: bool,
 ) -> int | None:
-    """Return the first of `steps` (indices from 0) whose global batch has no target; None if all
-    have.
+    """Return the first of `steps` (from 0) whose global batch has no target, or None.
 
-    untrained: what `untrained_rows` found, by data set. Memory and time: where there are as many
-    such rows as a global batch has, those of the order of every row that the run reads.
+    `untrained`: the result of `untrained_rows`, by data set. If there are at least as many such
+    rows as in a global batch, this computes the order of every row that the run reads, with that
+    memory and time.
     """
     if not steps or sum(int(rows.sum()) for part in untrained for rows in part) == 0:
         return None
@@ -88,7 +87,7 @@ def first_untrained_step(
 def _as_read(
     part: Dataset, untrained: Sequence[np.ndarray], seed: int, lanes: int, taken: int, shuffle: bool
 ) -> np.ndarray:
-    """Return `untrained` of the first `taken` rows that a run reads of a data set, bool [taken]."""
+    """Return `untrained` of the first `taken` rows that a run reads of a set, bool [taken]."""
     steps = order.split_step(part.num_rows, lanes, 0)[2]
     epochs = []
     for epoch in range(-(-taken // (steps * lanes))):
@@ -104,7 +103,7 @@ def _as_read(
 
 
 def _without_target(labels: Ragged, bounds: Ragged | None) -> np.ndarray:
-    """Nothing predicts the first id of a document."""
+    """Return which rows have no target, bool [rows]; nothing predicts a document's first id."""
     trained = labels.values != IGNORE_INDEX
     trained[labels.offsets[:-1]] = False
     if bounds is not None:
@@ -122,7 +121,7 @@ def _each_group(
     files = RowGroupFiles(dataset)
     numbers = range(len(dataset.row_groups))
     with ThreadPoolExecutor(_THREADS) as pool:
-        for start in range(0, len(numbers), 4 * _THREADS):  # so that few are held
+        for start in range(0, len(numbers), 4 * _THREADS):  # so that few are held at a time
             part = numbers[start : start + 4 * _THREADS]
             for number, lists in zip(
                 part, pool.map(lambda n: files.read_lists(n, names), part), strict=True

@@ -1,1 +1,1 @@
-"""How a command runs on this machine: arguments, progress, signals, memory, processes."""
+"""Running a command: arguments, progress, signals, memory, processes."""

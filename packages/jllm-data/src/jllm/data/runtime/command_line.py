@@ -1,4 +1,4 @@
-"""What every command does around its work: flags, errors of one line, signals, exit codes."""
+"""The frame of every command: flags, one-line errors, signals, exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run_command(
     arguments: Sequence[str] | None,
     stopped: str = "nothing was written",
 ) -> int:
-    """Return `run_guarded` for work that shows how far it is."""
+    """Do as `run_guarded`, for work that shows its progress."""
 
     def shown(config: Config, stop: StopSignals) -> int:
         with WorkProgress(Console(), stop.check) as progress:
@@ -54,9 +54,10 @@ def run_guarded(
 ) -> int:
     """Read the flags, do `work`, and return the exit code.
 
-    What `work` returns; 2 for what the user can mend (ValueError, OSError), with one line on
-    standard error; 130 after Ctrl-C, 143 after SIGTERM, saying `stopped`. `prog`: how --help calls
-    the command. `arguments`: None for those of the process, which is then the command's own.
+    The exit code is what `work` returns; 2 for errors that the user can fix (ValueError, OSError),
+    with one line on standard error; 130 after Ctrl-C and 143 after SIGTERM, with the message
+    `stopped`. `prog`: the command's name in --help. `arguments`: None for those of the process,
+    which then belongs to the command alone.
     """
     config = tyro.cli(
         config_type,
@@ -81,23 +82,23 @@ def run_guarded(
 
 
 def _said(error: ValueError | OSError) -> str:
-    """Return what went wrong, and with which file."""
+    """Return the error message, with the file concerned."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def quiet_libraries() -> None:
-    """Keep libraries that are imported later from printing what is none of the user's business."""
+    """Keep libraries that are imported later from printing messages of no use to the user."""
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 
 def leave_torch_out() -> None:
-    """Let Transformers find no torch in this process.
+    """Hide torch from Transformers in this process.
 
-    Where torch is installed, Transformers imports it with the first tokenizer (1.5 s); tokenizers
-    and chat templates need none, and jllm-data is installed without.
+    Where torch is installed, Transformers imports it with the first tokenizer (1.5 s). Tokenizers
+    and chat templates do not need it, and jllm-data does not require it.
     """
     modules: Any = sys.modules
     modules.setdefault("torch", None)

@@ -1,4 +1,4 @@
-"""Room on the disk: asked for before a command starts, and named when it runs out all the same."""
+"""Disk space: checked before a command starts, and reported when it runs out anyway."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def naming_a_full_disk(output: Path) -> Iterator[None]:
-    """Within it, the error of a full disk names --output and the mend."""
+    """Make the error of a full disk, within the context, name --output and the remedy."""
     try:
         yield
     except OSError as error:

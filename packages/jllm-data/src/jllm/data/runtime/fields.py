@@ -1,4 +1,4 @@
-"""Figures side by side on a line of a terminal: where it is narrow the less important go first."""
+"""Figures side by side on a terminal line; on a narrow one the less important are left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 GAP = "  "
-"""Between two figures."""
+"""The space between two figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,17 +15,17 @@ class Field:
 
     text: str
     short: str = ""
-    """What is shown where `text` does not fit; empty: the same."""
+    """A shorter form for where `text` does not fit; empty: none."""
     rank: int = 0
-    """0: always shown; of the others the highest goes first."""
+    """0: always shown; of the others, the highest is left out first."""
 
 
 def fit(fields: Sequence[Field], width: int | None) -> list[str]:
-    """Lay figures out in lines of at most `width` columns; None: in one line, whatever its length.
+    """Lay out figures in lines of at most `width` columns; None: in one line of any length.
 
-    Figures are left out by their rank until one line holds the rest. Where those of rank 0 do not
-    fit, their short forms are taken, and if that does not do, more lines; a figure that is longer
-    than a line has one to itself.
+    Figures are left out by rank until the rest fits one line. Where those of rank 0 do not fit,
+    their short forms are used, and if that is not enough, more lines; a figure longer than a line
+    gets a line to itself.
     """
     if width is None:
         return [GAP.join(field.text for field in fields)]

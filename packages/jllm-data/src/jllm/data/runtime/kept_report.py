@@ -1,4 +1,4 @@
-"""What a command would print, kept as the text of a value that prints itself."""
+"""A command's printed output, kept as the text of a result that prints itself."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rich.console import Console
 from jllm.data.runtime.progress import WorkProgress
 
 WIDTH = 100
-"""Columns of a kept text."""
+"""The width of a kept text in columns."""
 _QUIET = {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PrintedReport:
-    """A result that prints itself, in a notebook too."""
+    """A result that prints as the command's output, in a notebook too."""
 
     text: str
-    """What the command prints of it."""
+    """The output of the command."""
 
     def __str__(self) -> str:
         """Return the text."""
@@ -39,17 +39,17 @@ class PrintedReport:
 
 
 class KeptProgress(WorkProgress):
-    """Keeps what is printed, and passes phases and lines on to a display, if there is one."""
+    """A progress that keeps printed lines and passes phases and lines on to a display, if any."""
 
     def __init__(self, display: WorkProgress | None) -> None:
-        """`display`: what a person sees meanwhile; None for nothing."""
+        """`display`: shows the progress to the user; None for no display."""
         self._kept, self._display = io.StringIO(), display
         options = {"color_system": None, "force_terminal": False, "force_jupyter": False}
         super().__init__(Console(file=self._kept, width=WIDTH, **options))
 
     @property
     def text(self) -> str:
-        """All that was printed, less white space at the ends of lines."""
+        """Everything that was printed, without white space at the ends of lines."""
         return "\n".join(map(str.rstrip, self._kept.getvalue().splitlines())).strip("\n")
 
     def begin(self, name: str, total: int | None, unit: str, *, done: int = 0) -> None:
@@ -59,7 +59,7 @@ class KeptProgress(WorkProgress):
             self._display.begin(name, total, unit, done=done)
 
     def advance(self, amount: int, state: str | None = None) -> None:
-        """Do a part of the phase; nothing of it is kept."""
+        """Advance the phase on the display; nothing is kept."""
         if self._display:
             self._display.advance(amount, state)
 
@@ -77,10 +77,9 @@ class KeptProgress(WorkProgress):
 
 @contextlib.contextmanager
 def kept_progress(console: Console | None) -> Iterator[KeptProgress]:
-    """Yield what a function of the package reports to: shown on `console`, or silent where it is
-    None.
+    """Yield a progress for a function of the package: shown on `console`, or silent where None.
 
-    Within it libraries print nothing of their own.
+    Within the context, libraries print nothing of their own.
     """
     before = {name: os.environ.get(name) for name in _QUIET}
     os.environ |= {name: value for name, value in _QUIET.items() if before[name] is None}

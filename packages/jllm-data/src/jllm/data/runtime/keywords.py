@@ -1,4 +1,4 @@
-"""The settings of a command as keywords of a function: checked, and named in errors."""
+"""A command's settings as keywords of a function: checked, and named in errors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def config_of(config_type: type[Config], values: Mapping[str, Any]) -> Config:
-    """Return `config_type(**values)`, each value of the type that its field has.
+    """Return `config_type(**values)`, with each value of its field's type.
 
-    Paths are taken where a field is a string, whole numbers (numpy's too) where it is an int or a
-    float. ValueError names an unknown keyword and the nearest one, a missing keyword, and one
-    whose value has another type.
+    Paths are accepted for string fields, whole numbers (numpy's too) for int and float fields.
+    Raises ValueError that names an unknown keyword and the nearest known one, a missing keyword, or
+    a keyword whose value has another type.
     """
     fields = {field.name: field for field in dataclasses.fields(config_type)}  # type: ignore
     for name in values:
@@ -40,7 +40,7 @@ def config_of(config_type: type[Config], values: Mapping[str, Any]) -> Config:
 
 
 def accepts(config_type: type) -> Callable[[Function], Function]:
-    """Let the signature of a function with `**settings` show the fields of `config_type`."""
+    """Show the fields of `config_type` in the signature of a function with `**settings`."""
 
     def decorate(function: Function) -> Function:
         signature, kinds = inspect.signature(function), get_type_hints(config_type)
@@ -63,7 +63,7 @@ def accepts(config_type: type) -> Callable[[Function], Function]:
 
 @contextlib.contextmanager
 def keywords_in_errors(config_type: type) -> Iterator[None]:
-    """Within it a ValueError names keywords, not flags: `max_len 1: …` for `--max_len 1: …`."""
+    """Make a ValueError within it name keywords, not flags: `max_len 1: …` for `--max_len 1: …`."""
     names = "|".join(field.name for field in dataclasses.fields(config_type))
     try:
         yield

@@ -1,4 +1,4 @@
-"""Names and contents by others, made fit for a person's terminal."""
+"""Names and contents from outside, made safe to print on a terminal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.text import Text
 UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""What could steer a terminal or turn text round, all controls but tab and line feed; and what
-no terminal takes, the halves of pairs that stand for undecodable bytes of names."""
+"""Characters that could control a terminal or reverse text: all controls but tab and line feed; and
+lone surrogates, which stand for undecodable bytes in names and cannot be printed."""
 
 
 def escape_control_chars(text: str) -> str:
@@ -19,5 +19,5 @@ def escape_control_chars(text: str) -> str:
 
 
 def as_rich_text(text: str, style: str = "") -> Text:
-    """Return the same for a rich console, which reads no markup in it."""
+    """Return the escaped text for a rich console, which then reads no markup in it."""
     return Text(escape_control_chars(text), style)

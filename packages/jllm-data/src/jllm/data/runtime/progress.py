@@ -1,4 +1,4 @@
-"""What a person sees of a command at work: a bar, or plain lines where there is no terminal."""
+"""Progress of a command: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from jllm.data.runtime.fields import GAP, Field, clock, fit
 from jllm.data.runtime.printable import as_rich_text
 
 PLAIN_SECONDS = 10.0
-"""Between two plain lines."""
+"""The seconds between two plain lines."""
 LEAST_BAR, MOST_BAR = 8, 40
-"""Columns of the bar; where there are fewer, it is left out."""
+"""The width of the bar in columns; it is left out where there is less room."""
 
 
 class PhaseProgress(Protocol):
-    """What is told to a person meanwhile."""
+    """The interface through which work reports its progress."""
 
     def begin(self, name: str, total: int, unit: str) -> None:
         """Begin a phase."""
 
     def advance(self, amount: int) -> None:
-        """So much more of it is done."""
+        """Count `amount` more of the phase as done."""
 
 
 class WorkProgress:
-    """Phases of work, each with a total; use it as a context manager."""
+    """The progress of work in phases, each with a total. A context manager."""
 
     def __init__(self, console: Console, check: Callable[[], None] = lambda: None) -> None:
-        """`check` is called at every step; what it raises ends the work."""
+        """`check` is called at every step; an exception from it ends the work."""
         self.console, self._check = console, check
         self._live: Live | None = None
         self._name, self._unit, self._done, self._before = "", "", 0, 0
@@ -46,13 +46,13 @@ class WorkProgress:
 
     @property
     def seconds(self) -> float:
-        """Since the phase began; never 0."""
+        """The seconds since the phase began; never 0."""
         return max(1e-6, time.monotonic() - self._began)
 
     def begin(self, name: str, total: int | None, unit: str, *, done: int = 0) -> None:
-        """Begin a phase: `total` of `unit` are to be done, `done` of them were before.
+        """Begin a phase of `total` units, `done` of which were done before.
 
-        `total`: None for bytes of which nobody knows how many there are.
+        `total`: None for an unknown number of bytes.
         """
         self._check()
         self._name, self._unit, self._done, self._total = name, unit, done, total
@@ -63,7 +63,7 @@ class WorkProgress:
             self._live.start()
 
     def advance(self, amount: int, state: str | None = None) -> None:
-        """So much more is done; `state` is shown behind the share, else the number of units."""
+        """Count `amount` more as done; `state` replaces the number of units after the share."""
         self._check()
         self._done, self._state = self._done + amount, state
         if self._live is None and time.monotonic() - self._printed >= PLAIN_SECONDS:
@@ -76,7 +76,7 @@ class WorkProgress:
         self.console.print(as_rich_text(text), soft_wrap=True)
 
     def end(self) -> None:
-        """Take the bar away: what follows is print."""
+        """Remove the bar; further output is printed."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -91,11 +91,11 @@ class WorkProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.end()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the line on a terminal, with a bar where there is room for one."""
+        """Yield the line for a terminal, with a bar where there is room."""
         lines = fit(self._fields(), options.max_width)
         room = options.max_width - len(lines[0]) - len(GAP)
         if len(lines) > 1 or room < LEAST_BAR:
@@ -107,7 +107,10 @@ class WorkProgress:
         yield grid
 
     def _fields(self) -> list[Field]:
-        """Return the share, what was done and how fast, and the time left; the last two always."""
+        """Return the share, the amount done, the speed and the time left.
+
+        The last two are always shown.
+        """
         share = f"{self._done / 1e6:,.0f} MB"
         if self._total is not None:
             share = f"{self._done / max(1, self._total):.0%}"

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as KeyboardInterrupt, remembered where a library drops the exception."""
+"""SIGINT and SIGTERM as KeyboardInterrupt, remembered in case a library drops the exception."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from types import FrameType
 
 
 class StopSignals:
-    """Turns SIGINT and SIGTERM into KeyboardInterrupt, and remembers them.
+    """A handler that turns SIGINT and SIGTERM into KeyboardInterrupt, and remembers them.
 
-    The exception alone may be lost: pyarrow drops whatever is raised while it looks for optional
-    modules. So a command asks again after every unit of work.
+    The exception alone may be lost: pyarrow drops any exception while it looks for optional
+    modules. So a command checks again after every unit of work.
     """
 
     def __init__(self) -> None:
@@ -27,9 +27,9 @@ class StopSignals:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Yield what is done within is not interrupted, and may set handlers of its own.
+        """Hold signals back within the context, which may set handlers of its own.
 
-        `check` afterwards raises what came meanwhile.
+        `check` afterwards raises for a signal that came meanwhile.
         """
         self._held = True
         try:

@@ -1,7 +1,7 @@
-"""A value that JSON can say in one file, which is there whole or not at all.
+"""A JSON value in a file that is written whole or not at all.
 
-The first line is the digest of what follows, so what a stopped machine left is never taken for a
-value.
+The first line is the digest of the rest, so a file left incomplete by a stopped machine is never
+taken for a value.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 
 def save_state(path: Path, value: Any, *, durable: bool = False) -> None:
-    """Replace the file by `value`; `durable`: wait until a stop of the machine cannot undo it.
+    """Replace the file's content by `value`.
 
-    Raises OSError.
+    `durable`: wait until it would survive a stop of the machine. Raises OSError.
     """
     text = json.dumps(value).encode()
     new = path.with_name(path.name + ".new")
@@ -29,7 +29,7 @@ def save_state(path: Path, value: Any, *, durable: bool = False) -> None:
 
 
 def load_state(path: Path) -> Any | None:
-    """Return what `save_state` wrote; None where there is no such file or it is damaged."""
+    """Return the value that `save_state` wrote; None where the file is missing or damaged."""
     if not path.is_file():
         return None
     digest, _, text = path.read_bytes().partition(b"\n")

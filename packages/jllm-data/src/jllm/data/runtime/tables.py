@@ -1,4 +1,4 @@
-"""Tables that no terminal is too narrow for: columns are left out, numbers are never broken."""
+"""Tables for terminals of any width: columns may be left out, but numbers are never broken."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Column:
     name: str
     cells: Sequence[str]
     rank: int = 0
-    """0: always shown; of the others the highest goes first where the terminal is narrow."""
+    """0: always shown; of the others, the highest is left out first on a narrow terminal."""
     folds: int = 0
-    """The least columns into which its text may be folded. 0: it is numbers, shown whole."""
+    """The least width to which its text may be folded; 0: numbers, which are shown whole."""
 
     @property
     def width(self) -> int:
-        """Columns that its longest text takes."""
+        """The width of its longest text."""
         return max(as_rich_text(text).cell_len for text in (self.name, *self.cells))
 
     @property
     def least(self) -> int:
-        """The fewest columns in which it is still shown whole."""
+        """The least width at which all of it can be shown."""
         return min(self.folds, self.width) if self.folds else self.width
 
 
 def print_table(console: Console, columns: Sequence[Column]) -> None:
-    """Print the columns that fit, and name the others; a file, which has no width, gets them all.
+    """Print the columns that fit and name the others; a file has no width and gets all.
 
-    Where those of rank 0 do not fit, every row is printed as lines of a name and a value.
+    Where those of rank 0 do not fit, every row is printed as lines of name and value.
     """
     limit = console.width if console.is_terminal else None
     shown = list(columns)
@@ -57,13 +57,13 @@ def print_table(console: Console, columns: Sequence[Column]) -> None:
 
 
 def print_at_width(console: Console, table: Table, width: int) -> None:
-    """Print a table at a width that may be more than the console's own, as a file's may."""
+    """Print a table at a width that may exceed the console's, as for files."""
     options = console.options.update(width=width)
     console.print(Segments(console.render(table, options)), crop=False, end="")
 
 
 def _table(columns: Sequence[Column], spare: int | None) -> Table:
-    """Return `spare`: columns that are left for text that is folded; None: as many as it takes."""
+    """Build the table; `spare`: the columns left for folded text, None for as many as needed."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         wanted = column.width if spare is None else min(column.width, column.least + spare)

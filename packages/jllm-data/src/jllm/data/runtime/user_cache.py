@@ -1,9 +1,9 @@
-"""Small results kept in the user's cache folder; whatever is wrong there, they are made again.
+"""A cache of small results in the user's cache folder; any fault there only costs recomputation.
 
-`$XDG_CACHE_HOME/jllm` (else `~/.cache/jllm`) holds a folder a kind of result and a file an entry,
-named by the digest of all that the result depends on and sealed by its own digest (`state_file`: no
-pickle). An entry that is absent, damaged or unreadable is none; where nothing can be written,
-nothing is. The folder may be removed at any time.
+`$XDG_CACHE_HOME/jllm` (else `~/.cache/jllm`) holds a folder for each kind of result and a file for
+each entry. The file is named by the digest of everything that the result depends on, and sealed by
+its own digest (`state_file`: no pickle). A damaged or unreadable entry counts as absent; where
+nothing can be written, nothing is kept. The folder may be removed at any time.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 from jllm.data.runtime.state_file import load_state, save_state
 
 ENTRIES = 16
-"""Files of a kind that are kept, the newest; one has a few megabytes."""
+"""The number of files kept of each kind, the newest; each has a few megabytes."""
 
 
 def cache_key(*parts: object) -> str:
-    """Return what an entry is found by: the digest of values that JSON can say."""
+    """Return the key of an entry: the digest of JSON values."""
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def recall(kind: str, key: str, names: Sequence[str]) -> dict[str, Any] | None:
-    """Return the entry, a dict of these names; None where there is none that is whole."""
+    """Return the entry, a dict with these names; None where there is no intact one."""
     path = _path(kind, key)
     try:
         entry = None if path is None else load_state(path)
@@ -38,7 +38,7 @@ def recall(kind: str, key: str, names: Sequence[str]) -> dict[str, Any] | None:
 
 
 def remember(kind: str, key: str, entry: dict[str, Any]) -> None:
-    """Keep an entry (what JSON can say), if that is possible, and drop the oldest."""
+    """Keep an entry (JSON values) if possible, and drop the oldest."""
     path = _path(kind, key)
     if path is None:
         return
@@ -56,7 +56,7 @@ def remember(kind: str, key: str, entry: dict[str, Any]) -> None:
 
 
 def _path(kind: str, key: str) -> Path | None:
-    """Return where an entry lies; None where the user has no folder for it."""
+    """Return the path of an entry; None where the user has no cache folder."""
     root = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(root):
         root = os.path.expanduser("~/.cache")
@@ -64,5 +64,5 @@ def _path(kind: str, key: str) -> Path | None:
 
 
 def _age(path: Path) -> float:
-    """For sorting, the newest first."""
+    """Return a key that sorts the newest file first."""
     return -path.stat().st_mtime

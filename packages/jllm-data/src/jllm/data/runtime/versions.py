@@ -1,4 +1,4 @@
-"""What a result depends on beside its input: the code of jllm.data, the versions of libraries."""
+"""Versions that a result depends on besides its input: the code of jllm.data, the libraries."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from pathlib import Path
 
 @functools.cache
 def code_digest() -> str:
-    """Return the digest of all modules of `jllm.data`: a checkout changes more often than its
-    version.
-    """
+    """Return the digest of all modules of `jllm.data`; code changes more often than its version."""
     folder, digest = Path(__file__).parents[1], hashlib.blake2b(digest_size=16)
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.read_bytes())

@@ -1,7 +1,7 @@
-"""Work units to several processes (or threads), results back in the order of the units.
+"""Work units for several processes (or threads), with results in the order of the units.
 
-Processes are forked, so that the loaded tokenizer is shared and nothing is imported twice; they die
-with the parent. At most `AHEAD` units a process are under way, so memory does not grow with the
+Processes are forked, so the loaded tokenizer is shared and nothing is imported twice; they die with
+the parent. At most `AHEAD` units per process are in progress, so memory does not grow with the
 input. With one process everything happens in this one.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 AHEAD = 3
 _PR_SET_PDEATHSIG = 1
 _work: Callable[[Any], Any] | None = None
-"""What a worker process does; set in worker processes only."""
+"""The work of a worker process; set only there."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,11 +34,11 @@ def map_in_order(
     *,
     threads: bool = False,
 ) -> Generator[tuple[Item, Result], None, None]:
-    """(item, `work(item)`) of every item, in order; `threads`: of this process instead of others.
+    """Yield (item, `work(item)`) of every item, in order.
 
-    Raises what `work` raises, for the first item that makes it, and what `items` raises, when all
-    items before have their results; OSError when a worker process dies (for want of memory,
-    mostly).
+    `threads`: use threads of this process instead of processes. Raises the exception of `work` for
+    the first item that fails, and that of `items` once all items before it have their results;
+    OSError when a worker process dies (mostly for lack of memory).
     """
     if processes == 1:
         for item in items:
@@ -72,7 +72,7 @@ def map_in_order(
 
 
 def _until_failure(items: Iterable[Item], failure: list[Exception]) -> Iterator[Item]:
-    """Yield the items; the error at which they end is put into `failure`."""
+    """Yield the items; an error that ends them is put into `failure`."""
     try:
         yield from items
     except (ValueError, OSError) as error:
@@ -82,7 +82,7 @@ def _until_failure(items: Iterable[Item], failure: list[Exception]) -> Iterator[
 def _start(work: Callable[[Any], Any], parent: int) -> None:
     global _work
     _work = work
-    gc.freeze()  # what was there before the fork is not walked again, nor its pages copied
+    gc.freeze()  # objects from before the fork are not traversed again, nor their pages copied
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,1 +1,1 @@
-"""Bytes of local files and URLs."""
+"""Reading bytes from local files and URLs."""

@@ -1,4 +1,4 @@
-"""Local paths and URLs alike: which files a data set has, and how they are looked at."""
+"""Local paths and URLs by one interface: the files of a data set, their stamps and bytes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Location = Path | RemotePath
 
 
 def location(text: str | Location, retry_policy: RetryPolicy | None = None) -> Location:
-    """Return what `text` names: a URL, or a local path (also as file://…).
+    """Return the URL or local path (also from file://…) that `text` names.
 
-    ValueError if nothing.
+    Raises ValueError where it names neither.
     """
     if isinstance(text, RemotePath):
         return text
@@ -32,14 +32,14 @@ def location(text: str | Location, retry_policy: RetryPolicy | None = None) -> L
 
 
 def local_path(path: Location) -> Path:
-    """Return the path itself; ValueError for a URL, where only local files are worked on."""
+    """Return the path unchanged. Raises ValueError for a URL where only local files will do."""
     if isinstance(path, RemotePath):
         raise ValueError(f"{path}: only local files can be worked on here; copy the folder first")
     return path
 
 
 def stamp(path: Location) -> Stamp:
-    """Size and time of change of a file, now; OSError where there is none."""
+    """Return a file's current size and modification time. Raises OSError where there is no file."""
     if isinstance(path, RemotePath):
         return path.stamp()
     about = path.stat()
@@ -47,13 +47,12 @@ def stamp(path: Location) -> Stamp:
 
 
 def listed_stamp(path: Location) -> Stamp:
-    """Return the same, for a remote file as the listing of its folder said, where it said
-    enough."""
+    """Return a file's stamp; for a remote file from its folder's listing, where that has enough."""
     return (isinstance(path, RemotePath) and path.listed) or stamp(path)
 
 
 def read_bytes(path: Location, most: int) -> bytes:
-    """Return all of a small file; ValueError where it has more than `most` bytes."""
+    """Return all bytes of a small file. Raises ValueError where it has more than `most`."""
     size = listed_stamp(path).size
     if size > most:
         raise ValueError(f"{path}: has {size:,} bytes, expected at most {most:,}")
@@ -63,7 +62,7 @@ def read_bytes(path: Location, most: int) -> bytes:
 
 
 def relative_name(path: Location, folder: Location) -> str:
-    """Return the way from a folder to a file below it, with slashes."""
+    """Return the path of a file relative to a folder above it, with slashes."""
     if isinstance(path, RemotePath):
         assert isinstance(folder, RemotePath)
         return path.relative_to(folder).as_posix()
@@ -72,11 +71,11 @@ def relative_name(path: Location, folder: Location) -> str:
 
 
 def data_files(folder: Location) -> tuple[list[Location], list[Location]]:
-    """(parquet files, info files) of a folder, at any depth, by relative name.
+    """Return (parquet files, info files) of a folder, at any depth, by relative name.
 
-    Hidden and temporary ones (Spark's `_temporary`, `.part-0.crc`, …) are not data. Of a URL that
-    is itself an info file the parquet files are those that it lists: none are given here.
-    ValueError where the folder is none.
+    Hidden and temporary files (Spark's `_temporary`, `.part-0.crc`, …) are not data. For a URL that
+    is itself an info file, no parquet files are returned: they are those that it lists. Raises
+    ValueError where the path is not a folder.
     """
     if isinstance(folder, RemotePath):
         if folder.name.endswith("info.json"):
@@ -110,7 +109,7 @@ def data_files(folder: Location) -> tuple[list[Location], list[Location]]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Parquet and info files of a local folder and of those in it, but hidden and linked ones."""
+    """Yield parquet and info files of a folder and its subfolders (not hidden or linked ones)."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

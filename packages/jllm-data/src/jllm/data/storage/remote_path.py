@@ -1,9 +1,9 @@
-"""Files behind a URL (s3://, hdfs://, https://, …), as far as reading data needs them.
+"""Files at a URL (s3://, hdfs://, https://, …), as far as reading data needs them.
 
-The one module that knows fsspec (the extra `remote`; `s3` adds s3fs). Every request is for a range
-of bytes, has a time limit and is repeated with longer and longer waits (`retries`); what comes back
-shorter than was asked for counts as failed. Credentials and endpoints are those of the protocol's
-library: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_KEY, …
+The only module that uses fsspec (the extra `remote`; `s3` adds s3fs). Every request is for a range
+of bytes, has a time limit and is retried with increasing waits (`retries`); a response shorter than
+requested counts as failed. Credentials and endpoints are those of the protocol's library:
+AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_KEY, …
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from urllib.parse import quote, unquote
 from jllm.data.storage.retries import RetryPolicy, retry
 
 _LONGEST_READ = 16 << 20
-"""Bytes of one request: larger ranges are read in several, each with its own time limit."""
+"""The most bytes of one request: larger ranges take several, each with its own time limit."""
 
 _ONE_TRY = {"config_kwargs": {"retries": {"total_max_attempts": 1}}}
-"""Options of s3fs that leave trying again to `retry`."""
+"""Options of s3fs that leave retries to `retry`."""
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "hdfs": "hdfs", "viewfs": "hdfs"}
-"""The extra that a protocol needs; the others `remote`."""
+"""The extra that a protocol needs; other protocols need `remote`."""
 
 _CHANGES_WITH_CONTENT = (
     *("ETag", "etag", "mtime", "modification_time", "modificationTime"),
@@ -37,35 +37,35 @@ _CHANGES_WITH_CONTENT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Stamp:
-    """What tells whether a file is still the one that it was."""
+    """The identity of a file's version: tells whether the file has changed."""
 
     size: int
     """Bytes."""
     version: str
-    """An ETag or the time of the last change, whatever the file system has."""
+    """The ETag or the modification time, whichever the file system has."""
 
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A file or folder; a little of what `pathlib.Path` is."""
+    """A remote file or folder, with a small part of the interface of `pathlib.Path`."""
 
     url: str
     retry_policy: RetryPolicy = field(default=RetryPolicy(), compare=False, repr=False)
     listed: Stamp | None = field(default=None, compare=False, repr=False)
-    """As the listing of its folder said, so that it need not be asked for."""
+    """The stamp from its folder's listing, which saves a request."""
 
     def __str__(self) -> str:
         """Return the URL."""
         return self.url
 
     def __truediv__(self, name: str) -> RemotePath:
-        """Return a file below this folder; in URLs of the web the name is quoted."""
+        """Return a file below this folder; in http(s) URLs the name is quoted."""
         quoted = name if has_listing(self) else quote(name)
         return RemotePath(f"{self.url.rstrip('/')}/{quoted}", self.retry_policy)
 
     @property
     def name(self) -> str:
-        """What follows the last slash."""
+        """The part after the last slash."""
         last = self.url.rstrip("/").rpartition("/")[2]
         return last if has_listing(self) else unquote(last)
 
@@ -75,12 +75,12 @@ class RemotePath:
         return RemotePath(self.url.rstrip("/").rpartition("/")[0], self.retry_policy)
 
     def relative_to(self, folder: RemotePath) -> PurePosixPath:
-        """Return the way from `folder`, which it lies below."""
+        """Return the path relative to `folder`, which is above it."""
         below = self.url.removeprefix(folder.url.rstrip("/") + "/")
         return PurePosixPath(below if has_listing(self) else unquote(below))
 
     def stamp(self) -> Stamp:
-        """Size and version now: one request without content."""
+        """Return the current size and version: one request without content."""
 
         def ask() -> Mapping[str, Any]:
             system, path = _open(self.url)
@@ -90,7 +90,7 @@ class RemotePath:
         return _stamp(retry(ask, self.url, self.retry_policy), self.url)
 
     def read(self, start: int, end: int) -> bytes:
-        """Return bytes start … end − 1. RemoteError where they cannot be had."""
+        """Return bytes start … end − 1. Raises RemoteError where they cannot be read."""
         bounds = [*range(start, end, _LONGEST_READ), end]
         return b"".join(self._read(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
 
@@ -108,7 +108,7 @@ class RemotePath:
         return retry(ask, f"{self.url}, bytes {start} to {end}", self.retry_policy)
 
     def files(self) -> Iterator[RemotePath]:
-        """Yield every file below this folder, with its stamp, in no order."""
+        """Yield every file below this folder, with its stamp, in no particular order."""
 
         def ask() -> Mapping[str, Mapping[str, Any]]:
             system, path = _open(self.url)
@@ -118,7 +118,7 @@ class RemotePath:
         base = _open(self.url)[1].rstrip("/") + "/"
         for path, about in retry(ask, self.url, self.retry_policy).items():
             url = f"{self.url.rstrip('/')}/{path.removeprefix(base)}"
-            # Times may be told otherwise in a listing than of the file itself; ETags are not.
+            # Times may differ between a listing and the file itself; ETags do not.
             listed = _stamp(about, url) if about.get("ETag") else None
             yield RemotePath(url, self.retry_policy, listed)
 
@@ -129,7 +129,7 @@ def is_remote(path: object) -> bool:
 
 
 def has_listing(path: RemotePath) -> bool:
-    """Return whether the protocol can say what a folder holds; http cannot."""
+    """Return whether the protocol can list folders; http cannot."""
     return not path.url.startswith(("http://", "https://"))
 
 
@@ -141,7 +141,7 @@ def _stamp(about: Mapping[str, Any], url: str) -> Stamp:
 
 
 def _open(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL, one a process and host, and the path in it."""
+    """Return the file system of a URL (one per process and host) and the path in it."""
     protocol, _, rest = url.partition("://")
     system = _system(os.getpid(), protocol, rest.partition("/")[0])
     return system, system._strip_protocol(url)
@@ -152,7 +152,7 @@ def _system(process: int, protocol: str, host: str) -> Any:
     del process  # a file system's threads do not survive a fork
     extra = _EXTRAS.get(protocol, "remote")
     options: dict[str, Any] = {"skip_instance_cache": True}
-    if extra != "hdfs":  # of Hadoop all options are settings
+    if extra != "hdfs":  # Hadoop takes every option as a setting
         options["use_listings_cache"] = False
     if extra == "s3":
         options |= _ONE_TRY
@@ -174,15 +174,15 @@ def _system(process: int, protocol: str, host: str) -> Any:
     except ValueError as error:
         raise ValueError(f"{protocol}://{host}: {error}") from error
     if hasattr(system, "retries"):
-        system.retries = 1  # s3fs's own, beside those of botocore
+        system.retries = 1  # s3fs's own retries, besides those of botocore
     return system
 
 
 def _call(system: Any, name: str, *arguments: Any, timeout: float, **options: Any) -> Any:
-    """Call a method of a file system; TimeoutError after `timeout` seconds.
+    """Call a method of a file system. Raises TimeoutError after `timeout` seconds.
 
-    A client that is not asynchronous cannot be stopped: its call goes on in a thread of its own,
-    and what it gives is dropped.
+    A synchronous client cannot be stopped: its call goes on in a thread of its own, and the result
+    is dropped.
     """
     if system.async_impl:
         from fsspec.asyn import sync
@@ -194,7 +194,7 @@ def _call(system: Any, name: str, *arguments: Any, timeout: float, **options: An
     def ask() -> None:
         try:
             answer.set_result(getattr(system, name)(*arguments, **options))
-        except BaseException as error:  # raised where the answer is waited for
+        except BaseException as error:  # raised in the waiting thread
             answer.set_exception(error)
 
     threading.Thread(target=ask, daemon=True).start()

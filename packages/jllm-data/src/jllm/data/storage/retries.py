@@ -1,7 +1,7 @@
-"""Do something that the network may spoil until it succeeds: a time limit, longer and longer waits.
+"""Retries of network operations, with increasing waits and a time limit.
 
-Only time depends on chance: the waits are spread at random, so that many readers that failed
-together do not come back together.
+Only the timing is random: the waits are spread, so that many readers that failed together do not
+retry together.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 _SILENCE = 5
-"""Seconds of trying after which people are told, once."""
+"""The seconds of trying after which a warning is logged, once."""
 
 
 class RemoteError(OSError):
-    """Something remote could not be read, however often it was tried; names the URL."""
+    """A remote read failed for good, after all retries; the message names the URL."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How long is waited for a remote file, in seconds."""
+    """The limits on waiting for a remote file, in seconds."""
 
     request: float = 30
-    """The longest that one request may take: a stalled one counts as failed."""
+    """The longest that one request may take: a stalled one has failed."""
     total: float = 300
-    """No try begins later than this after the first."""
+    """The time after the first try within which every other try begins."""
     first_wait: float = 0.25
-    """Between the first two tries; it doubles from try to try, less up to a half by chance."""
+    """The wait between the first two tries; it doubles each time, less up to half at random."""
     longest_wait: float = 20
 
 
@@ -43,35 +43,33 @@ _LASTING = (
 
 
 def is_permanent(error: Exception) -> bool:
-    """Return whether trying again cannot help: no such file, no right to it, a request that is
-    wrong.
-    """
+    """Return whether a retry cannot help: missing file, no permission, malformed request."""
     error = _cause(error)
-    status = getattr(error, "status", None)  # of aiohttp's errors
+    status = getattr(error, "status", None)  # aiohttp's errors have one
     if isinstance(status, int):
         return 400 <= status < 500 and status not in (408, 429)
     return isinstance(error, _LASTING) or "Credential" in type(error).__name__
 
 
 def _cause(error: Exception) -> Exception:
-    """Return what was wrong: fsspec says FileNotFoundError for whatever a HEAD over http gave."""
+    """Return the real error: fsspec raises FileNotFoundError for any failed HEAD over http."""
     cause = error.__cause__
     from_http = type(cause).__module__.startswith("aiohttp") and isinstance(cause, Exception)
     return cause if from_http else error
 
 
 def retry(work: Callable[[], Result], what: str, retry_policy: RetryPolicy) -> Result:
-    """Return what `work` gives, once it does.
+    """Call `work` until it succeeds, and return its result.
 
-    RemoteError begins with `what` (the URL) and says how often it was tried, how long and what went
-    wrong last. Whoever waits longer than a few seconds is told by the log (standard error).
+    Raises RemoteError that begins with `what` (the URL) and gives the number of tries, the time and
+    the last error. A wait of more than a few seconds is logged (standard error).
     """
     start, tries, told = time.monotonic(), 0, False
     while True:
         tries += 1
         try:
             return work()
-        except Exception as error:  # whatever a protocol's library raises; raised again below
+        except Exception as error:  # any error of a protocol's library; raised again below
             wait = min(retry_policy.longest_wait, retry_policy.first_wait * 2 ** (tries - 1))
             wait *= random.uniform(0.5, 1)
             taken = time.monotonic() - start

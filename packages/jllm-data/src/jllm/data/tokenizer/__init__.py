@@ -1,1 +1,1 @@
-"""Text to ids: the tokenizer loaded, cached, kept with its data, and made fast."""
+"""Text to ids: loading a tokenizer, caching it, keeping it with its data, and fast encoding."""

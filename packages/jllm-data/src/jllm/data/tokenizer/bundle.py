@@ -1,4 +1,4 @@
-"""A data set keeps its tokenizer: the files as they were given, in the folder `tokenizer/`."""
+"""The tokenizer of a data set, kept with it: the files as given, in the folder `tokenizer/`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from jllm.data.tokenizer.load import TextTokenizer
 def keep_tokenizer(tokenizer: TextTokenizer, folder: Path) -> None:
     """Copy the tokenizer's files to `folder / TOKENIZER_FOLDER`.
 
-    Loaded from there, it is the same. A vocabulary that was given in another form than
-    tokenizer.json is written as one; a tokenizer that was given by its Hugging Face name is written
-    as Transformers saves it. Raises OSError.
+    Loading it from there gives the same tokenizer. A vocabulary in another format than
+    tokenizer.json is written as tokenizer.json; a tokenizer given by its Hugging Face name is
+    written as Transformers saves it. Raises OSError.
     """
     given, kept = Path(tokenizer.name).expanduser(), folder / TOKENIZER_FOLDER
     if given.is_dir():
@@ -34,7 +34,7 @@ def keep_tokenizer(tokenizer: TextTokenizer, folder: Path) -> None:
             tokenizer.hf.backend_tokenizer.save(str(kept / VOCABULARY))
     else:
         tokenizer.hf.save_pretrained(kept)
-    (kept / DIGESTS).unlink(missing_ok=True)  # of what it was kept as before
+    (kept / DIGESTS).unlink(missing_ok=True)  # of the files kept before
     digests = {file.name: file_digest(file) for file in sorted(kept.iterdir())}
     digests[STATED_TOKENIZER] = tokenizer.digest
     (kept / DIGESTS).write_text(sealed(digests), encoding="utf-8")

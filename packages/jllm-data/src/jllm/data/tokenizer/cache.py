@@ -1,9 +1,9 @@
-"""Tokenizers that were loaded before, without Transformers (whose import takes a second or more).
+"""Cached tokenizers, loaded without Transformers (whose import takes a second or more).
 
-What `TokenizerFacts` says of a folder is kept in the user's cache, by the bytes of the folder's
-files, its name (Transformers looks at that too), the code here and the versions of all libraries
-that have a part in loading. Another byte or version is another entry, so what is found is what
-would be loaded. Chat templates are rendered by Transformers all the same.
+The `TokenizerFacts` of a folder are kept in the user's cache. The key covers the bytes of the
+folder's files, its name (which Transformers looks at too), the code of this package and the
+versions of all libraries involved in loading. Any changed byte or version gives another entry, so a
+cached entry equals what would be loaded. Chat templates are still rendered by Transformers.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from jllm.data.tokenizer.load import (
 KIND = "tokenizers"
 LIBRARIES = ("tokenizers", "transformers", "huggingface-hub", "sentencepiece", "tiktoken",
              "protobuf", "mistral-common")  # fmt: skip
-"""Those by whose presence and version Transformers may load a tokenizer otherwise."""
+"""Libraries whose presence and version may change how Transformers loads a tokenizer."""
 READ = (".jinja", ".json", ".model", ".tiktoken", ".txt")
-"""Files that a tokenizer may be made of; of others (weights) size and time count."""
+"""Suffixes of a tokenizer's files; of others (weights) only size and time count."""
 READ_BYTES = 64 << 20
-"""Larger files are not a tokenizer's either."""
+"""Larger files do not count as a tokenizer's either."""
 
 
 @gc_paused()
 def cached_tokenizer(name: str) -> TextTokenizer:
-    """Return `load_tokenizer`, from the cache where the same folder was loaded before. Raises
-    ValueError.
+    """Do as `load_tokenizer`, from the cache where the same folder was loaded before.
 
-    Costs the reading of the folder's tokenizer and 25 ms a megabyte of its tokenizer.json.
+    Costs reading the folder's tokenizer files and 25 ms for each megabyte of tokenizer.json. Raises
+    ValueError.
     """
     folder = Path(os.path.expanduser(name))
     if not folder.is_dir():
@@ -50,7 +50,7 @@ def cached_tokenizer(name: str) -> TextTokenizer:
     if facts is not None:
         return TextTokenizer(name, facts, partial(load_by_transformers, name))
     tokenizer = wrap_tokenizer(load_by_transformers(name), name)
-    if _key(folder, name) == key:  # else a file was changed while it was loaded
+    if _key(folder, name) == key:  # otherwise a file was changed during loading
         remember(KIND, key, asdict(tokenizer.facts))
     return tokenizer
 
@@ -69,7 +69,7 @@ def _recalled(key: str) -> TokenizerFacts | None:
 
 
 def _files(folder: Path) -> list[list[Any]]:
-    """Return what each file of the folder is known by."""
+    """Return what identifies each file of the folder."""
     known: list[list[Any]] = []
     for path in sorted(folder.iterdir()):
         if path.is_file():

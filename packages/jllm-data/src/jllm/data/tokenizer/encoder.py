@@ -1,4 +1,4 @@
-"""Texts → ids: `tokenizers` is the truth, gigatoken does what it provably does alike."""
+"""Texts → ids: `tokenizers` is the reference; gigatoken encodes what it provably encodes alike."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from jllm.data.tokenizer.gigatoken import GigatokenEncoder
 from jllm.data.tokenizer.load import TextTokenizer
 
 SAMPLE = 256
-"""Of the texts that gigatoken encodes, the first of a work unit and every 256th are compared."""
+"""Of gigatoken's texts, the first of a work unit and every 256th after it are compared."""
 SAMPLE_LENGTH = 4096
-"""Characters of a longer text that are compared, from its middle."""
+"""The number of characters compared of a longer text, from its middle."""
 
 
 class EncodersDiffer(ValueError):
-    """gigatoken gave other ids than `tokenizers` for a text that it was trusted with."""
+    """gigatoken and `tokenizers` gave different ids for a text on which they should agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """Encodes texts; special tokens are taken as ordinary text."""
+    """An encoder of texts; special tokens in them are ordinary text."""
 
     tokenizer: TextTokenizer
     fast: GigatokenEncoder | None
     """None: every text goes through `tokenizers`."""
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Return the ids (int32 [n]) of each text, without any token put around it.
+        """Return the ids (int32 [n]) of each text, without tokens added around it.
 
         Texts must not hold lone surrogates. Raises EncodersDiffer.
         """
@@ -46,7 +46,7 @@ class Encoder:
         return [by_number[number] if i is None else i for number, i in enumerate(ids)]
 
     def remember(self) -> None:
-        """Keep what was found out of gigatoken for the next conversion."""
+        """Keep gigatoken's verdicts for the next conversion."""
         if self.fast is not None:
             self.fast.remember()
 
@@ -55,7 +55,7 @@ class Encoder:
         return [np.array(one.ids, np.int32) for one in encoded]
 
     def _compare(self, fast: GigatokenEncoder, text: str) -> None:
-        """Encode a text, or a part of a long one, by both. Raises EncodersDiffer."""
+        """Encode a text, or part of a long one, with both. Raises EncodersDiffer."""
         start = max(0, len(text) - SAMPLE_LENGTH) // 2
         text = text[start : start + SAMPLE_LENGTH]
         ids = fast.encode(text)
@@ -73,9 +73,9 @@ class Encoder:
 def make_encoder(
     tokenizer: TextTokenizer, *, allow_fast: bool = True, cached: bool = False
 ) -> tuple[Encoder, str]:
-    """Return the fastest encoder that is certain to be right, and why gigatoken has no part in it.
+    """Return the fastest encoder that is certainly right, and why it goes without gigatoken, if so.
 
-    `cached`: what was found out of gigatoken before is taken from the user's cache.
+    `cached`: earlier verdicts on gigatoken are taken from the user's cache.
     """
     if not allow_fast:
         return Encoder(tokenizer=tokenizer, fast=None), "switched off"

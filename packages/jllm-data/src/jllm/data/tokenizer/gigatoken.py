@@ -1,18 +1,18 @@
-"""gigatoken: the same ids as `tokenizers`, 30 times faster, on the texts where that is certain.
+"""gigatoken: the ids of `tokenizers`, 30 times faster, for texts where they are certainly equal.
 
 Both libraries cut a text into words by the classes of its code points (letter, number, space, …)
-and then merge bytes by one table. They can differ where their Unicode tables do. So each code
-point that occurs is tried once against `tokenizers` (`pretokenizer_parity.py`, and with the real
-vocabulary); the verdicts lie in a table that forked processes share. A text is left to `tokenizers`
+and then merge bytes by one table. They can differ where their Unicode tables do. So each code point
+that occurs is compared once with `tokenizers` (`pretokenizer_parity.py`, and with the real
+vocabulary); the verdicts are in a table that forked processes share. A text is left to `tokenizers`
 when it holds
 
 * a code point on which the two differ,
 * an added word of the vocabulary (`<think>`, …), or
 * where the tokenizer normalises (NFC), anything that is not already normalised.
 
-What remains is compared by sample in every conversion (`encoder.py`). gigatoken is imported here
-only. The verdict on a code point takes about 0.3 ms, once; a text costs 2 ns a character more
-than gigatoken itself.
+Samples of the remaining texts are compared in every conversion (`encoder.py`). gigatoken is
+imported only here. The verdict on a code point takes about 0.3 ms, once; a text costs 2 ns a
+character on top of gigatoken itself.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from jllm.data.tokenizer.pretokenizer_parity import Trial, byte_alphabet, trial_
 UNKNOWN, SAFE, UNSAFE = 0, 1, 2
 TRIED_AT_ONCE = 128
 CACHE, ENTRY = "gigatoken", ("rules", "trial", "nfc", "safe", "unsafe")
-"""Where verdicts are kept, and what an entry holds."""
+"""The kind of cache entry that keeps verdicts, and the keys of an entry."""
 
 
 class GigatokenEncoder:
-    """Encodes texts by gigatoken and says of which texts it may."""
+    """An encoder that uses gigatoken, and knows which texts it may encode."""
 
     def __init__(self, tokenizer: TextTokenizer, *, cached: bool = False) -> None:
-        """Raise ValueError (why) where gigatoken is absent or cannot take this tokenizer.
+        """Raise ValueError with the reason where gigatoken is absent or cannot load this tokenizer.
 
-        `cached`: verdicts of before are taken from the user's cache, and `remember` keeps them.
+        `cached`: earlier verdicts are taken from the user's cache, and `remember` keeps them.
         """
         self._tokenizer = tokenizer
         self._key = _cache_key(tokenizer) if cached else ""
@@ -72,7 +72,7 @@ class GigatokenEncoder:
             raise ValueError(f"gigatoken differs on ordinary text ({ordinary[0]!r})")
 
     def remember(self) -> None:
-        """Keep the verdicts, those of forked processes too, for the next conversion."""
+        """Keep the verdicts, including those of forked processes, for the next conversion."""
         if self._key and self._known() > self._remembered:
             entry = {
                 "rules": self._rules,
@@ -85,14 +85,14 @@ class GigatokenEncoder:
             self._remembered = self._known()
 
     def encode(self, text: str) -> np.ndarray:
-        """Return ids (int32) of a text that `suited` accepted.
+        """Return the ids (int32) of a text that `suited` accepted.
 
         Special tokens are not looked for.
         """
         return self._backend.encode(text).view(np.int32)
 
     def suited(self, texts: Sequence[str]) -> np.ndarray:
-        """Return which texts (bool [N]) gigatoken encodes as `tokenizers` does."""
+        """Return for which texts (bool [N]) gigatoken gives the ids of `tokenizers`."""
         foreign = [text for text in texts if not text.isascii()]
         self._learn(_code_points("".join(foreign)))
         suited = np.ones(len(texts), bool)
@@ -108,7 +108,7 @@ class GigatokenEncoder:
         return suited
 
     def _learn(self, code_points: np.ndarray) -> None:
-        """Find the verdict on every code point of the array that has none yet."""
+        """Find the verdict on each code point of the array that has none yet."""
         unknown = np.unique(code_points[self._verdicts[code_points] == UNKNOWN])
         for at in range(0, len(unknown), TRIED_AT_ONCE):
             points = unknown[at : at + TRIED_AT_ONCE].tolist()
@@ -118,7 +118,7 @@ class GigatokenEncoder:
             for character, cut_alike, expected in zip(characters, alike, truth, strict=True):
                 safe = cut_alike and self._backend.encode(character).tolist() == expected.ids
                 if self._nfc and unicodedata.category(character) == "Cn":
-                    safe = False  # Python cannot say whether a text with it is normalised.
+                    safe = False  # Python cannot tell whether a text with it is normalised.
                 self._verdicts[ord(character)] = SAFE if safe else UNSAFE
 
     def _known(self) -> int:
@@ -126,13 +126,13 @@ class GigatokenEncoder:
 
     @cached_property
     def _cuts(self) -> Trial:
-        """Made when a code point is to be tried."""
+        """The trial of code points, made when first needed."""
         other = _load(json.dumps(_in_words_of_gigatoken(self._trial)))
         return Trial(self._trial, lambda text: other.encode(text).tolist())
 
 
 class AddedWords:
-    """Looks for any of many words in a text: at every place where one of them could begin."""
+    """A search for any of many words in a text, at every place where one could begin."""
 
     def __init__(self, words: Sequence[str]) -> None:
         by_beginning: dict[str, set[str]] = defaultdict(set)
@@ -159,7 +159,7 @@ class AddedWords:
 
 
 def _load(rules: str) -> Any:
-    """Return a tokenizer of gigatoken's. Raises ValueError (why)."""
+    """Return gigatoken's tokenizer. Raises ValueError with the reason."""
     try:
         from gigatoken.gigatoken_rs import load_hf_json
     except ImportError as error:
@@ -171,7 +171,7 @@ def _load(rules: str) -> Any:
 
 
 def _cache_key(tokenizer: TextTokenizer) -> str:
-    """Of all that a verdict depends on."""
+    """Return the digest of everything that a verdict depends on."""
     versions = [version_of(one) for one in ("gigatoken", "tokenizers")]
     rules = hashlib.blake2b(tokenizer.facts.rules.encode()).hexdigest()
     return cache_key(
@@ -180,9 +180,7 @@ def _cache_key(tokenizer: TextTokenizer) -> str:
 
 
 def _normalises(rules: dict[str, Any]) -> bool:
-    """Return whether the tokenizer normalises to NFC. Raises ValueError for rules that are not
-    known.
-    """
+    """Return whether the tokenizer normalises to NFC. Raises ValueError for unknown rules."""
     model = rules["model"]
     if model["type"] != "BPE" or model.get("byte_fallback") or model.get("dropout"):
         raise ValueError("it is not a plain byte-level BPE tokenizer")
@@ -196,11 +194,11 @@ def _normalises(rules: dict[str, Any]) -> bool:
 
 
 def _in_words_of_gigatoken(rules: dict[str, Any]) -> dict[str, Any]:
-    """Return the rules of a tokenizer as gigatoken understands them.
+    """Return the rules of a tokenizer in gigatoken's terms.
 
-    It wants a vocabulary entry for every byte: a missing one gets an id beyond the vocabulary
-    (`tokenizers` drops such a byte, so its code points come out as unsafe). Special tokens are
-    taken out, for they are not parsed from text.
+    It expects a vocabulary entry for every byte: a missing one gets an id beyond the vocabulary
+    (`tokenizers` drops such a byte, so its code points turn out unsafe). Special tokens are
+    removed, because they are not parsed from text.
     """
     vocabulary: dict[str, int] = dict(rules["model"]["vocab"])
     rules = {**rules, "model": {**rules["model"], "vocab": vocabulary}}
@@ -215,10 +213,10 @@ def _in_words_of_gigatoken(rules: dict[str, Any]) -> dict[str, Any]:
 
 
 def _isolate_digits(rules: dict[str, Any]) -> None:
-    """Say `[Digits, ByteLevel]` (SmolLM2) in words that gigatoken knows.
+    """Express `[Digits, ByteLevel]` (SmolLM2) in rules that gigatoken knows.
 
-    Cutting out every digit before the rest is pre-tokenised is what added tokens do. Other digits
-    than 0-9 are not cut out, so they come out as unsafe.
+    Added tokens have the same effect: they cut out every digit before the rest is pre-tokenised.
+    Digits other than 0-9 are not cut out, so they turn out unsafe.
     """
     steps = (rules["pre_tokenizer"] or {}).get("pretokenizers", [])
     if [step["type"] for step in steps] != ["Digits", "ByteLevel"]:

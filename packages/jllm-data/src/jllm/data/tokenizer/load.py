@@ -1,12 +1,11 @@
-"""A tokenizer directory → what conversion needs of it: ids of text, special tokens, digests.
+"""A tokenizer directory → what conversion needs: ids of text, special tokens, digests.
 
-`tokenizers` (through Transformers' AutoTokenizer, never with remote code) is the truth. Special
-tokens are never parsed out of text: `encode_special_tokens` is set on a private copy, so that
-"<|im_end|>" typed by somebody becomes the ordinary tokens of these ten characters. Every token
-written like <|…|> counts as special, whatever its flag says (DeepSeek's <｜User｜> is not flagged).
-Other added tokens that are not special (`<think>` of many models) are ordinary words.
-Loading takes a second or two, most of it the import of Transformers; conversions keep what came of
-it (`cache.py`).
+`tokenizers` (through Transformers' AutoTokenizer, never with remote code) is the reference. Special
+tokens are never parsed out of text: `encode_special_tokens` is set on a private copy, so
+"<|im_end|>" typed by a user becomes the ordinary tokens of these ten characters. Tokens like <|…|>
+are special, whatever their flag (DeepSeek's <｜User｜> is not flagged). Other added tokens that are
+not special (`<think>` in many models) are ordinary words. Loading takes a second or two, most of it
+the import of Transformers; conversions cache the result (`cache.py`).
 """
 
 from __future__ import annotations
@@ -27,54 +26,54 @@ CONTROL_TOKEN = re.compile(r"<[|｜].*[|｜]>", re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerFacts:
-    """What Transformers is needed for, as plain values."""
+    """What is read through Transformers, as plain values."""
 
     rules: str
-    """A tokenizer.json: without truncation and padding, with control tokens marked as special."""
+    """A tokenizer.json, without truncation and padding, with control tokens marked special."""
     prefix_ids: tuple[int, ...]
-    """What the tokenizer itself puts before a text (<s> for many), kept for pre-training."""
+    """The ids that the tokenizer itself puts before a text (<s> in many), kept for pre-training."""
     begin_id: int | None
     """The beginning-of-sequence id."""
     end_id: int | None
     """The end-of-sequence id."""
     digest: str
-    """Of the vocabulary, merges, rules and added tokens; the same wherever it is loaded."""
+    """The digest of vocabulary, merges, rules and added tokens; the same wherever it is loaded."""
 
 
 class TextTokenizer:
     """A loaded tokenizer. `hf` renders chat templates; `core` makes ids."""
 
     def __init__(self, name: str, facts: TokenizerFacts, load: Callable[[], Any]) -> None:
-        """`name` is used in messages; `load` gives the tokenizer as Transformers has it."""
+        """`name` is used in messages; `load` returns the `transformers` tokenizer."""
         self.name = name
         self.facts = facts
         self.prefix_ids = facts.prefix_ids
         self.document_end_id = facts.end_id
         self.digest = facts.digest
         self.core = Tokenizer.from_str(facts.rules)
-        """Takes special tokens as text."""
+        """The `tokenizers` tokenizer; it takes special tokens as text."""
         self.core.encode_special_tokens = True
         added = self.core.get_added_tokens_decoder().items()
         self.specials = {token.content: number for number, token in added if token.special}
-        """Every special token's text and id."""
+        """The text and id of every special token."""
         self.special_tokens = {token.content: token for _, token in added if token.special}
-        """The same with the rules for white space around them."""
+        """The same tokens with their rules for white space around them."""
         self.added_words = tuple(token.content for _, token in added if not token.special)
-        """Added tokens that are not special: found in text as whole words of the vocabulary."""
+        """Added tokens that are not special; they are found in text as whole words."""
         self.specials_digest = _json_digest([self.specials, facts.begin_id, facts.end_id])
-        """Of the special tokens with their ids, and of those that begin and end a text."""
+        """The digest of the special tokens with their ids, and of the begin and end ids."""
         self._load = load
 
     @cached_property
     def hf(self) -> Any:
-        """The `transformers` tokenizer, loaded (a second) when it is first asked for."""
+        """The `transformers` tokenizer, loaded on first use (takes a second)."""
         return self._load()
 
 
 def load_tokenizer(name: str) -> TextTokenizer:
     """Load a tokenizer directory (or Hugging Face name).
 
-    Raises ValueError when it cannot be read or is not a `tokenizers` tokenizer.
+    Raises ValueError where it cannot be read or is not a `tokenizers` tokenizer.
     """
     return wrap_tokenizer(load_by_transformers(name), name)
 
@@ -96,7 +95,7 @@ def load_by_transformers(name: str) -> Any:
 
 
 def wrap_tokenizer(hf: Any, name: str) -> TextTokenizer:
-    """Return the same of an already loaded `transformers` tokenizer; `name` is used in messages."""
+    """Wrap a `transformers` tokenizer that is already loaded; `name` is used in messages."""
     backend = getattr(hf, "backend_tokenizer", None)
     if backend is None:
         raise ValueError(
@@ -120,7 +119,7 @@ def wrap_tokenizer(hf: Any, name: str) -> TextTokenizer:
 
 
 def chat_template_digest(template: str, variables: dict[str, object]) -> str:
-    """Of a chat template and the extra variables that it is rendered with."""
+    """Return the digest of a chat template and of the extra variables for rendering it."""
     text = template + "\0" + json.dumps(variables, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -1,10 +1,10 @@
-"""Do two tokenizers cut words at the same places around a given code point?
+"""Checks whether two tokenizers cut words at the same places around a given code point.
 
-Pre-tokenisers look at the classes of code points (letter, number, mark, space, …), and two
-libraries may have classes of different Unicode versions. The real vocabulary hides most of such
-differences: words cut at different places often have the same tokens, and then suddenly have not.
-So code points are tried with a vocabulary made for the purpose, in which every neighbour that is
-not cut off merges with the code point's bytes: any other cut gives other tokens.
+Pre-tokenizers look at the classes of code points (letter, number, mark, space, …), and two
+libraries may use classes of different Unicode versions. The real vocabulary hides most of these
+differences: words cut at different places often have the same tokens, but not always. So code
+points are tried with a vocabulary made for the purpose, in which every neighbour that is not cut
+off merges with the code point's bytes: a different cut always gives different tokens.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NEIGHBOURS = (
     "€",
     "ä",
 )
-"""A code point of every class that the rules of pre-tokenisers in use tell apart."""
+"""A code point of every class that the rules of current pre-tokenizers distinguish."""
 PLACES = (
     "{c}",
     "{c}{c}{c}{c}",
@@ -47,22 +47,19 @@ PLACES = (
     *("7{c}7", "77{c}77", "{c}7777", "{c}{c}{c}77", " {c} ", "a {c}a", "\n{c}\n", "e\u0301{c}"),
     *("{c}\n\n", "{c} \n", "{c}\r\n", "-{c}a", "{c}-a", "  {c}  a"),
 )
-"""Where the rules look at a code point: beside each class, and in the special forms they have."""
+"""The contexts that the rules look at: beside each class, and in their special forms."""
 TEXTS = ("{c}", "\nQ\n".join(PLACES))
 
 
 def byte_alphabet() -> list[str]:
-    """Return the characters that stand for bytes 0 … 255 in byte-level vocabularies (GPT-2's
-    table).
-    """
+    """Return the characters for bytes 0 … 255 in byte-level vocabularies (GPT-2's table)."""
     shown = {*range(33, 127), *range(161, 173), *range(174, 256)}
     hidden = iter(range(256, 512))
     return [chr(byte if byte in shown else next(hidden)) for byte in range(256)]
 
 
 def trial_rules(rules: dict[str, Any]) -> dict[str, Any]:
-    """Return the rules of a byte-level tokenizer (tokenizer.json) with the vocabulary for
-    trials."""
+    """Return the rules of a byte-level tokenizer (tokenizer.json) with the trial vocabulary."""
     letters = byte_alphabet()
     last = sorted({neighbour.encode()[-1] for neighbour in NEIGHBOURS})
     first = sorted({neighbour.encode()[0] for neighbour in NEIGHBOURS})
@@ -76,16 +73,16 @@ def trial_rules(rules: dict[str, Any]) -> dict[str, Any]:
 
 
 class Trial:
-    """Tries code points with two tokenizers."""
+    """A comparison of two tokenizers on code points."""
 
     def __init__(self, truth: dict[str, Any], other: Encode) -> None:
-        """`truth`: rules for `tokenizers`; `other`: the encoding with the same rules elsewhere."""
+        """`truth`: rules for `tokenizers`; `other`: encodes by these rules in another library."""
 
         self._truth = Tokenizer.from_str(json.dumps(truth))
         self._other = other
 
     def agree(self, points: Sequence[int]) -> list[bool]:
-        """For each code point, whether all words around it are cut alike."""
+        """Return, for each code point, whether all words around it are cut alike."""
         texts = [text.replace("{c}", chr(point)) for point in points for text in TEXTS]
         truth = self._truth.encode_batch_fast(texts, add_special_tokens=False)
         same = [

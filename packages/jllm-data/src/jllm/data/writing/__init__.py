@@ -1,1 +1,1 @@
-"""Rows to parquet files that appear whole or not at all."""
+"""Rows to parquet files, which appear whole or not at all."""

@@ -1,7 +1,7 @@
-"""Whole rows → one parquet file, a row group a batch, with all columns that they have.
+"""Record batches of rows → one parquet file, with all their columns and a row group per batch.
 
-Written as `row_writer.RowWriter` writes: ids plainly, texts by dictionary, no statistics. What the
-encoder was given is counted by `row_multiset`.
+The encoding is that of `row_writer.RowWriter`: plain for ids, a dictionary for texts, no
+statistics. `row_multiset` counts the rows that the encoder was given.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from jllm.data.format.schema import CU_SEQLENS, FIELDS
 
 
 class GroupWriter:
-    """Writes one file; a context manager that closes it after an error too."""
+    """A writer of one file; a context manager that closes the file after an error too."""
 
     def __init__(self, path: Path, schema: pa.Schema, *, compression: str) -> None:
         self.max_num_blocks = 0
-        """The most entries of a row's `cu_seqlens` (2 where there is no such column)."""
+        """The length of the longest `cu_seqlens` of a row (2 without that column)."""
         self.bag = RowMultiset()
-        """The rows that were written."""
+        """The multiset of the rows written so far."""
         self._path = path
         self._groups: list[RowGroupInfo] = []
         self._writer = pq.ParquetWriter(
@@ -52,7 +52,7 @@ class GroupWriter:
         self.max_num_blocks = max(self.max_num_blocks, longest)
 
     def close(self) -> FileInfo:
-        """Finish the file and say what it holds. Raises OSError (disk full, …)."""
+        """Finish the file and return its description. Raises OSError (disk full, …)."""
         self._writer.close()
         return FileInfo(
             name=self._path.name,
@@ -71,16 +71,14 @@ class GroupWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """After an error close the file, whatever it holds."""
+        """Close the file after an error, whatever it holds."""
         if error is not None:
-            with contextlib.suppress(OSError):  # the error that led here is the one to report
+            with contextlib.suppress(OSError):  # the original error is the one to report
                 self._writer.close()
 
 
 def dictionary_columns(schema: pa.Schema) -> list[str]:
-    """Return the columns that writers encode by dictionary: texts, of which many rows hold the
-    same.
-    """
+    """Return the columns to encode by dictionary: texts, which repeat from row to row."""
     return [field.name for field in schema if _is_text(field.type)]
 
 

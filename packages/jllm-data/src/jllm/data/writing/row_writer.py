@@ -1,9 +1,9 @@
 """Rows → parquet files: row groups of a fixed number of rows, each with its digest.
 
-A row group is what a lane of the reader holds in memory, so it is small: at most 256 rows and
-about a million ids. Ids are stored plainly (no dictionary) and compressed: smaller and faster than
-with a dictionary for token ids. A thread compresses and writes a row group while the next one is
-gathered: about 300 MB/s of ids with zstd.
+A reader holds a row group in memory for each lane, so row groups are small: at most 256 rows and
+about a million ids. Ids are stored plainly (no dictionary) and compressed, which for token ids is
+smaller and faster than a dictionary. A thread compresses and writes a row group while the next one
+is collected: about 300 MB/s of ids with zstd.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ GROUP_ROWS, GROUP_IDS = 256, 1 << 20
 
 
 def rows_a_group(max_len: int) -> int:
-    """Return rows of a row group whose rows hold `max_len` ids at most."""
+    """Return the number of rows in a row group whose rows have at most `max_len` ids."""
     return max(1, min(GROUP_ROWS, GROUP_IDS // max_len))
 
 
 class RowWriter:
-    """Writes rows to files of `file_rows` rows, named by `name(number of the file)`."""
+    """A writer of files of `file_rows` rows each, named by `name(number of the file)`."""
 
     def __init__(
         self,
@@ -69,16 +69,16 @@ class RowWriter:
         self._waiting_rows = 0
         self._writer: pq.ParquetWriter | None = None
         self._thread = ThreadPoolExecutor(1, "jllm-write")
-        # The thread begins here: a signal in between would leave one that `abandon` does not await.
+        # Start the thread here: after a signal later on, `abandon` might not wait for it.
         self._thread.submit(int).result()
         self._under_way: Future[None] | None = None
-        """The row group that the thread compresses and writes meanwhile."""
+        """The row group that the thread is compressing and writing."""
         self._groups: list[RowGroupInfo] = []
 
     def add(self, rows: PackedRows) -> None:
-        """Take rows; writes the row groups that are full.
+        """Take rows; write the row groups that are full.
 
-        Raises OSError (disk full, …), here or in the next call.
+        Raises OSError (disk full, …), in this call or the next.
         """
         self._waiting.append(rows)
         self._waiting_rows += len(rows)
@@ -91,17 +91,17 @@ class RowWriter:
             self._waiting_rows = len(block) - whole
 
     def finish(self) -> None:
-        """Write what waits and close the last file; nothing of a file may be missing after it."""
+        """Write the waiting rows and close the last file; all files are complete afterwards."""
         if self._waiting_rows:
             self._write(join_rows(self._waiting))
         self._close_file()
         self._thread.shutdown()
 
     def abandon(self) -> None:
-        """Close the open file, whatever it holds, without an error."""
+        """Close the open file, whatever it holds, without raising an error."""
         self._thread.shutdown()
         if self._writer is not None:
-            with contextlib.suppress(OSError):  # The error that led here is the one to report.
+            with contextlib.suppress(OSError):  # The original error is the one to report.
                 self._writer.close()
             self._writer = None
 
@@ -126,7 +126,7 @@ class RowWriter:
             self._close_file()
 
     def _wait(self) -> None:
-        """Until the row group before is written. Raises what that raised."""
+        """Wait until the previous row group is written. Raises what the writing raised."""
         if self._under_way is not None:
             under_way, self._under_way = self._under_way, None
             under_way.result()
@@ -151,7 +151,7 @@ class RowWriter:
 
 
 def row_columns(rows: PackedRows, source: str) -> dict[str, pa.Array]:
-    """Return the columns of rows of one source, those of their kind, by name."""
+    """Return the columns of their kind, by name, for rows from one source."""
     columns: dict[str, pa.Array] = {INPUT_IDS: _lists(rows.ids, rows.row_lengths)}
     if rows.number is not None:
         columns[LABELS] = _lists(rows.number, np.ones(len(rows), np.int64))

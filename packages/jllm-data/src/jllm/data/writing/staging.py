@@ -1,10 +1,10 @@
-"""Nothing half-written under a final name: files are made in a hidden folder and renamed when done.
+"""Staging: files are written in a hidden folder and renamed when done, so none is half-written.
 
-The hidden folder lies inside the output folder (so that renaming is atomic) and is locked while a
-conversion writes there; what a killed conversion left behind is used or removed by the next one.
-
+The hidden folder lies inside the output folder (so renaming is atomic) and is locked while a
+conversion writes there; the next conversion uses or removes what a killed one left behind.
 Publishing renames the info files first. If the machine stops between two renames, the info files
-promise more rows than there are, which every reader refuses; the state is never taken for whole.
+state more rows than there are, which every reader refuses; so a partial data set is never taken for
+a whole one.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from jllm.data.storage.paths import data_files
 STAGING = ".jllm-writing"
 LOCK = "lock"
 STATE = "state"
-"""What is done of a conversion under way: `resume` knows what is in it."""
+"""The name of the file with the progress of an unfinished conversion; `resume` reads it."""
 PLAN = "plan"
-"""What is to be removed and renamed; there while a conversion is published."""
+"""The name of the file that lists removals and renames; it exists during publishing."""
 PUBLISHED = "published"
-"""What became of the PLAN of a conversion that was stopped and is published now."""
+"""The new name of PLAN once the publishing of a stopped conversion is finished."""
 
 
 @contextlib.contextmanager
 def stage(output: Path, *, resumable: bool = False) -> Iterator[Path]:
-    """Yield a folder to write in; it is gone afterwards, and so is `output` if it is empty.
+    """Yield a folder to write in; it is removed afterwards, and `output` too if it is empty.
 
-    What a stopped conversion had begun to publish is published first. The folder is empty, unless
-    it is `resumable`: then what a stopped one left is there, and after an error it stays if there
-    is a STATE in it. Raises ValueError when another conversion is writing to `output`, or was
-    stopped there and this one is not `resumable`.
+    If a stopped conversion had begun to publish, its publishing is finished first. The folder is
+    empty unless `resumable`: then it holds what a stopped conversion left, and after an error it is
+    kept if it has a STATE. Raises ValueError where another conversion is writing to `output`, or
+    was stopped there and this one is not `resumable`.
     """
     made = not output.exists()
     if not made and not output.is_dir():
@@ -74,7 +74,7 @@ def stage(output: Path, *, resumable: bool = False) -> Iterator[Path]:
 
 
 def empty_folder(folder: Path, keep: Sequence[str] = ()) -> None:
-    """Remove everything in the staging folder but the lock and what is to be kept."""
+    """Remove everything in the staging folder but the lock and the names in `keep`."""
     for left in folder.iterdir():
         if left.name in (LOCK, *keep):
             continue
@@ -85,7 +85,7 @@ def empty_folder(folder: Path, keep: Sequence[str] = ()) -> None:
 
 
 def _lock(lock: IO[str], output: Path) -> None:
-    """Take the lock; the processes of a killed conversion may hold it for a moment."""
+    """Take the lock; processes of a killed conversion may still hold it for a moment."""
     for wait in (0.1, 0.2, 0.4, 0.8, None):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,11 +106,10 @@ def _lock(lock: IO[str], output: Path) -> None:
 
 
 def written_by_jllm(output: Path) -> list[Path]:
-    """Return the files of earlier conversions in a folder: parquet files, their tokenizer, info
-    files.
+    """Return the files of earlier conversions in a folder: parquet files, tokenizer, info files.
 
-    Only what an info file of jllm's lists and what lies directly in the folder counts, and beside
-    an info file of jllm's the tokenizer's files.
+    Only files that jllm's info files list and that lie directly in the folder count, and the
+    tokenizer's files beside such an info file.
     """
     infos, files = [], []
     for info in sorted(output.glob("*_info.json")):
@@ -129,15 +128,15 @@ def written_by_jllm(output: Path) -> list[Path]:
 
 
 def _is_ours(name: Path) -> bool:
-    """Return whether a listed name may be one of jllm's files: an info file could name anything."""
+    """Return whether a listed name can be one of jllm's files: an info file could name anything."""
     return name.name == str(name) and name.suffix == ".parquet"
 
 
 def refuse_to_mix(output: Path, new: Iterable[Path] = (), *, clean: bool) -> None:
-    """Raise ValueError where the folder holds data that `clean` does not allow to be removed.
+    """Raise ValueError where the folder holds data that may not be removed under `clean`.
 
-    `new` are the names of files to be written, where they are known. Data in folders below count,
-    for readers read them too.
+    `new`: the names of the files to be written, where known. Data in subfolders count, because
+    readers read them too.
     """
     if (output / REPARTITION_PLAN).exists():
         raise ValueError(
@@ -164,9 +163,9 @@ def refuse_to_mix(output: Path, new: Iterable[Path] = (), *, clean: bool) -> Non
 
 
 def refuse_another_tokenizer(output: Path, staged: Path, *, clean: bool) -> None:
-    """Raise ValueError where the folder holds a tokenizer's files that are not the staged ones.
+    """Raise ValueError where the folder holds other tokenizer files than the staged ones.
 
-    With `clean`, those of earlier conversions may be others, for they will be replaced.
+    With `clean`, those of earlier conversions may differ, because they will be replaced.
     """
     there, new = output / TOKENIZER_FOLDER, staged / TOKENIZER_FOLDER
     replaced = written_by_jllm(output) if clean else []
@@ -182,13 +181,12 @@ def refuse_another_tokenizer(output: Path, staged: Path, *, clean: bool) -> None
 
 
 def publish(staged: Path, output: Path, *, clean: bool) -> None:
-    """Move all staged files to their final names; `clean` replaces what earlier conversions wrote.
+    """Move all staged files to their final names; `clean` replaces files of earlier conversions.
 
-    ValueError, and nothing is changed, where anything else is in the way by now.
-    What is to be done is written down first, so that the next conversion can finish it. Order: the
-    old parquet files and tokenizer go, new info files come, old info files go, the new tokenizer
-    and parquet files come; so every state between disagrees with its info files until the last
-    rename.
+    Raises ValueError, with nothing changed, where other files are in the way by now. The plan is
+    written first, so that the next conversion can finish it. Order: remove the old parquet files
+    and tokenizer, add the new info files, remove the old info files, add the new tokenizer and
+    parquet files. So until the last rename, every state between disagrees with its info files.
     """
     kept = sorted((staged / TOKENIZER_FOLDER).glob("*"))
     made = sorted(path for path in staged.iterdir() if path.suffix in (".json", ".parquet"))
@@ -205,7 +203,7 @@ def publish(staged: Path, output: Path, *, clean: bool) -> None:
 
 
 def _carry_out(staged: Path, output: Path) -> None:
-    """Do what the plan says, as far as it is not done yet."""
+    """Carry out the steps of the plan that are not done yet."""
     plan = load_state(staged / PLAN)
     if plan is None:
         raise ValueError(f"{staged / PLAN} is damaged: remove {staged} and convert again")
@@ -247,7 +245,7 @@ def _is_info(name: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk. Raises OSError."""
+    """Flush a file or folder to disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
