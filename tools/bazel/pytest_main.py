@@ -1,7 +1,7 @@
-"""Runs pytest as a Bazel test: JUnit XML, sharding, --test_filter.
+"""Run pytest as a Bazel test: JUnit XML, sharding, --test_filter.
 
-Test modules are imported by their bare names (unique in the whole tree), so that processes which a
-test spawns can import them too.
+Test modules are imported by their bare names (unique in the whole tree), so that processes spawned
+by a test can import them too.
 """
 
 import os
@@ -12,7 +12,7 @@ import pytest
 
 
 class Shard:
-    """Keeps every TEST_TOTAL_SHARDS-th test and tells Bazel that it does."""
+    """Selection of every TEST_TOTAL_SHARDS-th test, announced to Bazel."""
 
     def __init__(self) -> None:
         self.index = int(os.environ.get("TEST_SHARD_INDEX", "0"))
@@ -32,7 +32,7 @@ class Shard:
 
 
 def main(files: list[str]) -> int:
-    """Run the files; the exit code is pytest's."""
+    """Run the files and return pytest's exit code."""
     shard = Shard()
     args = ["-p", "no:cacheprovider", "-ra", *files]
     if xml := os.environ.get("XML_OUTPUT_FILE"):
@@ -43,7 +43,7 @@ def main(files: list[str]) -> int:
         args.append(f"--basetemp={tmp}/pytest")
         os.environ.setdefault("HOME", tmp)
     code = pytest.main(args, plugins=[shard])
-    # A shard may be left without a test; a target may not.
+    # A shard may have no tests; a target must have some.
     if code == pytest.ExitCode.NO_TESTS_COLLECTED and shard.total > 1 and shard.collected:
         return 0
     return code

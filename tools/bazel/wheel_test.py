@@ -1,10 +1,10 @@
-"""Installs one wheel into an empty virtual environment and imports all of it.
+"""Install one wheel into an empty virtual environment and import all its modules.
 
     wheel_test.py FOLDER [FOLDER of a wheel of this tree that it needs]...
 
-The environment sees the wheels and, of the third-party distributions, only those that their
-metadata asks for: an undeclared dependency, or one on another package of this tree, fails here. A
-module may lack what an extra brings.
+The environment sees the wheels and only those third-party distributions that their metadata
+requires. So an undeclared dependency fails here, also one on another package of this tree. A module
+may fail to import for lack of an extra's dependencies.
 """
 
 import os
@@ -41,12 +41,12 @@ for script in dist.entry_points.select(group="console_scripts"):
 
 
 def canonical(name: str) -> str:
-    """Return the name as registries compare it."""
+    """Return the name in the form in which registries compare names."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def needed(dist: Distribution, ours: dict[str, Distribution], seen: dict[str, Path | None]) -> None:
-    """Add to `seen` the folders of what `dist` needs; None for a wheel of this tree."""
+    """Add to `seen` the folders of the dependencies of `dist`; None for a wheel of this tree."""
     for line in dist.requires or ():
         requirement = Requirement(line)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
@@ -65,7 +65,7 @@ def needed(dist: Distribution, ours: dict[str, Distribution], seen: dict[str, Pa
 
 
 def main(folders: list[str]) -> None:
-    """Installs, imports, and fails with what is missing."""
+    """Install, import, and fail with what is missing."""
     wheels = [next(Path(folder).glob("*.whl")) for folder in folders]
     env = Path(os.environ["TEST_TMPDIR"], "env")
     venv.create(env, with_pip=False, symlinks=True)

@@ -1,11 +1,11 @@
-"""Compare SwiGLU with the same thing of torch's own operators, forward and backward, on the CPU.
+"""Compare SwiGLU with the same computation in torch's own operators, forward and backward, on CPU.
 
     OMP_NUM_THREADS=1 python tools/bench/activation.py
     OMP_NUM_THREADS=2 python tools/bench/activation.py --dtype bfloat16
 
-Ours has bits that do not depend on an element's place (`jllm.models.layers.activation`). Rounds run
-the two one after the other; printed are medians over rounds, alone and between an MLP's two
-products. With one thread the time is the processor's, with several that of the clock.
+Our results are bitwise independent of an element's position (`jllm.models.layers.activation`). Each
+round runs both, one after the other. Prints medians over rounds, alone and between an MLP's two
+products. Measures processor time with one thread, wall time with several.
 """
 
 import time
@@ -23,7 +23,7 @@ from jllm.models.layers.activation import swiglu
 
 
 def plain(gate_up_T2F: Tensor) -> Tensor:
-    """Return silu(gate) · up by torch's operators."""
+    """Return silu(gate) · up with torch's operators."""
     gate_TF, up_TF = gate_up_T2F.chunk(2, dim=-1)
     return functional.silu(gate_TF) * up_TF
 

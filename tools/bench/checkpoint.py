@@ -1,11 +1,11 @@
-"""How fast checkpoints are saved and loaded beside plain files, and what loading one stage takes.
+"""Compare saving and loading checkpoints with plain files; measure the memory of loading a stage.
 
     python tools/bench/checkpoint.py --mib 1024 --repeats 5 --folder /path/on/the/disk
 
-Writes a model of `--mib` MiB of float32 with Adam's two moments, three times that in all, and the
-same number of bytes as one plain file; both are forced to the disk. Runs are interleaved and the
-ratio is that of each pair. Reads come from the page cache, as those of a run that resumes soon
-after. The memory is the growth of a fresh process's peak (VmHWM) while it loads one of four stages.
+Writes a model of `--mib` MiB of float32 with Adam's two moments (three times that in all), and the
+same number of bytes as one plain file; both are synced to disk. Runs are interleaved, and each pair
+gives a ratio. Reads come from the page cache, like those of a run that resumes soon after saving.
+The memory is the growth of a fresh process's peak (VmHWM) while it loads one of four stages.
 """
 
 import argparse
@@ -47,14 +47,14 @@ def model_slices(mib: int) -> tuple[Slice, ...]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long some work takes."""
+    """Return the seconds that some work takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def write_plainly(path: Path, piece: bytes, count: int) -> None:
-    """Write a piece again and again to a new file and force it to the disk."""
+    """Write a piece repeatedly to a new file and sync it to disk."""
     with path.open("wb", buffering=0) as file:
         for _ in range(count):
             file.write(piece)
@@ -70,7 +70,7 @@ def read_plainly(path: Path, memory: memoryview) -> None:
 
 
 def stage_peak(folder: Path, mib: int) -> None:
-    """Load one of four stages; write the peak's growth in bytes to stdout."""
+    """Load one of four stages; write the growth of peak memory in bytes to stdout."""
 
     def peak() -> int:
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -2,12 +2,12 @@
 
     python tools/bench/convert.py --tokenizer MODEL --processes 2 --rounds 5
 
-The text is that of Python's standard library (its source files, cut at blank lines into documents
-of some 2000 characters), or --text FILE.jsonl. Both sides read the same JSON lines with the same
+The text is the source of Python's standard library (its files cut at blank lines into documents of
+about 2000 characters), or --text FILE.jsonl. Both sides read the same JSON lines with the same
 number of processes and write zstd parquet: the loop one document a row, jllm rows of --max_len.
-Runs are paired and interleaved; each pair gives a ratio of tokens/s, and the median counts. The
-tokenizer's loading is not counted (the second ratio counts it; from the second pair on, ours comes
-out of the user's cache). Ids are compared after every pair.
+Runs are paired and interleaved; each pair gives a ratio of tokens/s, and the median counts. Loading
+the tokenizer is not counted (the second ratio counts it; from the second pair on, ours comes from
+the user's cache). Ids are compared after every pair.
 """
 
 from __future__ import annotations
@@ -43,36 +43,36 @@ SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32()))])
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to measure."""
+    """Settings of the benchmark."""
 
     tokenizer: Path
     """A folder with tokenizer.json."""
     text: Path | None = None
     """JSON lines with "text"; None: the standard library's source."""
     megabytes: float = 48.0
-    """At most so much of the standard library's text."""
+    """The most text of the standard library to use."""
     processes: int = 2
-    """Processes of either side."""
+    """Processes of each side."""
     rounds: int = 5
     """Pairs of runs."""
     batch: int = 1000
-    """Documents the loop gives to encode_batch at once."""
+    """Documents that the loop passes to encode_batch at once."""
     max_len: int = 2049
-    """Ids a row of jllm's."""
+    """Ids in a row of jllm's."""
 
 
 class Clock:
-    """A reporter that notes when conversion proper begins."""
+    """A reporter that notes when the conversion itself begins."""
 
     def begin(self, sources: Sequence[Source], taken: int) -> None:
-        """Everything is loaded."""
+        """Note the time: everything is loaded."""
         self.began = perf_counter()
 
     def advance(self, split: InputSplit, result: EncodedSplit) -> None:
-        """Nothing to show."""
+        """Show nothing."""
 
     def note(self, text: str) -> None:
-        """Refuse a run in which gigatoken has no part: it would measure something else."""
+        """Refuse a run without gigatoken, which would measure something else."""
         raise RuntimeError(text)
 
 
@@ -119,7 +119,7 @@ def main(options: Options) -> None:
 
 
 def run_jllm(options: Options, text: Path, output: Path) -> tuple[float, float]:
-    """Seconds of one conversion, without and with loading the tokenizer."""
+    """Return the seconds of one conversion, without and with loading the tokenizer."""
     clock, start = Clock(), perf_counter()
     config = Raw2IdsConfig(
         tokenizer=str(options.tokenizer),
@@ -135,7 +135,7 @@ def run_jllm(options: Options, text: Path, output: Path) -> tuple[float, float]:
 
 
 def run_loop(options: Options, text: Path, output: Path) -> tuple[float, float]:
-    """Return the same of the loop; process n writes `n.parquet`."""
+    """Return the same for the loop; process n writes `n.parquet`."""
     start = perf_counter()
     tokenizer = Tokenizer.from_file(str(options.tokenizer / "tokenizer.json"))
     tokenizer.encode_special_tokens = True
@@ -181,7 +181,7 @@ def loop(
 
 
 def compare(loop: Path, jllm: Path, end: int) -> int:
-    """Hold the ids of both sides against each other; return how many there are."""
+    """Compare the ids of both sides and return their number."""
     expected = np.concatenate([ids.flatten() for ids in columns(loop)])
     parts: list[np.ndarray] = []
     for column in columns(jllm):
@@ -213,8 +213,8 @@ def end_of(options: Options) -> int:
 
 
 def write_standard_library(path: Path, megabytes: float) -> Path:
-    """Return the standard library's source as JSON lines of some 2000 characters, cut at blank
-    lines.
+    """Write the standard library's source as JSON lines of about 2000 characters, cut at blank
+    lines; return the path.
     """
     root, left = Path(sysconfig.get_path("stdlib")), megabytes * 1e6
     with path.open("w") as lines:

@@ -1,14 +1,14 @@
 """Compare jllm-data with its peers: conversion, shuffling and reading; and how cost grows.
 
-    pip install datasets datatrove mosaicml-streaming      # what is to be compared with
+    pip install datasets datatrove mosaicml-streaming      # the peers
     python tools/bench/data.py --tokenizer MODEL --rounds 3
     python tools/bench/data.py --tokenizer MODEL --what read --megabytes 16
     python tools/bench/data.py --tokenizer MODEL --what growth --plot growth.svg
 
-The text is that of Python's standard library. Every run is a process of its own; the ways take
-turns, each round in another order; printed are medians and the median over rounds of the peer's
-figure ÷ jllm's. Token ids are compared after every conversion. Shuffling and reading work on what
-jllm's conversion wrote (for mosaicml-streaming the same rows in its own files).
+The text is the source of Python's standard library. Every run has its own process; the ways take
+turns, in another order each round. Prints medians, and the median over rounds of the peer's
+figure ÷ jllm's. Token ids are compared after every conversion. Shuffling and reading use the output
+of jllm's conversion (for mosaicml-streaming the same rows in its own format).
 """
 
 import json
@@ -40,26 +40,26 @@ WAYS = Path(data_ways.__file__)
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to measure."""
+    """Settings of the benchmark."""
 
     tokenizer: Path
     """A folder with tokenizer.json."""
     what: tuple[What, ...] = ("convert", "shuffle", "read")
     """What to compare."""
     megabytes: float = 48.0
-    """At most so much text."""
+    """The most text to use."""
     copies: int = 1
-    """Times that the text is repeated."""
+    """How often the text is repeated."""
     processes: int = 2
     """Processes of each way of converting and shuffling."""
     rounds: int = 3
     """Runs of each way."""
     max_len: int = 2049
-    """Ids a row."""
+    """Ids in a row."""
     batch: int = 8
     """Rows of a step when reading."""
     plot: Path = Path("growth.svg")
-    """Where `growth` draws."""
+    """Where `growth` writes its plot."""
 
 
 def main(options: Options) -> None:
@@ -86,7 +86,7 @@ def main(options: Options) -> None:
 
 
 def run(way: str, **arguments: Any) -> dict[str, Any]:
-    """Run one way in its own process; return its figures, and the seconds of all of the process."""
+    """Run one way in its own process; return its figures, and the seconds of the whole process."""
     command = [sys.executable, str(WAYS), way, json.dumps(arguments)]
     quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     began = perf_counter()
@@ -117,14 +117,14 @@ def conversion(options: Options, text: Path, output: Path) -> dict[str, Any]:
 
 
 def converting(options: Options, text: Path, folder: Path) -> Runs:
-    """Convert by three ways, and by our command with the user's cache and without what is there.
+    """Convert in three ways, and with our command with the user's cache and without cached data.
 
-    Their ids are compared each time.
+    The ids are compared each time.
     """
     lines = text.read_bytes().splitlines(keepends=True)
     parts = folder / f"{text.name}.parts"
     parts.mkdir()
-    for number in range(options.processes):  # datatrove reads a file a task
+    for number in range(options.processes):  # datatrove reads one file a task
         share = -(-len(lines) // options.processes)
         part = lines[number * share : (number + 1) * share]
         (parts / f"{number}.jsonl").write_bytes(b"".join(part))
@@ -154,7 +154,7 @@ def converting(options: Options, text: Path, folder: Path) -> Runs:
 
 
 def differing(stream: np.ndarray, kept: Path, end: int) -> int:
-    """Documents of datatrove's that have other ids: it takes special tokens out of text."""
+    """Count datatrove's documents with other ids: it recognizes special tokens in text."""
     theirs = np.split(stream, np.flatnonzero(stream == end) + 1)
     ours = [row.values.to_numpy() for column in convert.columns(kept) for row in column]
     if len(theirs) - 1 != len(ours):
@@ -163,7 +163,7 @@ def differing(stream: np.ndarray, kept: Path, end: int) -> int:
 
 
 def shuffling(options: Options, rows: Path, folder: Path) -> Runs:
-    """Shuffle by two ways to parquet with Snappy; and only read and write the same rows."""
+    """Shuffle in two ways to parquet with Snappy; and only read and write the same rows."""
 
     def once(way: str) -> dict[str, Any]:
         output = folder / way
@@ -176,7 +176,7 @@ def shuffling(options: Options, rows: Path, folder: Path) -> Runs:
 
 
 def reading(options: Options, rows: Path, folder: Path) -> Runs:
-    """Read a shuffled epoch by three ways."""
+    """Read a shuffled epoch in three ways."""
     mosaic = folder / "mosaic"
     run("mosaic_write", data=str(rows), mosaic=str(mosaic))
     arguments: dict[str, Any] = {"data": str(rows), "mosaic": str(mosaic)}
@@ -210,7 +210,7 @@ def report(console: Console, title: str, runs: Runs, *figures: str) -> None:
 
 
 def growth(console: Console, options: Options, text: Path, folder: Path) -> None:
-    """Measure 1, 4 and 16 times the text; draw seconds over size, both logarithmic."""
+    """Measure 1, 4 and 16 times the text; plot seconds against size, both logarithmic."""
     points: dict[str, list[tuple[float, float]]] = {"convert": [], "shuffle": [], "read": []}
     rows = folder / "grown"
     for times in (1, 4, 16):

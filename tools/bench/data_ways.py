@@ -1,10 +1,10 @@
-"""One measured way of converting, shuffling or reading, in its own process; for `data.py`.
+"""Run one way of converting, shuffling or reading in its own process; for `data.py`.
 
     python tools/bench/data_ways.py WAY '{"…": …}'
 
-Prints one JSON line: seconds (wall, libraries imported before), cpu_seconds and peak_bytes of the
-process and those it started (of the largest child), and what the way adds. Peers are imported
-inside their functions: each needs only what it measures.
+Prints one JSON line: seconds (wall, after importing libraries), cpu_seconds and peak_bytes of the
+process and those it started (of the largest child), and figures of the way. Peers are imported
+inside their functions, so each needs only the libraries that it measures.
 """
 
 import json
@@ -25,7 +25,7 @@ EPOCH_SEED = 1
 
 
 def cache_of(text: object) -> str:
-    """Return the user's cache folder for conversions of `text`: beside it."""
+    """Return the cache folder for conversions of `text`, which lies beside it."""
     return f"{text}.cache"
 
 
@@ -39,7 +39,7 @@ def jllm_convert(text: str, output: str, tokenizer: str, processes: int) -> dict
 
 
 def jllm_command(text: str, output: str, tokenizer: str, processes: int) -> dict[str, Any]:
-    """Return the same by the command itself."""
+    """Pack JSON lines into stacked rows with the command itself."""
     from jllm.raw2ids import main
 
     flags = ["--type", "pretrain", "--stack", "--max_len", "2049", "--cores", str(processes)]
@@ -51,7 +51,7 @@ def jllm_command(text: str, output: str, tokenizer: str, processes: int) -> dict
 
 
 def datasets_convert(text: str, output: str, tokenizer: str, processes: int) -> dict[str, Any]:
-    """Tokenise by `datasets.map` with the fast tokenizer; a document a row of parquet."""
+    """Tokenize with `datasets.map` and the fast tokenizer; one document a row of parquet."""
     from datasets import load_dataset
     from transformers import PreTrainedTokenizerFast
 
@@ -71,7 +71,7 @@ def datasets_convert(text: str, output: str, tokenizer: str, processes: int) -> 
 
 
 def datatrove_convert(text: str, output: str, tokenizer: str, processes: int) -> dict[str, Any]:
-    """Tokenise by datatrove's DocumentTokenizer, a task a process, into its own binary files."""
+    """Tokenize with datatrove's DocumentTokenizer, one task a process, to its own binary files."""
     from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.tokens import DocumentTokenizer
@@ -96,7 +96,7 @@ def datatrove_convert(text: str, output: str, tokenizer: str, processes: int) ->
 
 
 def jllm_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
-    """Shuffle a data set on disk by the command itself."""
+    """Shuffle a data set on disk with the command itself."""
     from jllm.shuffle_datasets import main
 
     command = ["-d", data, "-o", output, "-n", "8", "-c", "snappy", "--mem_gb", "0.5"]
@@ -105,7 +105,7 @@ def jllm_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
 
 
 def datasets_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
-    """Shuffle by `datasets`: an index, then `flatten_indices`, then parquet (always Snappy)."""
+    """Shuffle with `datasets`: an index, then `flatten_indices`, then parquet (always Snappy)."""
     from datasets import load_dataset
 
     files = sorted(str(path) for path in Path(data).glob("*.parquet"))
@@ -116,7 +116,7 @@ def datasets_shuffle(data: str, output: str, processes: int) -> dict[str, Any]:
 
 
 def arrow_copy(data: str, output: str, processes: int) -> dict[str, Any]:
-    """Only decode and encode every row group, in as many processes: what no shuffle can beat."""
+    """Only decode and encode every row group, in as many processes: the bound of any shuffle."""
     from multiprocessing import Process
 
     Path(output).mkdir()
@@ -140,7 +140,7 @@ def _copy(data: str, output: str, number: int, processes: int) -> None:
 
 
 def jllm_read(data: str, batch: int, **_: Any) -> dict[str, Any]:
-    """Read one shuffled epoch by the lane reader, opened as training opens it."""
+    """Read one shuffled epoch with the lane reader, opened as training opens it."""
     from jllm.data.reading.dataset import open_dataset
     from jllm.data.reading.reader import LaneReader
 
@@ -157,7 +157,7 @@ def jllm_read(data: str, batch: int, **_: Any) -> dict[str, Any]:
 
 
 def mosaic_write(data: str, mosaic: str) -> dict[str, Any]:
-    """Write the rows of a data set as mosaicml-streaming's own files."""
+    """Write the rows of a data set in mosaicml-streaming's own format."""
     from convert import columns
     from streaming import MDSWriter
 
@@ -169,7 +169,7 @@ def mosaic_write(data: str, mosaic: str) -> dict[str, Any]:
 
 
 def mosaic_read(mosaic: str, batch: int, max_len: int, **_: Any) -> dict[str, Any]:
-    """Read one shuffled epoch by mosaicml-streaming; rows become arrays of [batch, max_len]."""
+    """Read one shuffled epoch with mosaicml-streaming; rows become arrays [batch, max_len]."""
     from streaming import StreamingDataset
 
     began = perf_counter()
@@ -178,7 +178,7 @@ def mosaic_read(mosaic: str, batch: int, max_len: int, **_: Any) -> dict[str, An
 
 
 def datasets_read(data: str, batch: int, max_len: int, **_: Any) -> dict[str, Any]:
-    """Read one epoch by streaming `datasets`, shuffled in a buffer."""
+    """Read one epoch with streaming `datasets`, shuffled in a buffer."""
     from datasets import load_dataset
 
     began = perf_counter()
@@ -189,7 +189,7 @@ def datasets_read(data: str, batch: int, max_len: int, **_: Any) -> dict[str, An
 
 
 def stacked(rows: Any, batch: int, max_len: int, began: float) -> dict[str, Any]:
-    """Put rows together to batches, as a training loop would; count their positions."""
+    """Collect rows into batches, as a training loop would; count their positions."""
     waiting: list[np.ndarray] = []
     tokens, first = 0, None
     for row in rows:
@@ -220,7 +220,7 @@ IMPORTS = {
 
 
 def measure(way: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Run a way; return its figures."""
+    """Run a way and return its figures."""
     for module in (IMPORTS.get(way) or IMPORTS[way.partition("_")[0]]).split():
         import_module(module)
     start = perf_counter()
@@ -230,7 +230,7 @@ def measure(way: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "cpu_seconds": sum(one.ru_utime + one.ru_stime for one in used),
-        # not our own ru_maxrss, which begins with that of the process that started this one
+        # not our own ru_maxrss, which starts from that of the parent process
         "peak_bytes": max(resident_bytes(), used[1].ru_maxrss * 1024),
         **figures,
     }

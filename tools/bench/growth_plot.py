@@ -1,4 +1,4 @@
-"""Draw how seconds grow with size, both axes logarithmic, as an SVG picture: a pure function."""
+"""Plot seconds against size on two logarithmic axes, as an SVG picture: a pure function."""
 
 from collections.abc import Mapping, Sequence
 from math import floor, log10
@@ -13,7 +13,7 @@ Lines = Mapping[str, Sequence[tuple[float, float]]]
 def draw_growth(lines: Lines, across: str, up: str) -> str:
     """Return an SVG of named lines of points (x, y), all positive.
 
-    Dashed beside each line is what proportional growth from its first point would be.
+    A dashed line beside each shows proportional growth from its first point.
     """
     points = [point for line in lines.values() for point in line]
     low_x, high_x = (f(x for x, _ in points) for f in (min, max))

@@ -1,7 +1,7 @@
-"""Processor time of every command's `--help`: `python tools/bench/help.py`.
+"""Measure the processor time of every command's `--help`: `python tools/bench/help.py`.
 
-User and system time of the child process, the least of several runs; expected below 0.7 s. What
-else the machine does at the same time makes it longer.
+User and system time of the child process, the least of several runs; expected below 0.7 s. Other
+load on the machine makes it longer.
 """
 
 import os
@@ -29,7 +29,7 @@ def commands() -> list[str]:
 
 
 def processor_seconds(command: str) -> float:
-    """User and system time of one `--help`."""
+    """Return the user and system time of one `--help`."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, SOURCES))}
     child = subprocess.Popen(
         [sys.executable, "-m", command, "--help"],
@@ -44,7 +44,7 @@ def processor_seconds(command: str) -> float:
 
 
 def main() -> int:
-    """Measure and print; 1 where a command is over the limit."""
+    """Measure and print; return 1 if a command is over the limit."""
     table, slow = Table("command", "processor seconds"), False
     for command in commands():
         least = min(processor_seconds(command) for _ in range(RUNS))

@@ -2,13 +2,13 @@
 
     OMP_NUM_THREADS=2 python tools/bench/model_step.py --tokens 2048 --rounds 7
 
-Three ways to do the same step of SmolLM2-135M (random weights) or of --model DIR:
+Three ways to compute the same step of SmolLM2-135M (random weights) or of --model DIR:
   jllm          flat tokens with document bounds
-  padding-free  Transformers, one row, `position_ids` that begin anew, sdpa attention (on a CPU that
-                is a block-diagonal mask over the whole square)
+  padding-free  Transformers, one row, `position_ids` that restart for each document, sdpa attention
+                (on a CPU this uses a block-diagonal mask over the whole square)
   padded        Transformers, a row for each document, padded to the longest, with attention_mask
-Their losses must agree before anything is timed. Every round runs all three in a new random
-order; printed are medians, and the median over rounds of the ratio within a round.
+Their losses must agree before anything is timed. Every round runs all three in a new random order.
+Prints medians, and the median over rounds of the ratio within a round.
 """
 
 import json
@@ -49,12 +49,12 @@ SMOLLM2 = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to measure."""
+    """Settings of the benchmark."""
 
     model: Path | None = None
     """Directory with a config.json; its weights are not read. Default: SmolLM2-135M."""
     layers: int | None = None
-    """Take so many layers only."""
+    """Use only this many layers."""
     tokens: int = 2048
     """Tokens of the step."""
     median_length: float = 200.0
@@ -66,19 +66,19 @@ class Options:
     dtype: str = "float32"
     """Element type of the weights: float32 or bfloat16."""
     rounds: int = 5
-    """Times each way runs; one more is not counted."""
+    """Runs of each way, after one warm-up."""
     seed: int = 0
     """Seed of lengths, tokens, weights and order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """The same documents for all ways."""
+    """The documents, the same for all ways."""
 
     tokens: Tensor
     """int64 [T]."""
     labels: Tensor
-    """int64 [T] aligned with the tokens, −100 where not trained, as Transformers takes them."""
+    """int64 [T] aligned with the tokens, −100 where not trained, as Transformers expects."""
     bounds: list[int]
     """Bounds of the documents."""
 
@@ -118,7 +118,7 @@ def transformers_model(options: Options) -> PreTrainedModel:
 
 
 def make_examples(options: Options, vocabulary: int) -> Examples:
-    """Draw documents until the tokens are full; the last one is cut to fit."""
+    """Draw documents until there are enough tokens; the last one is cut to fit."""
     bounds = [0]
     while bounds[-1] < options.tokens:
         length = max(int(options.median_length * random.lognormvariate(0, options.sigma)), 8)
@@ -132,7 +132,7 @@ def make_examples(options: Options, vocabulary: int) -> Examples:
 
 
 def jllm_way(reference: PreTrainedModel, examples: Examples) -> Callable[[], float]:
-    """Our stage with the reference's weights."""
+    """Return the step of our stage with the reference's weights."""
     config = decoder_config(reference.config.to_dict(), "model")
     stage = Stage(config, range(unit_count(config)), dtype=reference.dtype)
     theirs = tensors_in_files(reference)
@@ -154,7 +154,7 @@ def jllm_way(reference: PreTrainedModel, examples: Examples) -> Callable[[], flo
 
 
 def tensors_in_files(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Return the model's tensors by their names in files, where experts lie apart."""
+    """Return the model's tensors by their names in files, where experts are separate."""
     found = {}
     for name, tensor in model.state_dict().items():
         before, fused, after = name.partition(".experts.")
@@ -170,7 +170,7 @@ def tensors_in_files(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def padding_free_way(model: PreTrainedModel, examples: Examples) -> Callable[[], float]:
-    """Run Transformers on one row whose positions begin anew."""
+    """Run Transformers on one row whose positions restart for each document."""
     positions = Documents.from_bounds(examples.bounds).positions
     batch = {
         "input_ids": examples.tokens[None],
@@ -197,7 +197,7 @@ def padded_way(model: PreTrainedModel, examples: Examples) -> Callable[[], float
 
 
 def transformers_step(model: PreTrainedModel, batch: dict[str, Tensor]) -> float:
-    """Run forward and backward of Transformers' own loss."""
+    """Run forward and backward with Transformers' own loss."""
     model.zero_grad()
     loss = model(**batch, use_cache=False).loss
     loss.backward()

@@ -6,9 +6,9 @@
 
 Models of a few layers with random fp32 weights, the same in both; the same documents in one row,
 which Transformers tells apart by `position_ids`. Their losses must agree before anything is timed.
-Every round runs both in a random order; printed is the median over rounds of time(Transformers) ÷
+Every round runs both in a random order. Prints the median over rounds of time(Transformers) ÷
 time(jllm). Transformers runs "eager": attention over the square with a mask, experts in a loop.
-Families that Transformers lacks (Qwen, Baichuan, InternLM2) have nothing to be compared with.
+Families that Transformers lacks (Qwen, Baichuan, InternLM2) have no counterpart.
 """
 
 import json
@@ -83,16 +83,16 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to measure."""
+    """Settings of the benchmark."""
 
     families: tuple[str, ...] = tuple(FAMILIES)
     """Families to compare."""
     tokens: int = 1024
     """Tokens of a step."""
     documents: int = 1
-    """Documents of equal length among them."""
+    """Number of documents, of equal length, in the step."""
     rounds: int = 5
-    """Times each runs; one more is not counted."""
+    """Runs of each, after one warm-up."""
     seed: int = 0
     """Seed of tokens, weights and order."""
     loss_memory: bool = False
@@ -155,14 +155,14 @@ def measure(reference: PreTrainedModel, options: Options) -> tuple[list[float], 
 
 
 def loss_memory(tokens: int, hidden: int = 512, vocabulary: int = 152_064) -> str:
-    """Return a line about the peak memory of the loss, beyond its results: the two gradients."""
+    """Return a line on the loss's peak memory, beyond its results (the two gradients)."""
     weight = (torch.randn(vocabulary, hidden) / hidden**0.5).requires_grad_()
     x = torch.randn(tokens, hidden, requires_grad=True)
     targets = torch.randint(vocabulary, (tokens,))
     chunk = LOGITS_PER_CHUNK // vocabulary
     linear_cross_entropy(x[:2], weight[:9], targets[:2] % 9, 1).backward()  # libraries' buffers
     weight.grad = x.grad = None
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (Linux)
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak (Linux)
     before = peak_memory()
     linear_cross_entropy(x, weight, targets, chunk).backward()
     grown = peak_memory() - before
@@ -172,7 +172,7 @@ def loss_memory(tokens: int, hidden: int = 512, vocabulary: int = 152_064) -> st
 
 
 def peak_memory() -> int:
-    """Return the most bytes that this process has held."""
+    """Return the peak memory of this process in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 

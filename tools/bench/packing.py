@@ -2,9 +2,9 @@
 
     python tools/bench/packing.py --chats ids/train
 
-Log-normal lengths (100 000 documents), and the documents of a folder that `jllm.raw2ids` wrote
-(--chats: the quickstart's). `assign_rows` finds each document's row; `whole` is all of packing: the
-rows' ids, labels and bounds as the writer takes them. Medians of --rounds.
+Packs documents of log-normal lengths (100 000), and the documents of a folder written by
+`jllm.raw2ids` (--chats: the quickstart's). `assign_rows` assigns each document to a row; `whole` is
+all of packing: the rows' ids, labels and bounds as the writer takes them. Medians of --rounds.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from jllm.data.reading.dataset import open_dataset
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to measure."""
+    """Settings of the benchmark."""
 
     chats: Path | None = None
-    """A folder of packed rows; its documents are packed again."""
+    """A folder of packed rows, whose documents are packed again."""
     documents: int = 100_000
-    """Log-normal documents."""
+    """Number of log-normal documents."""
     mean: float = 5.0
     """Mean of the logarithm of their lengths."""
     sigma: float = 1.0
-    """Its standard deviation."""
+    """Standard deviation of the logarithm of their lengths."""
     max_len: int = 2049
-    """Ids a row of the log-normal documents."""
+    """Ids in a row of the log-normal documents."""
     rounds: int = 5
     """Runs of each."""
 
@@ -70,7 +70,7 @@ def main(options: Options) -> None:
 
 
 def measure(lengths: np.ndarray, capacity: int, rounds: int) -> dict[str, float]:
-    """Rows, fill and documents/s of packing documents of these lengths."""
+    """Return rows, fill and documents/s of packing documents of these lengths."""
     documents = DocumentBatch(
         ids=np.arange(lengths.sum(), dtype=np.int32),
         lengths=lengths,
@@ -98,7 +98,7 @@ def measure(lengths: np.ndarray, capacity: int, rounds: int) -> dict[str, float]
 
 
 def seconds(work: Callable[[], object], rounds: int) -> list[float]:
-    """Seconds of each of `rounds` runs, after one that is not counted."""
+    """Return the seconds of each of `rounds` runs, after one warm-up."""
     work()
     times = []
     for _ in range(rounds):

@@ -2,9 +2,9 @@
 
     python tools/bench/pipeline.py --stages 4 --micro-batches 16 --steps 5 --output gantt.svg
 
-Spawns one gloo process a stage. What is measured is the executor: its calls, its waiting and its
-messages, of --boundary-mib each. Needs next to no processor, so more stages than cores are fine.
-Prints a table and one JSON line a schedule; --output draws the fastest step of the last one.
+Spawns one gloo process a stage. Measures the executor: its calls, its waiting and its messages, of
+--boundary-mib each. Needs almost no processor time, so there may be more stages than cores. Prints
+a table and one JSON line a schedule; --output draws the fastest step of the last one.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from jllm.parallel.schedule.timeline import Span, Timeline
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to measure."""
+    """Settings of the benchmark."""
 
     schedules: tuple[str, ...] = ("1f1b", "gpipe")
     """Names of the schedules."""
     stages: int = 4
     """Pipeline stages, one process each."""
     micro_batches: int = 8
-    """Micro-batches a step."""
+    """Micro-batches in a step."""
     forward: float = 0.05
     """Seconds of one forward."""
     backward: float = 0.1
@@ -52,13 +52,13 @@ class Options:
     boundary_mib: float = 1.0
     """MiB of fp32 that cross a boundary for one micro-batch."""
     steps: int = 5
-    """Steps a schedule; the first is not counted."""
+    """Steps for each schedule; the first is not counted."""
     output: Path | None = None
     """Where to draw the fastest step of the last schedule, as SVG."""
 
     @property
     def boundary(self) -> Boundary:
-        """One fp32 tensor."""
+        """The boundary: one fp32 tensor."""
         return (TensorSpec(shape=(int(self.boundary_mib * 2**18),), dtype=torch.float32),)
 
 
@@ -70,20 +70,20 @@ class Sleeper:
         self._tensors = (torch.zeros(options.boundary[0].shape),)
 
     def forward(self, _micro_batch: int, _inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Sleeps; gives zeros."""
+        """Sleep and return zeros."""
         time.sleep(self._options.forward)
         return self._tensors
 
     def backward(
         self, _micro_batch: int, _output_gradients: tuple[Tensor | None, ...]
     ) -> tuple[Tensor | None, ...]:
-        """Sleeps; gives zeros."""
+        """Sleep and return zeros."""
         time.sleep(self._options.backward)
         return self._tensors
 
 
 def main(options: Options) -> None:
-    """Measure, print, draw."""
+    """Measure, print and draw."""
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.spawn(_rank, (options, Path(folder)), nprocs=options.stages)
         ranks = [

@@ -4,11 +4,11 @@
     python tools/bench/reader.py --rows 32000 --max-len 65 --rows-per-group 16 --groups-per-file 1
 
 Writes a data set of packed rows (log-normal documents, log-uniform ids) to a temporary folder, or
-reads --data. Reads one whole epoch in turn, as fast as it can, then jumps to several steps. The
+reads --data. Reads one whole epoch in order, as fast as it can, then jumps to several steps. The
 files are in the page cache. Two times need no data: finding step 10⁶ of 10⁷ rows (aim: under
 0.05 s) and counting the finest weights of a mixture (under 0.5 s); the best of nine. Prints a table
-and one JSON line. A core's rate is tokens ÷ CPU seconds of the process, all threads counted,
-decompression and digests included.
+and one JSON line. A core's rate is tokens ÷ CPU seconds of the process, including all threads,
+decompression and digests.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to measure."""
+    """Settings of the benchmark."""
 
     data: Path | None = None
     """A folder to read instead of writing one."""
     rows: int = 16384
     """Rows to write."""
     max_len: int = 4097
-    """Ids a row."""
+    """Ids in a row."""
     rows_per_group: int = 256
     """Rows of a row group."""
     groups_per_file: int = 16
     """Row groups of a file."""
     compression: str = "zstd"
-    """As raw2ids writes by default."""
+    """Compression of the files; the default is that of raw2ids."""
     labels: bool = False
     """Write packed chats (labels beside the ids) instead of stacked text."""
     global_batch_size: int = 64
@@ -62,7 +62,7 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Write, measure, print."""
+    """Write the data, measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         path = options.data or write(Path(folder), options)
         opened, dataset = timed(lambda: open_dataset(path, lazy=True))
@@ -77,7 +77,7 @@ def main(options: Options) -> None:
 
 
 def measure(dataset: Dataset, options: Options) -> dict[str, float]:
-    """Seconds, tokens a second and bytes of reading `dataset`."""
+    """Return seconds, tokens a second and bytes of reading `dataset`."""
     size, length = options.global_batch_size, dataset.max_len - 1
 
     def reader() -> LaneReader:
@@ -109,19 +109,19 @@ def measure(dataset: Dataset, options: Options) -> dict[str, float]:
 
 
 def plan() -> dict[str, float]:
-    """Seconds of what is computed from metadata alone: seeking, and the shares of a mixture."""
+    """Return the seconds of work on metadata alone: seeking, and the shares of a mixture."""
     seeks, shares = [], []
     for i in range(9):
         rows = np.random.default_rng(i).geometric(0.01, size=100_000)
         seeks.append(timed(lambda rows=rows: locate(rows, 1, 512, 1_000_000, range(512)))[0])
-        weights = (MOST_PLACES - 8 - i, 5, 3 + i)  # another each time: what was found is kept
+        weights = (MOST_PLACES - 8 - i, 5, 3 + i)  # different each time, because results are cached
         fine = Shares(weights=weights, global_batch_size=512)
         shares.append(timed(lambda fine=fine: fine.lanes)[0])
     return {"seek_seconds": min(seeks), "finest_weights_seconds": min(shares)}
 
 
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:
-    """Seconds that `work` takes, and what it gives."""
+    """Return the seconds that `work` takes, and its result."""
     start = perf_counter()
     result = work()
     return perf_counter() - start, result
@@ -160,7 +160,7 @@ def write(folder: Path, options: Options) -> Path:
 def random_rows(
     rng: np.random.Generator, rows: int, schema: pa.Schema, options: Options
 ) -> pa.Table:
-    """Full rows of documents of about 600 ids, ids of a vocabulary of 50 000."""
+    """Return full rows with documents of about 600 ids, from a vocabulary of 50 000."""
     ids = np.exp(rng.random((rows, options.max_len)) * np.log(50_000)).astype(np.int32)
     columns = {"input_ids": list(ids), "cu_seqlens": [bounds(rng, options) for _ in range(rows)]}
     if options.labels:
@@ -170,7 +170,7 @@ def random_rows(
 
 
 def bounds(rng: np.random.Generator, options: Options) -> np.ndarray:
-    """Document bounds of one row: 0 … max_len − 1."""
+    """Return the document bounds of one row: 0 … max_len − 1."""
     ends = np.cumsum(rng.lognormal(6, 0.9, size=options.max_len // 16 + 1).astype(np.int32) + 2)
     last = options.max_len - 1
     return np.concatenate(([0], ends[ends < last], [last])).astype(np.int32)

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=2 python tools/bench/train_step.py --rounds 7
 
 Both train SmolLM2-135M's shape from the same random weights on the same rows: jllm with its reader,
-feed, pipeline executor, sharded optimizer and global norm; the loop with tensors that lie ready,
-`clip_grad_norm_` and `torch.optim.AdamW`. Their losses must agree before anything is timed. Rounds
-take both in turn; printed are medians and the median of the ratio within a round.
+feed, pipeline executor, sharded optimizer and global norm; the loop with tensors already in memory,
+`clip_grad_norm_` and `torch.optim.AdamW`. Their losses must agree before anything is timed. Each
+round runs both. Prints medians, and the median of the ratio within a round.
 """
 
 import json
@@ -53,22 +53,22 @@ LLAMA = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to measure."""
+    """Settings of the benchmark."""
 
     layers: int = 30
     """Decoder layers."""
     length: int = 512
-    """Positions of a row."""
+    """Positions in a row."""
     rows: int = 4
     """Rows of a step, each a micro-batch."""
     documents: int = 4
-    """Documents of a row."""
+    """Documents in a row."""
     rounds: int = 5
-    """Times each takes a step; one more of each is not counted."""
+    """Steps of each, after one warm-up step."""
 
 
 def main(options: Options) -> None:
-    """Measures and prints one line for people and one of JSON."""
+    """Measure and print one line for people and one of JSON."""
     with tempfile.TemporaryDirectory() as folder:
         config = prepare(Path(folder), options)
         inputs = read_inputs(config, 1)
@@ -120,21 +120,21 @@ def prepare(folder: Path, options: Options) -> TrainConfig:
 
 
 def new_stage(config: TrainConfig, inputs: Inputs) -> Stage:
-    """Make the whole model with the weights of the seed."""
+    """Return the whole model with the weights of the seed."""
     stage = Stage(inputs.model, range(unit_count(inputs.model)))
     load_or_initialize(stage, inputs.model, None, config.seed)
     return stage
 
 
 def jllm_steps(config: TrainConfig, inputs: Inputs, options: Options) -> Callable[[int], float]:
-    """Return the trainer's own steps."""
+    """Return the step function of the trainer itself."""
     run = Trainer(config, inputs, Mesh(), new_stage(config, inputs), torch.device("cpu"))
     run.follow([Event("train", step) for step in range(2 + options.rounds)])
     return lambda step: run.train_step(step).loss
 
 
 def bare_steps(config: TrainConfig, inputs: Inputs) -> Callable[[int], float]:
-    """Return the loop a person would write."""
+    """Return the step function of a plain PyTorch loop."""
     stage, rows = new_stage(config, inputs), config.global_batch_size
     head = f"units.{unit_count(inputs.model) - 1}.weight"
     shared = dict(stage.named_parameters())[head]

@@ -1,7 +1,7 @@
 """Ask one or more Hugging Face model directories a question with Transformers alone.
 
-Nothing of jllm is imported: what answers here is what any other program would get from the same
-directory. Greedy decoding; about 10 s a model of 135 M parameters on two cores.
+Imports nothing of jllm, so the answer is what any other program would get from the same directory.
+Greedy decoding; about 10 s a model of 135 M parameters on two cores.
 
     python tools/quickstart/ask.py quickstart_out/model quickstart_out/checkpoint/20
 """
@@ -25,7 +25,7 @@ def ask(model_dir: Path, question: str, max_new_tokens: int) -> str:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    torch.set_num_threads(1)  # memory bounds it; on a busy machine more threads are far slower
+    torch.set_num_threads(1)  # limited by memory; on a busy machine more threads are far slower
     if not (model_dir / "config.json").is_file():
         raise ValueError(f"{model_dir}: not a Hugging Face model directory (no config.json)")
     tokenizer = AutoTokenizer.from_pretrained(model_dir)
@@ -41,7 +41,7 @@ def ask(model_dir: Path, question: str, max_new_tokens: int) -> str:
 
 
 def find_reference(chats: Path, question: str) -> str:
-    """Return the answer that the data set has to `question`, "" when it has none."""
+    """Return the data set's answer to `question`, "" if it has none."""
     for line in chats.read_text(encoding="utf-8").splitlines():
         turns = json.loads(line)
         if isinstance(turns, dict):

@@ -1,7 +1,7 @@
-"""Turn a GGUF file into a Hugging Face model directory in float32.
+"""Convert a GGUF file to a Hugging Face model directory in float32.
 
 Costs 4 bytes a parameter on disk and about twice that in memory: 15 s and 1.5 GiB for the 135 M
-parameters of SmolLM2. Needs `torch`, `transformers` and `gguf`; touches no network.
+parameters of SmolLM2. Needs `torch`, `transformers` and `gguf`; uses no network.
 """
 
 from pathlib import Path
@@ -39,8 +39,8 @@ def convert_gguf(path: Path, out: Path) -> None:
 def _load_model(path: Path) -> PreTrainedModel:
     """Return the dequantised model of a GGUF file.
 
-    Not by `from_pretrained(gguf_file=...)`: Transformers refuses to save what that returns, even
-    when every weight is dequantised.
+    Does not use `from_pretrained(gguf_file=...)`: Transformers refuses to save its result, even if
+    every weight is dequantised.
     """
     config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
     config.dtype = torch.float32
@@ -54,16 +54,16 @@ def _load_model(path: Path) -> PreTrainedModel:
 
 
 def _field(path: Path, key: str) -> str:
-    """Return one text field of a GGUF header, "" when it is absent."""
+    """Return one text field of a GGUF header, "" if it is absent."""
     field = gguf.GGUFReader(path).fields.get(key)
     return "" if field is None else str(field.contents())
 
 
 def _mend_pre_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """Put back how text is split before BPE, which Transformers does not read from GGUF.
+    """Restore the split of text before BPE, which Transformers does not read from GGUF.
 
-    SmolLM's tokenizer was trained on single digits. Without this, two spaces before a number become
-    other ids than the ones that the model knows.
+    SmolLM's tokenizer was trained on single digits. Without this, two spaces before a number get
+    other ids than the model was trained on.
     """
     if name == "smollm":
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -75,7 +75,7 @@ def _mend_pre_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
 
 
 def _mend_config(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give the configs the tokenizer's special tokens and the shortest float of the norm's epsilon.
+    """Set the configs' special tokens from the tokenizer, and the norm's epsilon as a short float.
 
     GGUF keeps epsilon as float32; 9.999999747378752e-06 there was 1e-05 in the original config.
     """

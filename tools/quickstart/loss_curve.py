@@ -12,7 +12,7 @@ def draw_losses(trained: Points, held_out: Points) -> str:
     """Return an SVG of the training loss (line) and the held-out loss (dots), both (step, loss).
 
     Raises:
-        ValueError: there is no point at all.
+        ValueError: there are no points.
     """
     points = [*trained, *held_out]
     if not points:

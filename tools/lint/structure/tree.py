@@ -1,4 +1,4 @@
-"""The files of this tree, and a file with its text as the rules take it.
+"""The files of this tree, and the text file type that the rules use.
 
 Works in a checkout and in a Bazel test's runfiles, where every file is a link.
 """
@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(os.path.abspath(__file__)).parents[3]
-"""Not resolved: in runfiles the link's folder is the tree, not its target's."""
+"""Not resolved: in runfiles, the tree is where the link lies, not where its target lies."""
 FOLDERS = ("packages", "integration_tests", "tools", "third_party", "docs", ".ci")
 SKIPPED = frozenset({"__pycache__", ".hypothesis", ".pytest_cache", ".ruff_cache"})
 BINARY = frozenset({".png", ".gz", ".parquet", ".safetensors", ".gguf", ".pyc"})
@@ -32,7 +32,7 @@ class File:
 
     @property
     def package(self) -> str | None:
-        """jllm-data for packages/jllm-data/src/…; None for what no wheel holds."""
+        """jllm-data for packages/jllm-data/src/…; None for a file that no wheel holds."""
         parts = PurePosixPath(self.path).parts
         return parts[1] if len(parts) > 3 and parts[0] == "packages" and parts[2] == "src" else None
 
@@ -47,9 +47,9 @@ class File:
 
 
 def walk() -> Iterator[str]:
-    """Yield paths of all files of the tree, from its root, sorted.
+    """Yield the paths of all files of the tree, from its root, sorted.
 
-    Less Bazel's launchers of tests.
+    Leaves out Bazel's test launchers.
     """
     paths = [path.name for path in ROOT.iterdir() if path.is_file()]
     for folder in FOLDERS:

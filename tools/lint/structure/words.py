@@ -1,4 +1,4 @@
-"""What no file of the tree may hold: notes to oneself, registry hosts, one machine's paths."""
+"""Refuse words that no file may hold: notes to oneself, registry hosts, local paths."""
 
 import re
 
@@ -13,7 +13,7 @@ WORDS = {
 
 
 def check_words(files: list[File]) -> list[str]:
-    """Return findings, one a line that holds such a word."""
+    """Return findings, one for each line with such a word."""
     return [
         f"{file.path}:{number}: {found.group().strip()!r}: {why}"
         for file in files

@@ -1,4 +1,4 @@
-"""`jllm.raw2ids` by its older name: `python -m jllm.convert_raw_to_ids -i text.txt -o ids`."""
+"""The old name of `jllm.raw2ids`: `python -m jllm.convert_raw_to_ids -i text.txt -o ids`."""
 
 import sys
 

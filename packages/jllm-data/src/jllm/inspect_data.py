@@ -1,7 +1,7 @@
-"""What a data set holds, before it is trained on: `python -m jllm.inspect_data --help`.
+"""Show what a data set holds, before training on it: `python -m jllm.inspect_data --help`.
 
-Totals, lengths, fill, the supervised share of each role, decoded rows and the account of records;
-then what a training step sees, and where and when a text is seen:
+Totals, lengths, fill, the trained share of each role, decoded rows and the record counts; also what
+a training step sees, and where and when a text is seen:
 
     python -m jllm.inspect_data ids
     python -m jllm.inspect_data ids --html report.html
@@ -23,7 +23,7 @@ from jllm.data.tools.inspect.config import InspectConfig, check_config
 def main(
     arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.inspect_data"
 ) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command and return the exit code."""
     return run_command(
         InspectConfig,
         run,

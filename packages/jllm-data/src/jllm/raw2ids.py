@@ -1,4 +1,4 @@
-"""Raw text and chats to packed token ids: `python -m jllm.raw2ids --help`.
+"""Convert raw text and chats to packed token ids: `python -m jllm.raw2ids --help`.
 
 Chats (one a line, trained on the assistant's answers), and text for pre-training:
 
@@ -18,9 +18,9 @@ from jllm.data.runtime.progress import WorkProgress
 
 
 def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.raw2ids") -> int:
-    """Run the command; returns the exit code.
+    """Run the command and return the exit code.
 
-    0, 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
+    0 on success, 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
     """
     return run_command(
         Raw2IdsConfig,

@@ -1,9 +1,9 @@
-"""Raw text and chats to packed token ids as a Spark job: `python -m jllm.raw2ids_spark --help`.
+"""Convert text and chats to packed token ids as a Spark job: `python -m jllm.raw2ids_spark --help`.
 
     python -m jllm.raw2ids_spark --tokenizer MODEL -i texts -o ids --max_seq_length 4097 --stack
     spark-submit --master yarn … raw2ids_spark.py --tokenizer MODEL -i hdfs:///texts -o hdfs:///ids
 
-The rows are those of `jllm.raw2ids -n`, however many machines make them (docs/spark.md).
+The rows are those of `jllm.raw2ids -n`, on any number of machines (docs/spark.md).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from jllm.data.runtime.signals import StopSignals
 def main(
     arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.raw2ids_spark"
 ) -> int:
-    """Run the job; returns the exit code.
+    """Run the job and return the exit code.
 
-    0, 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
+    0 on success, 2 for what the user can mend, 130 after Ctrl-C, 143 after SIGTERM.
     """
     return run_guarded(
         SparkConfig,
@@ -39,8 +39,8 @@ def main(
 
 
 def run(config: SparkConfig, stop: StopSignals) -> int:
-    """Check the settings, convert, and say what became of the records."""
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not by spark-submit: here alone
+    """Check the settings, convert, and print the record counts."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not started by spark-submit: run locally
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     conversion(config)
     try:
@@ -51,13 +51,13 @@ def run(config: SparkConfig, stop: StopSignals) -> int:
     from jllm.data.convert.spark.job import convert
 
     logging.getLogger().addFilter(_tells_no_stop)
-    with explained(), stop.held():  # pyspark leaves Java behind where its start is interrupted
+    with explained(), stop.held():  # pyspark leaves Java running if its start is interrupted
         spark = SparkSession.builder.appName("jllm.raw2ids_spark").getOrCreate()
     try:
         stop.check()
         converted = convert(spark, config)
     except OSError:
-        stop.check()  # what an interrupt broke is no error of its own
+        stop.check()  # an error caused by an interrupt is not reported as an error
         raise
     finally:
         spark.stop()
@@ -77,7 +77,7 @@ def run(config: SparkConfig, stop: StopSignals) -> int:
 
 
 def _tells_no_stop(record: logging.LogRecord) -> bool:
-    """Not so with what py4j logs when it is interrupted: a traceback of what is said in a line."""
+    """Return False for py4j's log of an interrupt: a traceback of what one line already says."""
     return not str(record.msg).startswith("KeyboardInterrupt")
 
 

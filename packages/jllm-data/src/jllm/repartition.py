@@ -1,6 +1,6 @@
-"""Deal the files of a data set to parts, each a data set: `python -m jllm.repartition --help`.
+"""Split a data set's files into parts, each a data set: `python -m jllm.repartition --help`.
 
-Files are moved (and with --undo moved back), or linked; `repartition.sh D N` is the first of these:
+Files are moved (--undo moves them back) or linked; `repartition.sh D N` is the first of these:
 
     python -m jllm.repartition -d shuffled -n 16
     python -m jllm.repartition -d shuffled -n 16 -o parts
@@ -19,7 +19,7 @@ from jllm.data.tools.repartition.config import RepartitionConfig, check_repartit
 def main(
     arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.repartition"
 ) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command and return the exit code."""
     return run_command(
         RepartitionConfig,
         run,
@@ -31,7 +31,7 @@ def main(
 
 
 def run(config: RepartitionConfig, progress: WorkProgress) -> int:
-    """Check the settings and do it."""
+    """Check the settings and repartition."""
     check_repartition_config(config)
     from jllm.data.tools.repartition.repartition import repartition
 
@@ -40,7 +40,7 @@ def run(config: RepartitionConfig, progress: WorkProgress) -> int:
 
 
 def script() -> int:
-    """Return `repartition.sh D N`."""
+    """Run `repartition.sh D N`."""
     if len(sys.argv) != 3 or sys.argv[1].startswith("-"):
         sys.stderr.write("usage: repartition.sh FOLDER NUMBER_OF_PARTS\n")
         return 2

@@ -1,6 +1,6 @@
-"""Shuffle the rows of data sets, larger than memory too: `python -m jllm.shuffle_datasets --help`.
+"""Shuffle the rows of data sets, even beyond memory: `python -m jllm.shuffle_datasets --help`.
 
-One data set, or several that become one:
+One data set, or several that are joined into one:
 
     python -m jllm.shuffle_datasets -d ids -o shuffled -n 16
     python -m jllm.shuffle_datasets -d books,news,code -o shuffled --mem_gb 8 --seed 7
@@ -19,7 +19,7 @@ from jllm.data.tools.shuffle.config import ShuffleConfig, check_shuffle_config
 def main(
     arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.shuffle_datasets"
 ) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command and return the exit code."""
     return run_command(
         ShuffleConfig,
         run,

@@ -1,4 +1,4 @@
-"""`jllm.shuffle_datasets` by its older name: `python -m jllm.shuffle_partition -d D --output O`."""
+"""The old name of `jllm.shuffle_datasets`: `python -m jllm.shuffle_partition -d D --output O`."""
 
 import sys
 

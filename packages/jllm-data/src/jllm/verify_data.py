@@ -1,7 +1,7 @@
 """Check every byte and every row of a data set: `python -m jllm.verify_data DIR`.
 
-Digests of files and row groups, the form of every row, the sums and the account in the info files.
-What is wrong is named by file, row group and row. Exit code: 0 sound, 1 not, 2 cannot be checked.
+Checks digests of files and row groups, the form of every row, and the sums and record counts in the
+info files. Findings name file, row group and row. Exit code: 0 sound, 1 not, 2 cannot be checked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jllm.data.tools.verify.config import VerifyConfig, check_verify_config
 def main(
     arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.verify_data"
 ) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command and return the exit code."""
     return run_command(
         VerifyConfig,
         run,
@@ -29,7 +29,7 @@ def main(
 
 
 def run(config: VerifyConfig, progress: WorkProgress) -> int:
-    """Check the settings, then the data, and print what is wrong with it."""
+    """Check the settings, then the data, and print the findings."""
     check_verify_config(config)
     from jllm.data.tools.verify.verify import verify
 

@@ -1,3 +1,3 @@
-"""The command `jllm`: it lists the commands of jllm's packages and runs them."""
+"""The command `jllm`, which lists and runs the commands of jllm's packages."""
 
 __version__ = "0.1.0"

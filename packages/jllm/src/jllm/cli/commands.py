@@ -1,6 +1,6 @@
-"""The commands that `jllm` knows, and which package each is part of.
+"""The commands that `jllm` knows, and the package of each.
 
-Nothing of the packages is imported here: a command is found by its name alone.
+Imports nothing of the packages: a command is found by its name alone.
 """
 
 import difflib
@@ -10,22 +10,22 @@ from importlib.util import find_spec
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """A distribution that brings commands."""
+    """A distribution that provides commands."""
 
     name: str
     module: str
-    """There where the distribution is installed."""
+    """A module that exists if the distribution is installed."""
     extra: str
-    """`pip install "jllm[EXTRA]"` installs it; "": it is this one."""
+    """`pip install "jllm[EXTRA]"` installs it; "": this distribution itself."""
 
     @property
     def is_installed(self) -> bool:
-        """Whether its module can be found; nothing of it is imported."""
+        """Whether its module can be found; does not import it."""
         return find_spec(self.module) is not None
 
     @property
     def install(self) -> str:
-        """The line that installs it."""
+        """The command that installs it."""
         return f'pip install "jllm[{self.extra}]"'
 
 
@@ -44,11 +44,11 @@ class Command:
     module: str
     package: Package
     about: str
-    """One line, for the list."""
+    """One line for the list."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it may be called: by its name, or as its module is (`python -m jllm.train_pipe`)."""
+        """The accepted names: its own, and its module's (as in `python -m jllm.train_pipe`)."""
         return self.name, self.module.rpartition(".")[2]
 
 
@@ -75,18 +75,18 @@ GROUPS = {
         _command("doctor", "cli.doctor.command", JLLM, "what is here, what is missing or broken"),
     ),
 }
-"""The commands, in the order of the work."""
+"""The commands, in the order in which they are used."""
 
 
 def find(name: str) -> Command | None:
-    """Return the command of that name; a hyphen is as good as an underscore."""
+    """Return the command with that name; hyphens and underscores are equivalent."""
     wanted = name.replace("-", "_")
     commands = [command for group in GROUPS.values() for command in group]
     return next((command for command in commands if wanted in command.names), None)
 
 
 def nearest(name: str) -> str | None:
-    """Return the command's name that looks most like `name`, where one does."""
+    """Return the command name most similar to `name`, if one is similar enough."""
     names = {word: command.name for g in GROUPS.values() for command in g for word in command.names}
     near = difflib.get_close_matches(name.replace("-", "_"), names, n=1)
     return names[near[0]] if near else None

@@ -8,7 +8,7 @@ from jllm.cli.commands import GROUPS
 
 
 def print_commands() -> None:
-    """Print every command with a line about it and its package, and how to install the missing."""
+    """Print every command with its description and package, and how to install missing ones."""
     console = Console(highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     missing = {}

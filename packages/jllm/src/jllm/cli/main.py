@@ -1,4 +1,4 @@
-"""What `jllm` does with its first argument; costs some milliseconds before the command begins."""
+"""Dispatch of the command `jllm` by its first argument; adds a few milliseconds to a command."""
 
 import sys
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from jllm.cli.commands import Command, find, nearest
 
 
 def main() -> NoReturn:
-    """List the commands, or run one in this process; its exit code is ours.
+    """List the commands, or run one in this process and exit with its code.
 
-    2 is the exit code of an unknown command, and of one whose package is not installed.
+    Exits with 2 for an unknown command, or one whose package is not installed.
     """
     name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
     if name in ("--help", "-h", "help"):
@@ -29,7 +29,7 @@ def main() -> NoReturn:
         mend = f"did you mean `jllm {near}`?" if near else "`jllm` lists all of them"
         _refuse(f"jllm has no command {name!r}; {mend}")
     run = _main_of(command)
-    # The command reads its arguments where it always does, and is then this process's own.
+    # The command reads sys.argv as usual, and behaves as if started by itself.
     sys.argv = [f"jllm {command.name}", *arguments]
     sys.exit(run(prog=f"jllm {command.name}"))
 

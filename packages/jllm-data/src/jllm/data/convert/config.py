@@ -1,4 +1,4 @@
-"""The settings of `jllm.raw2ids`, and every check that needs no tokenizer and no data."""
+"""Settings of `jllm.raw2ids`, and the checks that need no tokenizer and no data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jllm.data.format.limits import MAX_LENGTH
 from jllm.data.records.input_names import MAX_RECORD_BYTES, base_name
 
 KINDS: dict[str, Kind] = {"ft": "ft", "pretrain": "pretrain", "pretain": "pretrain", "rl": "rl"}
-"""What --type may be, and what it means ("pretain" is a spelling of old that is still accepted)."""
+"""Accepted values of --type and their meaning ("pretain" is an old spelling, still accepted)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,76 +23,79 @@ class Raw2IdsConfig:
     """Convert raw text or chats to packed token ids in parquet files."""
 
     tokenizer: str
-    """Folder with tokenizer.json and tokenizer_config.json: a Hugging Face model folder will do."""
+    """Folder with tokenizer.json and tokenizer_config.json, such as a Hugging Face model folder."""
     input: Annotated[str, tyro.conf.arg(aliases=["-i"])]
-    """A file, a folder of files (and folders), or - for standard input; compressed where the name
-    ends in .gz or .zst. Chats (--type ft): .jsonl, a line a dialogue,
+    """A file, a folder (read recursively), or - for standard input; compressed if the name ends in
+    .gz or .zst. Chats (--type ft): .jsonl, one dialogue a line, as
     [{"user": "…"}, {"assistant": "…"}], {"messages": [{"role": "user", "content": "…"}, …]},
-    ShareGPT's or Alpaca's form. Text (--type pretrain): .txt, documents divided by empty lines, or
-    .jsonl with {"text": "…"}. Or .parquet, .arrow and folders of `datasets`, with these columns."""
+    or in ShareGPT's or Alpaca's form. Text (--type pretrain): .txt, documents separated by empty
+    lines, or .jsonl with {"text": "…"}. Also .parquet, .arrow and folders of `datasets`, with these
+    columns."""
     stdin_name: str = "stdin.jsonl"
-    """With --input -: the file name that what is read would have (data.txt, data.jsonl.zst, …)."""
+    """With --input -: the file name to treat standard input as (data.txt, data.jsonl.zst, …)."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
     """Folder to write to; empty: beside the input, <file>_<tokenizer>."""
     type: Annotated[str, tyro.conf.arg(aliases=["-t"])] = "ft"
     """ft: chats, trained on the assistant's answers. pretrain: text, trained on every id. rl:
-    prompts to answer, [7, {"user": "…"}] (which ft takes too) or {"id": 7, "messages": […]}."""
+    prompts to answer, [7, {"user": "…"}] (ft accepts these too) or {"id": 7, "messages": […]}."""
     max_len: int = 2048
-    """Ids a row holds; a row gives max_len - 1 positions to train on (so 2049 gives 2048)."""
+    """Ids in a row; a row gives max_len - 1 positions to train on (so 2049 gives 2048)."""
     stack: bool = False
-    """pretrain: put documents one after another and cut rows of exactly max_len ids, instead of
-    packing whole documents by best fit."""
+    """pretrain: concatenate documents and cut rows of exactly max_len ids, instead of packing whole
+    documents by best fit."""
     pad: bool = False
-    """Complete packed rows to max_len ids (readers do that by themselves)."""
+    """Pad packed rows to max_len ids (readers pad by themselves)."""
     filter: bool = False
-    """ft: drop chats in which nothing would be trained (no answer, or empty answers only)."""
+    """ft: drop chats with nothing to train on (no answer, or only empty answers)."""
     on_error: Literal["stop", "skip"] = "stop"
-    """A record that cannot be used: stop with its file and line, or skip, count and list it."""
+    """What to do with an unusable record: stop with its file and line, or skip, count and list
+    it."""
     clean: Annotated[bool, tyro.conf.arg(aliases=["-C"])] = False
     """Replace what jllm wrote to the output folder before; other files are never touched."""
     auto_no_thinking: bool = False
-    """ft: chats in which no answer has reasoning (</think>) are rendered with the template's
-    enable_thinking off, which puts the empty think block into the prompt, not into what is
-    trained; the others as they are."""
+    """ft: render chats in which no answer has reasoning (</think>) with the template's
+    enable_thinking off, which puts the empty think block into the prompt, where it is not trained;
+    other chats are rendered unchanged."""
     cores: int = -1
     """Processes; -1: 80 % of the CPUs. The result does not depend on it."""
     thread: Annotated[bool, tyro.conf.arg(aliases=["-T"])] = False
-    """Threads of one process instead of processes: less memory, and slower, for only the encoding
-    of texts runs side by side. The result does not depend on it."""
+    """Use threads of one process instead of processes: less memory, but slower, because only the
+    encoding of texts runs in parallel. The result does not depend on it."""
     tmp: str = ""
-    """Accepted for older command lines: nothing is written there. Unfinished files are kept in the
-    output folder, for they are renamed in one step when all are done."""
+    """Accepted for older command lines and ignored: unfinished files are kept in the output folder,
+    where they are renamed in one step when all are done."""
     compress: Annotated[Compression, tyro.conf.arg(aliases=["-c"])] = "zstd"
     """Compression of the parquet files."""
     batch_size: int = 65536
-    """Rows a parquet file."""
+    """Rows in a parquet file."""
     num_lines_per_partition: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
-    """Start a new file (and new rows) after so many input records."""
+    """Start a new file (and new rows) after this many input records."""
     chunk_size: int = 16384
-    """Most input lines an input split."""
+    """The most input lines in an input split."""
     max_record_bytes: int = MAX_RECORD_BYTES
-    """A longer record is not read: an error, or counted (--on_error skip). Bounds the memory."""
+    """A longer record is not read: it is an error, or counted (--on_error skip). Bounds the
+    memory."""
     template_kwargs: str = "{}"
-    """ft: variables for the chat template as JSON, as they will be given when the model is served,
-    for example '{"enable_thinking": false}'."""
+    """ft: variables for the chat template as JSON, as the served model will be given them, for
+    example '{"enable_thinking": false}'."""
     fast: Literal["auto", "off"] = "auto"
-    """auto: gigatoken on texts where it gives the same ids as tokenizers; off: tokenizers alone."""
+    """auto: gigatoken on texts where it gives the same ids as tokenizers; off: only tokenizers."""
 
     @property
     def kind(self) -> Kind:
-        """What --type means; "ft" may still be found to be RL prompts."""
+        """The kind named by --type; "ft" may still turn out to be RL prompts."""
         return KINDS[self.type]
 
     @property
     def processes(self) -> int:
-        """How many processes convert."""
+        """The number of processes that convert."""
         if self.cores > 0:
             return self.cores
         return max(1, int(len(os.sched_getaffinity(0)) * 0.8))
 
     @property
     def output_folder(self) -> Path:
-        """Where the files go."""
+        """The folder that the files are written to."""
         if self.output:
             return Path(self.output)
         source = Path(self.input)
@@ -102,7 +105,7 @@ class Raw2IdsConfig:
 
 
 def check_config(config: Raw2IdsConfig) -> None:
-    """Raise ValueError for a setting, or a combination, that cannot be meant."""
+    """Raise ValueError for an invalid setting, or an invalid combination."""
     if config.type not in KINDS:
         close = difflib.get_close_matches(config.type, KINDS, 1, 0.4)
         hint = f"; did you mean {KINDS[close[0]]}?" if close else ""
@@ -132,7 +135,7 @@ def check_config(config: Raw2IdsConfig) -> None:
 
 
 def check_prompts(config: Raw2IdsConfig) -> None:
-    """Raise ValueError for a setting that cannot be meant for RL prompts."""
+    """Raise ValueError for a setting that is not valid for RL prompts."""
     for name in ("pad", "filter", "auto_no_thinking"):
         if getattr(config, name):
             raise ValueError(f"--{name} has no meaning for RL prompts, which are a row each")

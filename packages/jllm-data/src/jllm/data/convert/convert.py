@@ -1,9 +1,9 @@
-"""Raw text and chats → packed token ids: the whole conversion.
+"""Convert raw text and chats to packed token ids: the whole conversion.
 
-The input is cut into splits by the file alone, several processes encode them, and one consumer
-takes the results in order, packs and writes. So the files are the same, byte for byte, for every
-number of processes, and for a conversion that was stopped and goes on. Memory: the tokenizer, a few
-splits a process, one packing window.
+The input is cut into splits that depend on the file alone; several processes encode them; one
+consumer takes the results in order, packs and writes. So the files are the same, byte for byte, for
+any number of processes and for a resumed conversion. Memory: the tokenizer, a few splits a process,
+one packing window.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ from jllm.data.writing.staging import (
 
 
 class Reporter(Protocol):
-    """What is told to a person while a conversion runs."""
+    """Receiver of the progress of a conversion."""
 
     def begin(self, sources: Sequence[Source], taken: int) -> None:
-        """Begin: the input files are known, `taken` of their bytes were converted before."""
+        """Begin: the input files are known; `taken` of their bytes were converted before."""
 
     def advance(self, split: InputSplit, result: EncodedSplit) -> None:
         """Count a split that was packed."""
 
     def note(self, text: str) -> None:
-        """Something that a person should know."""
+        """Show a message to the user."""
 
 
 def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[ConvertedFile]:
     """Convert `config.input` into `config.output_folder`; all files appear there at the end.
 
-    A conversion of the same that was stopped is continued. Raises ValueError for what a person can
+    Resumes an interrupted conversion of the same input. Raises ValueError for what the user can
     mend (settings, tokenizer, template, records) and OSError for a full disk and the like; then
     nothing appears under a final name.
     """
@@ -127,14 +127,14 @@ def convert(config: Raw2IdsConfig, reporter: Reporter) -> list[ConvertedFile]:
 
 
 def _refuse_repeated(staged: Path) -> None:
-    """Raise ValueError where two prompts have one number: no reader would take them."""
+    """Raise ValueError if two prompts have the same number, which readers refuse."""
     if repeated := repeated_prompts(open_dataset(staged, lazy=True)):
         raise ValueError(repeated.replace(f"{staged}/", ""))
 
 
 @contextlib.contextmanager
 def _keeping_what_is_done(log: ResumeState, reporter: Reporter) -> Iterator[None]:
-    """After an error, keep the finished files for the next conversion, and say so."""
+    """Keep the finished files for the next conversion after an error, and say so."""
     try:
         yield
     except BaseException:
@@ -150,12 +150,12 @@ def _keeping_what_is_done(log: ResumeState, reporter: Reporter) -> Iterator[None
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """One conversion: what is converted with what."""
+    """One conversion: its input and its settings."""
 
     config: Raw2IdsConfig
     sources: Sequence[Source]
     stamps: Mapping[Path, Stamp]
-    """What the sources that are files looked like before the first byte was read."""
+    """Size and time stamps of the source files before the first byte was read."""
     kind: Kind
     tokenizer: TextTokenizer
     reporter: Reporter
@@ -167,7 +167,7 @@ class _Job:
         metadata: FileMetadata,
         log: ResumeState,
     ) -> list[ConvertedFile]:
-        """Convert what the log does not know of; `splits` are those of all sources."""
+        """Convert all that is not in the log; `splits` are those of all sources."""
         if log.begun:
             splits = _splits(self.config, self.sources, log)
         try:
@@ -181,8 +181,7 @@ class _Job:
         return converted
 
     def _refuse_what_changed(self, log: ResumeState) -> None:
-        """Refuse a file that changed between the process that cut a split and the one that read
-        it."""
+        """Raise ValueError for a file that changed between cutting its splits and reading them."""
         for path, before in self.stamps.items():
             if stamp(path) != before:
                 log.begin_anew()
@@ -223,7 +222,7 @@ class _Job:
 def _splits(
     config: Raw2IdsConfig, sources: Sequence[Source], log: ResumeState | None = None
 ) -> Iterator[InputSplit]:
-    """Return the splits of all files that the log does not know of."""
+    """Yield the splits of all files that are not in the log."""
     skip = 0
     if log is not None:
         sources = sources[len(log.finished) :]
@@ -233,9 +232,7 @@ def _splits(
 
 
 def _splits_of(config: Raw2IdsConfig, source: Source) -> Iterator[InputSplit]:
-    """Yield the splits of a file. A record that is too long and stops the conversion is not read
-    on.
-    """
+    """Yield the splits of a file. Stops reading at a too long record that stops the conversion."""
     limit = config.max_record_bytes
     for split in cut_splits(source, max_lines=config.chunk_size, max_record_bytes=limit):
         if split.too_long and config.on_error == "stop":

@@ -1,4 +1,4 @@
-"""One input file → its parquet files, from the results of its splits; from any partition on."""
+"""Write the parquet files of one input file from the results of its splits, from any partition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jllm.data.records.splits import InputSplit
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertedFile:
-    """What became of one input file."""
+    """The result of one input file."""
 
     source: Source
     account: RecordCounts
@@ -38,7 +38,7 @@ class ConvertedFile:
 
 
 def converted_file_of(source: Source, tree: Tree) -> ConvertedFile:
-    """Return what the log says of a finished input file."""
+    """Return the logged result of a finished input file."""
     return ConvertedFile(
         source=source,
         account=record_counts_of(tree["account"]),
@@ -55,9 +55,9 @@ def convert_source(
     log: ResumeState,
     advance: Callable[[InputSplit, EncodedSplit], None],
 ) -> ConvertedFile:
-    """Write the parquet files of `source` to the log's folder, and keep the log.
+    """Write the parquet files of `source` to the log's folder, and update the log.
 
-    `results`: those of the splits that the log does not know of yet; `advance` is told of each.
+    `results`: those of the splits not yet in the log; `advance` is called for each.
     """
     account, taken, splits = RecordCounts(), 0, 0
     output = FileOutput(
@@ -115,8 +115,7 @@ def convert_source(
 
 
 def _numbered(split: InputSplit, result: EncodedSplit, before: int) -> DocumentBatch:
-    """Return the documents by what a person finds them by: lines, or, in text, the how manieth
-    record.
+    """Return the documents with user-facing numbers: lines or, in text, record numbers.
 
     `before`: records of the file before this split.
     """

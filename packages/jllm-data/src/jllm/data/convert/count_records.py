@@ -1,4 +1,4 @@
-"""Counting the records of a conversion, and the errors of records that stop it."""
+"""Count the records of a conversion, and make the errors of records that stop it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from jllm.data.records.input_files import Source
 
 
 class BadRecord(ValueError):
-    """A record that cannot be used, with its file and line, where that stops the conversion."""
+    """An unusable record that stops the conversion, with its file and line."""
 
 
 def bad_record(path: Path, problem: Problem) -> BadRecord:
-    """Return the error of a record that stops the conversion."""
+    """Return the error for a record that stops the conversion."""
     return BadRecord(
         f"{path}:{problem.line}: {problem.reason}: {problem.detail} "
         "(--on_error skip drops such records, and counts and lists them)"
@@ -24,7 +24,7 @@ def bad_record(path: Path, problem: Problem) -> BadRecord:
 
 
 def no_records_error(given: str, accounts: Sequence[RecordCounts]) -> ValueError:
-    """Return the error of an input of which nothing can be written."""
+    """Return the error for an input without a usable record."""
     dropped = sum((account.dropped for account in accounts), Counter[str]())
     first = next((one for account in accounts for one in account.dropped_examples), None)
     what = ", ".join(f"{count:,} × {reason}" for reason, count in dropped.most_common())
@@ -41,7 +41,7 @@ def count_result(
 ) -> None:
     """Add the records of a split to `account`.
 
-    Raises BadRecord for the first fatal problem, if `stop`.
+    Raises BadRecord for the first fatal problem if `stop`.
     """
     account.read += result.read
     account.truncated += result.truncated

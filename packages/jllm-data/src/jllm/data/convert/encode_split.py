@@ -1,6 +1,6 @@
-"""One input split → documents of token ids and the account of its records.
+"""Encode one input split as documents of token ids, and count its records.
 
-This is what worker processes do. A result depends on the split's bytes and the settings alone.
+Worker processes run this. The result depends only on the split's bytes and the settings.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from jllm.data.tokenizer.encoder import Encoder
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedSplit:
-    """What became of a split.
+    """The result of a split.
 
     documents: in input order; their `records` are the lines (from 1) at which the records begin;
-    record: int64 [documents], which of the split's records (from 0) each is of; read: records in
-    the split; problems: the records that were not used; truncated: records by what was cut off;
-    unused: records by the keys of theirs that were not read;
-    tokens: ids, without the overlap of pieces; trained: ids that are targets.
+    record: int64 [documents], the record of the split (from 0) that each comes from; read: records
+    in the split; problems: the unused records; truncated: records by what was cut off; unused:
+    records by their unused keys; tokens: ids, without the overlap of pieces; trained: ids that are
+    targets.
     """
 
     documents: DocumentBatch
@@ -44,7 +44,7 @@ class EncodedSplit:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitEncoder:
-    """Turns splits into results."""
+    """Encoder of input splits."""
 
     kind: Kind
     max_len: int
@@ -73,8 +73,8 @@ class SplitEncoder:
         return self._texts(records)
 
     def _texts(self, records: Sequence[Record | Problem]) -> EncodedSplit:
-        """Return a document is the tokenizer's own prefix (if any), its ids and the document-end
-        id.
+        """Encode texts: a document is the tokenizer's own prefix (if any), the ids of the text and
+        the document-end id.
         """
         problems = [record for record in records if isinstance(record, Problem)]
         texts = [(n, record) for n, record in enumerate(records) if isinstance(record, Text)]
@@ -129,7 +129,7 @@ class SplitEncoder:
         )
 
     def _prompts(self, records: Sequence[Record | Problem], prompts: PromptEncoder) -> EncodedSplit:
-        """Nothing is trained of a prompt."""
+        """Encode prompts, in which no id is trained."""
         numbered = [(n, record) for n, record in enumerate(records) if isinstance(record, Prompt)]
         made = prompts.encode([prompt for _, prompt in numbered])
         problems = [record for record in records if isinstance(record, Problem)] + made.problems
@@ -149,9 +149,9 @@ class SplitEncoder:
 def cut_long(
     documents: DocumentBatch, record: np.ndarray, max_len: int
 ) -> tuple[DocumentBatch, np.ndarray]:
-    """Document longer than a row, cut into pieces of `max_len` ids that overlap by one.
+    """Cut documents longer than a row into pieces of `max_len` ids that overlap by one.
 
-    No id is lost and every id but a document's first is a target once.
+    No id is lost, and every id but a document's first is a target once.
     """
     if not len(documents) or documents.lengths.max() <= max_len:
         return documents, record
@@ -179,12 +179,12 @@ def cut_long(
 
 
 def _lines(records: Sequence[Record | Problem], record: np.ndarray) -> np.ndarray:
-    """Return the lines (int64 [documents]) at which the records of the documents begin."""
+    """Return the line (int64 [documents]) at which the record of each document begins."""
     return np.array([one.line for one in records], np.int64)[record]
 
 
 def _unused(records: Sequence[Record | Problem]) -> Counter[str]:
-    """Return how many records have each of the keys that were not read."""
+    """Return the number of records for each unused key."""
     return Counter(
         key for record in records if not isinstance(record, Problem) for key in record.unused
     )

@@ -1,4 +1,4 @@
-"""Documents of one input file → its parquet files, partition by partition."""
+"""Write the documents of one input file to its parquet files, partition by partition."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from jllm.data.writing.row_writer import RowWriter
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSettings:
-    """How documents become rows and rows become files."""
+    """How documents are packed into rows, and rows split into files."""
 
     stack: bool
     pad: bool
     file_rows: int
-    """Rows a file."""
+    """Rows in a file."""
     partition_records: int | None
-    """Input records a partition; None: all in one."""
+    """Input records in a partition; None: a single partition."""
     compression: str
 
 
@@ -39,35 +39,35 @@ class OutputSettings:
 class FileOutput:
     """The parquet files of one input file, written to `folder` as `<name>-NNNNN-chunk-NN.…`.
 
-    A partition (`--num_lines_per_partition`) begins with new rows and a new file.
+    Each partition (`--num_lines_per_partition`) starts new rows and a new file.
     """
 
     folder: Path
     name: str
     source: str
-    """What the column `source` says."""
+    """The value of the column `source`."""
     metadata: FileMetadata
     settings: OutputSettings
     files: list[FileInfo] = field(default_factory=list)
     max_num_blocks: int = 0
     rows: int = 0
     row_ids: int = 0
-    """Ids in the rows, without padding."""
+    """Ids in the rows, excluding padding."""
 
     def __post_init__(self) -> None:
         self._partition = 0
         self._records = 0
         self._skip = 0
-        """Records of the next documents that lie in finished partitions."""
+        """Leading records of the next documents that are already in finished partitions."""
         self._maker, self._writer = self._new_partition()
 
     def add(
         self, documents: DocumentBatch, record: np.ndarray, records: int
     ) -> dict[str, Any] | None:
-        """Take the documents of `records` records; record: int64 [documents], ascending.
+        """Add the documents of `records` records; record: int64 [documents], ascending.
 
-        Return what `restore` needs to begin with the last partition that began here, and with these
-        same documents; None where none did.
+        Returns the state from which `restore` can restart at the last partition that began here,
+        given these same documents; None if no partition began here.
         """
         limit, begun = self.settings.partition_records, None
         first, self._skip = self._skip, 0
@@ -91,14 +91,14 @@ class FileOutput:
         return begun
 
     def finish(self) -> None:
-        """Write everything and close the partition's last file."""
+        """Write all remaining rows and close the partition's last file."""
         self._write(self._maker.finish())
         self._writer.finish()
         self.files += self._writer.files
         self.max_num_blocks = max(self.max_num_blocks, self._writer.max_num_blocks)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Begin the partition of which `add` gave `state`; the files it names lie in the folder."""
+        """Restart the partition whose state `add` returned; its files are in the folder."""
         self.files = [file_info(file) for file in state["files"]]
         self.max_num_blocks = state["max_num_blocks"]
         self.rows, self.row_ids = state["rows"], state["row_ids"]
@@ -107,7 +107,7 @@ class FileOutput:
         self._maker, self._writer = self._new_partition()
 
     def abandon(self) -> None:
-        """Close what is open after an error."""
+        """Close open files after an error."""
         self._writer.abandon()
 
     def _take(self, documents: DocumentBatch, record: np.ndarray, first: int, stop: int) -> None:
@@ -138,7 +138,7 @@ class FileOutput:
 
 
 def row_maker(metadata: FileMetadata, *, stack: bool) -> Packer | PromptRows | Stacker:
-    """Return what makes rows of the documents of one partition."""
+    """Return the object that makes rows of the documents of one partition."""
     if metadata.kind == "rl":
         return PromptRows()
     if stack:

@@ -1,7 +1,7 @@
-"""A raw file that is given where data are expected: what it is, and its conversion.
+"""Recognize and convert a raw file that is given where a data set is expected.
 
-Its kind is told by its first record. What its rows depend on has one digest, by which a conversion
-that is there already is known to be the one that is wanted.
+The first record tells the kind. One digest covers everything that the rows depend on, so an
+existing conversion is reused only if it is the one wanted.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from jllm.data.runtime.progress import WorkProgress
 from jllm.data.runtime.versions import version_of
 
 _READ = (".jinja", ".json", ".model", ".tiktoken", ".txt")
-"""Files of a model's folder that its tokenizer may be made of."""
+"""Suffixes of the files in a model folder that may belong to its tokenizer."""
 _NOT_READ = (".safetensors.index.json", ".bin.index.json", "generation_config.json")
 
 
 def is_raw(path: str) -> bool:
-    """Return whether a name is that of a local file, or of a folder that `datasets` saved.
+    """Return whether a name is a local raw file, or a folder saved by `datasets`.
 
-    Raises ValueError for a name of a raw file that is not there.
+    Raises ValueError if it looks like a raw file that does not exist.
     """
     place = Path(path)
     if not place.exists() and _suffix(place.name) in (".jsonl", ".json", ".txt", *TABLES):
@@ -42,9 +42,9 @@ def is_raw(path: str) -> bool:
 
 
 def kind_by_look(path: Path) -> Kind:
-    """Return the kind of a raw file by its first record: "ft" for chats, "pretrain" for text.
+    """Return the kind of a raw file from its first record: "ft" for chats, "pretrain" for text.
 
-    Raises ValueError, with the record, where that cannot be told.
+    Raises ValueError, showing the record, if the kind cannot be told.
     """
     if _suffix(path.name) == ".txt":
         return "pretrain"
@@ -72,8 +72,7 @@ def kind_by_look(path: Path) -> Kind:
 
 
 def conversion_digest(path: Path, tokenizer: str, max_len: int) -> str:
-    """Return names all that the rows of a raw file depend on: contents, tokenizer, settings,
-    version.
+    """Return a digest of all that the rows depend on: contents, tokenizer, settings, version.
 
     Reads all bytes of the file (BLAKE3, gigabytes a second) and of the tokenizer's files.
     """
@@ -95,9 +94,9 @@ def conversion_digest(path: Path, tokenizer: str, max_len: int) -> str:
 def convert_raw(
     path: Path, tokenizer: str, output: Path, max_len: int, progress: WorkProgress
 ) -> None:
-    """Convert a raw file into `output`, in place of what jllm wrote there before.
+    """Convert a raw file into `output`, replacing what jllm wrote there before.
 
-    One that was stopped goes on. Raises ValueError and OSError as `convert` does.
+    Resumes an interrupted conversion. Raises ValueError and OSError as `convert` does.
     """
     from jllm.data.convert.convert import convert
     from jllm.data.convert.report import ConversionReport
@@ -116,13 +115,13 @@ def convert_raw(
 
 
 def _suffix(name: str) -> str:
-    """Return what tells a file's form: `.jsonl` of a.jsonl.gz."""
+    """Return the suffix that gives a file's format: `.jsonl` for a.jsonl.gz."""
     suffix = Path(name).suffix
     return Path(name.removesuffix(suffix)).suffix if suffix in CODECS else suffix
 
 
 def _values(path: Path) -> Iterator[tuple[int, object]]:
-    """Yield the lines and JSON values of the records of a file, read as they are asked for."""
+    """Yield (line, JSON value) of each record of a file, reading lazily."""
     for source in find_sources(path, chats=True)[0]:
         for split in cut_splits(source, max_lines=16):
             yield from _rows(split) if split.layout == "rows" else _lines(split)

@@ -1,4 +1,4 @@
-"""What a person sees of a conversion: how far it is, and at the end the account of its records."""
+"""Progress of a conversion, and the final table of its record counts."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from jllm.data.runtime.progress import WorkProgress
 from jllm.data.runtime.tables import Column, print_table
 
 SHOWN = 10
-"""Dropped records that are shown; more are in the info file."""
+"""Dropped records that are shown; the info file lists more."""
 
 
 class ConversionReport:
-    """Reports to a person; a `convert.Reporter`."""
+    """A `convert.Reporter` that prints for the user."""
 
     def __init__(self, progress: WorkProgress) -> None:
-        """`progress`: what shows it."""
+        """`progress`: the display to write to."""
         self._progress = progress
         self._records = self._tokens = 0
 
     def begin(self, sources: Sequence[Source], taken: int = 0) -> None:
-        """Start counting; called again when a conversion starts anew.
+        """Start counting; called again if the conversion starts over.
 
         `taken`: bytes of the sources that were converted before.
         """
@@ -34,7 +34,7 @@ class ConversionReport:
         self._progress.begin("converting", total, "bytes", done=taken)
 
     def advance(self, split: InputSplit, result: EncodedSplit) -> None:
-        """Count a split and show where the conversion is."""
+        """Count a split and update the progress."""
         self._records += result.read
         self._tokens += result.tokens
         self._progress.advance(split.taken, self._rates())
@@ -44,7 +44,7 @@ class ConversionReport:
         self._progress.note(f"note: {text}")
 
     def close(self, converted: Sequence[ConvertedFile], output: str) -> None:
-        """Print the closing table and the dropped records that are listed."""
+        """Print the final table and the listed dropped records."""
         self._progress.end()
         self._progress.note(f"{output}: {self._rates()}")
         print_table(self._progress.console, _columns(converted))
@@ -52,7 +52,7 @@ class ConversionReport:
             self._explain(one)
 
     def _explain(self, one: ConvertedFile) -> None:
-        """Print what was dropped and cut, and the first of the records that were dropped."""
+        """Print counts of dropped and truncated records, and the first dropped records."""
         account = one.account
         for what, counts in (("dropped", account.dropped), ("truncated", account.truncated)):
             for reason, count in sorted(counts.items()):

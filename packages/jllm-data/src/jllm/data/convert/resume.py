@@ -1,10 +1,10 @@
-"""What of a conversion is done, so that one that was stopped goes on and ends with the same bytes.
+"""The state of a conversion under way, so that an interrupted one resumes with identical bytes.
 
-Beside the files of a conversion under way lies its state: what became of the input files that are
-done, and of the one under way the finished partitions (`--num_lines_per_partition`) and where the
-next one begins; every finished file with its digest. So a stop costs at most one input file or one
-partition. The state serves the same settings, versions and input files alone, and only while every
-file that it lists is whole.
+The state lies beside the unfinished output: the results of the finished input files; for the
+current one its finished partitions (`--num_lines_per_partition`) and the start of the next; and the
+digest of every finished file. So an interruption costs at most one input file or one partition. The
+state is valid only for the same settings, versions and input files, and only while every file that
+it lists is whole.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from jllm.data.runtime.state_file import load_state, save_state
 from jllm.data.writing.staging import STATE, empty_folder
 
 SHARE = 0.05
-"""The part of a conversion's time that may go into saving its state."""
+"""The largest share of a conversion's time spent on saving its state."""
 Tree = dict[str, Any]
 """A value that `state_file` can hold."""
 
 
 @dataclass(kw_only=True)
 class ResumeState:
-    """The log of the conversion that writes to `folder`."""
+    """The saved state of the conversion that writes to `folder`."""
 
     folder: Path
     key: Tree
-    """Whatever the output depends on; nothing is saved where it is empty."""
+    """All that the output depends on; if empty, nothing is saved."""
     finished: dict[str, Tree] = field(default_factory=dict)
-    """What became of the input files that are done, by name: `ConvertedFile.tree`."""
+    """Results of the finished input files by name: `ConvertedFile.tree`."""
     open: Tree | None = None
-    """Of the input file under way, where its next partition begins: "output" (`FileOutput.add`),
-    and before the split in which that is the number of "splits", the "taken" bytes and the
-    "account"; its name ("source")."""
+    """The current input file, at the start of its next partition: its name ("source"), "output"
+    (`FileOutput.add`), and, before the split where that partition begins, the number of "splits",
+    the "taken" bytes and the "account"."""
     _due: float = 0.0
 
     @property
@@ -47,12 +47,12 @@ class ResumeState:
 
     @property
     def begun(self) -> bool:
-        """Whether anything is done."""
+        """Whether any work is finished."""
         return bool(self.finished) or self.open is not None
 
     @property
     def files(self) -> list[Tree]:
-        """The files that are finished, as `FileInfo` in a tree."""
+        """The finished files, as `FileInfo` trees."""
         files = [file for tree in self.finished.values() for file in tree["files"]]
         if self.open is not None:
             files += self.open["output"]["files"]
@@ -60,18 +60,18 @@ class ResumeState:
 
     @property
     def taken(self) -> int:
-        """Bytes of the input files, as they lie, that are done."""
+        """Bytes of the input files on disk (compressed) that are done."""
         trees = [*self.finished.values(), *([self.open] if self.open else [])]
         return sum(tree["taken"] for tree in trees)
 
     def finish(self, source: str, tree: Tree) -> None:
-        """Note that the input file under way is done."""
+        """Note that the current input file is done."""
         self.finished[source], self.open = tree, None
         if self.due:
             self.save()
 
     def save(self) -> None:
-        """Write the state, if a file is finished. Raises OSError."""
+        """Write the state if a file is finished. Raises OSError."""
         began = time.monotonic()
         if self.key and self.files:
             shown = ("key", "finished", "open")
@@ -80,14 +80,14 @@ class ResumeState:
         self._due = now + (now - began) / SHARE
 
     def begin_anew(self) -> None:
-        """Forget everything and empty the folder."""
+        """Forget all progress and empty the folder."""
         self.finished, self.open = {}, None
         empty_folder(self.folder)
 
     def keep_finished(self) -> int:
-        """Remove what is not in the saved state: it is made again, and takes room meanwhile.
+        """Remove files that are not in the saved state.
 
-        Returns how many files are kept.
+        They are recomputed, and would need disk space until then. Returns the number of files kept.
         """
         saved = load_state(self.folder / STATE)
         names = [file["name"] for file in _restored(self.folder, saved).files] if saved else []
@@ -96,9 +96,9 @@ class ResumeState:
 
 
 def load_resume_state(folder: Path, key: Tree, note: Callable[[str], None]) -> ResumeState:
-    """Return the log of the same conversion where one was stopped in `folder`, else an empty one.
+    """Return the state of an interrupted conversion in `folder` with the same key, else a new one.
 
-    `note` is told which; files that are not reused are removed. An empty `key`: nothing is.
+    `note` is told which; files that are not reused are removed. If `key` is empty, none is reused.
     """
     saved = load_state(folder / STATE)
     if saved:
@@ -119,10 +119,10 @@ def load_resume_state(folder: Path, key: Tree, note: Callable[[str], None]) -> R
 
 
 def published_log(folder: Path, key: Tree) -> ResumeState | None:
-    """Return the log of the same conversion, if it was stopped while it was published and is whole
-    now.
+    """Return the state of the same conversion if it was interrupted while publishing and is now
+    whole.
 
-    `folder` is the staging folder; the files are where they belong, beside it.
+    `folder` is the staging folder; the files are in their final place beside it.
     """
     saved = load_state(folder / STATE)
     log = _restored(folder, saved) if saved else None
@@ -136,7 +136,7 @@ def _restored(folder: Path, saved: Tree) -> ResumeState:
 
 
 def _difference(saved: Mapping[str, Any], key: Mapping[str, Any]) -> str:
-    """Return the first setting that is another, for a person."""
+    """Return the first setting that differs, for a message to the user."""
     for name, value in key.items():
         before = saved.get(name)
         if before != value and (name, before) != ("--on_error", "stop"):
@@ -146,7 +146,7 @@ def _difference(saved: Mapping[str, Any], key: Mapping[str, Any]) -> str:
 
 
 def _damage(folder: Path, files: list[Tree]) -> str:
-    """Return the first listed file that is not whole, for a person."""
+    """Return the first listed file that is not whole, for a message to the user."""
     for file in files:
         path = folder / file["name"]
         if not path.is_file() or path.stat().st_size != file["bytes"]:

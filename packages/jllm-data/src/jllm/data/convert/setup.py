@@ -1,4 +1,4 @@
-"""The settings and the tokenizer → what works on the splits, and what the output depends on."""
+"""Set up a conversion from its settings: the encoder of splits, and the key of the output."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ SETTINGS = (
     "compress",
     "on_error",
 )
-"""The settings that change the output; `resume` goes on with --on_error skip after stop, for what
-was kept then had no error."""
+"""The settings that change the output. Resuming with --on_error skip after stop is still allowed,
+because everything kept then had no error."""
 
 
 @gc_paused()
@@ -50,9 +50,9 @@ def prepare_work(
     tokenizer: TextTokenizer,
     note: Callable[[str], None],
 ) -> tuple[SplitEncoder, FileMetadata]:
-    """Return what works on the splits of the input, and what the files will say of themselves.
+    """Return the encoder of input splits and the metadata of the files.
 
-    Raises ValueError for a tokenizer or template that cannot be used.
+    Raises ValueError for an unusable tokenizer or template.
     """
     wanted = config.fast == "auto"
     encoder, why_slow = make_encoder(tokenizer, allow_fast=wanted, cached=True)
@@ -109,7 +109,7 @@ def conversion_key(
     sources: Sequence[Source],
     stamps: Mapping[Path, Stamp],
 ) -> dict[str, Any]:
-    """Whatever the output depends on, by what a person calls it; empty: input that comes once."""
+    """Return all that the output depends on, by user-facing name; empty for input read once."""
     if any(source.size is None for source in sources):
         return {}
     key: dict[str, Any] = {"--type": metadata.kind}

@@ -1,8 +1,8 @@
-"""Folders that the library `datasets` wrote: which Arrow files of one are the data set.
+"""Folders written by the library `datasets`: which of their Arrow files hold the data set.
 
-`save_to_disk` writes `state.json`, which names the files, and `dataset_info.json`; of several
-splits, a folder each beside `dataset_dict.json`. Splits are never read together: that would train
-on what was held out.
+`save_to_disk` writes `state.json`, which lists the files, and `dataset_info.json`. With several
+splits, each has its own folder beside `dataset_dict.json`. Splits are never read together, because
+that would train on held-out data.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def is_datasets_folder(folder: Path) -> bool:
 def arrow_files(folder: Path) -> list[Path]:
     """Return the files of the data set, in order.
 
-    Raises ValueError where the folder holds several splits, or rows that are not to be read in the
-    order in which they lie there.
+    Raises ValueError where the folder holds several splits, or rows whose order differs from the
+    order in which they are stored.
     """
     if (folder / SPLITS).is_file():
         names = _read(folder / SPLITS).get("splits", [])

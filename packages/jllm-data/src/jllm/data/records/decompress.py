@@ -1,7 +1,7 @@
-"""One input file as a stream of its bytes, decompressed where it is compressed.
+"""Read one input file as a stream of bytes, decompressed if needed.
 
-Several gzip members or zstd frames one after another are one stream. Memory is a few small buffers
-whatever the file unpacks to; a frame that wants a window of more than 128 MiB is refused.
+Consecutive gzip members or zstd frames form one stream. Memory is a few small buffers, whatever the
+decompressed size; a frame that needs a window of more than 128 MiB is refused.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 class SourceStream:
-    """Reads the bytes of a source in order."""
+    """Sequential reader of a source's bytes."""
 
     def __init__(self, source: Source, raw: BinaryIO) -> None:
         self._source, self._counted = source, _Counted(raw)
         self._bytes: _Counted | pa.CompressedInputStream = self._counted
         if source.codec is not None:
-            import pyarrow as pa  # here, so that a command's --help goes without
+            import pyarrow as pa  # imported here to keep a command's --help fast
 
             file = pa.PythonFile(self._counted, mode="r")
             self._bytes = pa.CompressedInputStream(file, source.codec)
 
     @property
     def taken(self) -> int:
-        """Bytes that were read of the file as it lies."""
+        """Bytes read from the file on disk (compressed)."""
         return self._counted.count
 
     def read(self, count: int) -> bytes:
-        """Return the next `count` bytes; fewer at the end alone.
+        """Return the next `count` bytes; fewer only at the end.
 
-        Raises ValueError where compressed data is cut short or damaged.
+        Raises ValueError where compressed data is truncated or damaged.
         """
         parts = []
         while count and (part := self._read(count)):
@@ -59,14 +59,14 @@ class SourceStream:
 
 @contextlib.contextmanager
 def open_stream(source: Source) -> Iterator[SourceStream]:
-    """Yield the stream of a source, from its beginning (standard input: from where it stands)."""
+    """Yield the stream of a source from its start (standard input: from its current position)."""
     descriptor = os.dup(0) if source.path == STDIN else os.open(source.path, os.O_RDONLY)
     with open(descriptor, "rb", buffering=0) as raw:
         yield SourceStream(source, raw)
 
 
 class _Counted:
-    """What Arrow needs of a file, and how many bytes were read."""
+    """The file interface that Arrow needs, counting the bytes read."""
 
     closed = False
 
@@ -79,4 +79,4 @@ class _Counted:
         return part
 
     def close(self) -> None:
-        """Leave the file open: it belongs to `open_stream`."""
+        """Do nothing: `open_stream` owns the file and closes it."""

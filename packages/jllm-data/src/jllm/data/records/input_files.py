@@ -1,9 +1,9 @@
-"""Input files: which there are, how each is divided into records, and what its outputs are called.
+"""Find the input files, and how each is divided into records and its outputs are named.
 
-A name says the form: `.jsonl`, `.json` or `.txt`, and `.gz` or `.zst` behind it where the file is
-compressed, or `.parquet` or `.arrow`. A folder is read with all folders in it; hidden files and
-folders (names that begin with "." or "_") and links to folders are passed over. The outputs of
-`a/b.jsonl` are called `a__b-…`.
+The file name gives the format: `.jsonl`, `.json` or `.txt`, followed by `.gz` or `.zst` if the file
+is compressed; or `.parquet` or `.arrow`. Folders are read recursively; hidden files and folders
+(names that begin with "." or "_") and links to folders are skipped. The outputs of `a/b.jsonl` are
+called `a__b-…`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jllm.data.records.input_names import CODECS, Codec, base_name
 from jllm.data.records.tables import TABLES, holds_ids
 
 RecordLayout = Literal["lines", "paragraphs", "rows"]
-"""One JSON value a line, documents divided by empty lines, or rows of a table."""
+"""One JSON value a line, documents separated by empty lines, or rows of a table."""
 
 STDIN = Path("/dev/stdin")
 """The path of standard input (`--input -`)."""
@@ -32,26 +32,26 @@ class Source:
 
     path: Path
     relative: str
-    """Its name below `--input`, parts divided by "/"; of a single file its own name."""
+    """The name below `--input`, with "/" between parts; for a single file its own name."""
     layout: RecordLayout
     name: str
-    """What the names of its outputs begin with."""
+    """The prefix of its output file names."""
     size: int | None
-    """Bytes of the file as it lies; None where nobody knows (standard input)."""
+    """Bytes of the file on disk (compressed); None where unknown (standard input)."""
     codec: Codec | None = None
-    """How it is compressed."""
+    """The compression; None: not compressed."""
 
 
 def find_sources(
     path: Path, *, chats: bool, stdin_name: str = "stdin.jsonl", leave_out: Path | None = None
 ) -> tuple[list[Source], list[Path]]:
-    """Return the input files at `path` (a file, a folder, or - for standard input) by name, and the
-    rest.
+    """Return the input files at `path` (a file, a folder, or - for standard input) and the files
+    that were skipped, both sorted by name.
 
-    Chats are JSON lines whatever the file is called; text is read by extension, `.txt` or
-    `.jsonl`. `stdin_name` stands for the name that standard input lacks; `leave_out` is a folder
-    that is not input (the output, where it lies inside). Raises ValueError when there is nothing to
-    read, two outputs would have one name, or a name cannot be one of an output.
+    Chats are JSON lines whatever the file's extension; text is read by extension, `.txt` or
+    `.jsonl`. `stdin_name` is the name that standard input is treated as having; `leave_out` is a
+    folder to skip (the output folder, if it is inside the input). Raises ValueError where there is
+    nothing to read, two outputs would share a name, or a name is not valid for an output.
     """
     if str(path) == "-":
         if "/" in stdin_name or (_form(stdin_name, chats=chats) or ["rows"])[0] == "rows":
@@ -81,9 +81,9 @@ def find_sources(
 
 
 def layout_of(name: str, *, chats: bool) -> RecordLayout:
-    """Return how a file of this name is divided into records, where these are pieces of its bytes.
+    """Return how a file of this name is divided into records, for formats that are byte streams.
 
-    Raises ValueError where they are not.
+    Raises ValueError for other formats (tables).
     """
     form = _form(name, chats=chats)
     if form is None or form[0] == "rows":
@@ -92,13 +92,13 @@ def layout_of(name: str, *, chats: bool) -> RecordLayout:
 
 
 def name_pattern(*, chats: bool) -> str:
-    """Return what the names of input files match, as Hadoop writes patterns."""
+    """Return a Hadoop glob pattern that matches the names of input files."""
     suffixes = ",".join(suffix[1:] for suffix in _suffixes(chats))
     return f"*.{{{suffixes}}}{{,{','.join(CODECS)}}}"
 
 
 def _walk(folder: Path, leave_out: Path | None, *, chats: bool) -> tuple[list[Path], list[Path]]:
-    """Return the input files below a folder and what is passed over, both by name."""
+    """Return the input files below a folder and the files skipped, both sorted by name."""
     found, passed_over = [], []
     for root, folders, files in os.walk(folder, onerror=_raise):
         here = Path(root)
@@ -126,7 +126,7 @@ def _raise(error: OSError) -> None:
 
 
 def _form(name: str, *, chats: bool) -> tuple[RecordLayout, Codec | None] | None:
-    """Return how a file of this name is read; None: not at all."""
+    """Return layout and compression of a file of this name; None if it is not an input file."""
     codec = CODECS.get(Path(name).suffix)
     plain = name.removesuffix(Path(name).suffix) if codec else name
     suffix = Path(plain).suffix

@@ -1,4 +1,4 @@
-"""What the names of input files tell, and how long a record may be: without Arrow."""
+"""Input file names and the record size limit; imports no Arrow."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ MAX_RECORD_BYTES = 1 << 26
 
 
 def base_name(name: str) -> str:
-    """Return a file's name without what tells its form: `a.jsonl.gz` → `a`."""
+    """Return a file's name without its format extensions: `a.jsonl.gz` → `a`."""
     stem, dot, suffix = name.rpartition(".")
     return base_name(stem) if stem and f"{dot}{suffix}" in CODECS else stem or name

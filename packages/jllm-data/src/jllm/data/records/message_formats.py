@@ -1,6 +1,6 @@
-"""JSON values → what a record holds: a text, a dialogue, a prompt with its number.
+"""Turn JSON values into a record's content: a text, a dialogue, or a prompt with its number.
 
-What is none of them is refused with the reason that the account gives and a word for a person. The
+Any other value is refused with a reason for the record counts and a message for the user. The
 forms of a dialogue are in `formats/`.
 """
 
@@ -14,11 +14,11 @@ from jllm.data.records.formats.look import TRAINING, dialogue_of, refuse_changes
 from jllm.data.records.unusable import Unusable, keys_of, named, string_of
 
 _TEXT_TRAINING = tuple(key for key in TRAINING if key != "labels")
-"""Labels beside a text are what it was classified as."""
+"""Labels beside a text are its classes, not training targets."""
 
 
 def text_of(value: object) -> tuple[str, tuple[str, ...]]:
-    """Return the text of `{"text": "…"}`, and the keys that were not used. Raises Unusable."""
+    """Return the text of `{"text": "…"}` and the keys that were not used. Raises Unusable."""
     if isinstance(value, list):
         raise Unusable("not an object", f"the line holds a whole list; {ONE_A_LINE}")
     if not isinstance(value, dict):
@@ -35,13 +35,12 @@ def text_of(value: object) -> tuple[str, tuple[str, ...]]:
 
 
 def is_prompt(value: object) -> TypeGuard[list[Any]]:
-    """Return whether a value has the form of an RL prompt, a list that begins with a number."""
+    """Return whether a value has the form of an RL prompt: a list that begins with a number."""
     return isinstance(value, list) and bool(value) and _is_number(value[0])
 
 
 def prompt_of(value: object) -> tuple[int, Dialogue]:
-    """Return the number and the dialogue of `[7, {"user": "…"}]` or `{"id": 7, "messages":
-    […]}`."""
+    """Return number and dialogue of `[7, {"user": "…"}]` or `{"id": 7, "messages": […]}`."""
     if isinstance(value, dict):
         dialogue, number = dialogue_of(value), value.get("id")
         unused = tuple(key for key in dialogue.unused if key != "id")
@@ -59,7 +58,7 @@ def prompt_of(value: object) -> tuple[int, Dialogue]:
 
 
 def check_chat(messages: list[Message], *, drop_unanswered: bool) -> None:
-    """Whether there is an answer, and something before it."""
+    """Raise Unusable unless there is an answer with something before it."""
     roles = [message["role"] for message in messages]
     if "assistant" not in roles:
         raise Unusable(
@@ -77,7 +76,7 @@ def check_chat(messages: list[Message], *, drop_unanswered: bool) -> None:
 
 
 def check_prompt(messages: list[Message]) -> None:
-    """Whether an answer can follow."""
+    """Raise Unusable unless an answer can follow."""
     roles = [message["role"] for message in messages]
     if not roles or roles[-1] not in ("user", "tool"):
         found = f"ends with a message by {roles[-1]}" if roles else "has no message"

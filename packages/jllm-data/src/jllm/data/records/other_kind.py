@@ -1,4 +1,4 @@
-"""Records of another kind than --type: told by their look, with the --type that they need."""
+"""Recognize records of another kind than --type, and name the --type that they need."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ _NAMES: dict[Kind, str] = {"pretrain": "a text", "ft": "a chat", "rl": "an RL pr
 
 
 def other_kind(value: object, kind: Kind) -> str:
-    """Return what is wrong with a JSON value that is a record of another kind than `kind`, for a
-    person.
+    """Return an error message if a JSON value is a record of another kind than `kind`.
 
-    Empty where it is of this kind, or of none that is known by its look.
+    Returns "" if it is of this kind, or of none that can be recognized.
     """
     found = _look(value)
-    # A dialogue with an "id" is a chat as well as a prompt, so objects are left to their reader.
+    # A dialogue with an "id" may be a chat or a prompt, so the parser of the kind decides.
     if found is None or found == kind or (kind == "rl" and found == "ft"):
         return ""
     return (

@@ -1,7 +1,7 @@
-"""Bytes of an input split → records: texts, chats or prompts with their lines, or what is wrong.
+"""Parse the bytes of an input split into records: texts, chats or prompts with line numbers.
 
-Nothing is repaired and nothing is guessed: a line that is not the JSON that it should be is a
-`Problem`, and the caller decides whether that stops the conversion or is counted.
+Nothing is repaired or guessed. A line that is not the expected JSON becomes a `Problem`; the caller
+decides whether it stops the conversion or is only counted.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Text:
     line: int
     text: str
     unused: tuple[str, ...] = ()
-    """The keys of the record that were not read."""
+    """Keys of the record that were not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chat:
-    """A dialogue; at least one message is by the assistant, the first is not."""
+    """A dialogue with at least one assistant message, which is not the first message."""
 
     line: int
     messages: tuple[Message, ...]
@@ -52,11 +52,11 @@ class Chat:
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A dialogue that the model is to answer, for reinforcement learning; the last is a user's."""
+    """A dialogue for the model to answer (reinforcement learning); it ends with a user message."""
 
     line: int
     number: int
-    """What a reward function knows it by, 32 bits."""
+    """The id by which a reward function knows the prompt, 32 bits."""
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     unused: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ def read_records(
 ) -> Iterator[Record | Problem]:
     """Yield the records of a split in order. Blank lines are not records.
 
-    `drop_unanswered`: a chat without an answer is dropped and counted instead of being an error.
+    `drop_unanswered`: drop and count a chat without an answer instead of treating it as an error.
     """
     if split.layout == "rows":
         yield from _table_records(split, data, kind, drop_unanswered, max_record_bytes)
@@ -120,7 +120,7 @@ def _table_records(
 
 
 def too_long(line: int, max_record_bytes: int) -> Problem:
-    """Return what is said of a record of too many bytes."""
+    """Return the problem reported for a record that has too many bytes."""
     return Problem(
         line=line,
         reason="too many bytes",
@@ -130,7 +130,7 @@ def too_long(line: int, max_record_bytes: int) -> Problem:
 
 
 def pieces(split: InputSplit, data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(line, bytes) of what lies between the separators; nothing but blanks is no record."""
+    """Yield (line, bytes) of each piece between separators. A blank piece is not a record."""
     if split.start == 0:
         data = data.removeprefix(b"\xef\xbb\xbf")
     return _paragraphs(split, data) if split.layout == "paragraphs" else _lines(split, data)
@@ -181,7 +181,7 @@ def _decode(piece: bytes) -> str:
 
 
 def _json(text: str, hint: str) -> object:
-    """Return the value; `hint` goes with the advice where the text is not JSON."""
+    """Return the value; `hint` is appended to the error message if the text is not JSON."""
     try:
         value = _DECODER.decode(text)
     except ValueError as error:
@@ -201,9 +201,9 @@ def _json(text: str, hint: str) -> object:
 
 
 def chats_or_prompts(splits: Iterator[InputSplit]) -> tuple[Kind, Iterator[InputSplit]]:
-    """Return the kind, "rl" where the first JSON value is `[7, {"user": …}]`, and all the splits.
+    """Return the kind and all the splits: "rl" if the first JSON value is `[7, {"user": …}]`.
 
-    Only the first split is looked at.
+    Looks at the first split only.
     """
     first = next(splits, None)
     if first is None:
@@ -212,7 +212,7 @@ def chats_or_prompts(splits: Iterator[InputSplit]) -> tuple[Kind, Iterator[Input
 
 
 def _holds_prompts(split: InputSplit) -> bool:
-    if split.layout == "rows":  # whose prompts are objects, which --type rl names
+    if split.layout == "rows":  # prompts in tables are objects, which need an explicit --type rl
         return False
     for _, piece in pieces(split, read_split(split)):
         if piece.strip():

@@ -1,9 +1,9 @@
 """Input splits: parts of an input file that hold whole records.
 
-A split holds whole lines of JSON lines, whole documents of a text, whole rows of a table. Where
-the cuts lie depends on the bytes (unpacked) and the limits alone, never on the number of processes
-or on how the file is compressed. One process reads a file once, at the speed of the disk or of the
-decompression, and holds one split in memory, or one record where that is longer.
+A split holds whole lines of JSON lines, whole documents of a text, or whole rows of a table. The
+cuts depend only on the (decompressed) bytes and the limits, never on the number of processes or on
+the compression. One process reads a file once, at the speed of the disk or of the decompression,
+and holds one split in memory, or one record if that is longer.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from jllm.data.records.tables import RowBatch, cut_rows
 SPLIT_BYTES = 1 << 20
 """A split ends at the last record that begins and ends within this many bytes."""
 _SEPARATORS = 8
-"""More bytes than separators around a record can have."""
+"""An upper bound on the bytes of the separators around a record."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputSplit:
-    """Bytes [start, stop) of a file (unpacked); `first_line`: the number (from 1) of their first.
+    """Bytes [start, stop) of a file (decompressed); `first_line` is their first line, from 1.
 
-    Of a table the rows [start, stop), whose data are an Arrow stream (`tables.rows_of`).
-    data: the bytes, where the file cannot be read from its middle; taken: how many bytes of the
-    file as it lies were read since the split before; too_long: the split is the beginning of one
-    record that is longer than may be, so it is not read.
+    For a table: rows [start, stop), whose data are an Arrow stream (`tables.rows_of`).
+    data: the bytes, if the file cannot be read from the middle. taken: bytes of the file on disk
+    read since the previous split. too_long: the split is the beginning of one record that exceeds
+    the limit, so it is not read.
     """
 
     path: Path
@@ -47,9 +47,9 @@ class InputSplit:
 def cut_splits(
     source: Source, *, max_lines: int, max_record_bytes: int = MAX_RECORD_BYTES
 ) -> Iterator[InputSplit]:
-    """Yield the splits of a file, in order, together all its bytes but those of records too long.
+    """Yield the splits of a file in order; together they hold all bytes but too long records.
 
-    Such a record is read to its end only when the next split is asked for. Raises ValueError where
+    The rest of such a record is read only when the next split is requested. Raises ValueError where
     compressed data is damaged.
     """
     if source.layout == "rows":
@@ -85,9 +85,9 @@ def cut_splits(
 
 
 def _cut_table(source: Source, max_rows: int) -> Iterator[InputSplit]:
-    """Yield what was `taken` of the file is told with the split behind it.
+    """Yield the splits of a table; `taken` of a split counts the bytes read before it.
 
-    With the last, the rest.
+    The last split reports all the remaining bytes.
     """
     told = 0
     for batch, last in _with_last(cut_rows(source.path, max_rows=max_rows, max_bytes=SPLIT_BYTES)):
@@ -116,7 +116,7 @@ def _with_last(batches: Iterator[RowBatch]) -> Iterator[tuple[RowBatch, bool]]:
 
 
 def read_split(split: InputSplit) -> bytes:
-    """Return the bytes of a split. Raises OSError when the file has become shorter meanwhile."""
+    """Return the bytes of a split. Raises OSError if the file has become shorter meanwhile."""
     if split.data is not None or split.too_long:
         return split.data or b""
     count, parts = split.stop - split.start, []
@@ -133,10 +133,10 @@ def read_split(split: InputSplit) -> bytes:
 
 
 def _fill(stream: SourceStream, held: bytes, layout: RecordLayout, limit: int) -> tuple[bytes, int]:
-    """Return the bytes held, with more of the stream, and how many of them are whole records.
+    """Return the buffer, refilled from the stream, and how many of its bytes are whole records.
 
-    These are the records that end within `SPLIT_BYTES`, or the first one if it is longer; none (0)
-    where that is longer than `limit`.
+    These are the records that end within `SPLIT_BYTES`, or the first one if it is longer; 0 if
+    that one is longer than `limit`.
     """
     wanted = SPLIT_BYTES
     while True:
@@ -151,7 +151,7 @@ def _fill(stream: SourceStream, held: bytes, layout: RecordLayout, limit: int) -
 
 
 def _skip_record(stream: SourceStream, held: bytes, layout: RecordLayout) -> tuple[bytes, int, int]:
-    """Read on to the end of a record: what is held behind it, its bytes and its lines."""
+    """Skip to the end of a record; return the buffer after it, and its bytes and lines."""
     count = lines = 0
     while True:
         end = _first_end(held, layout)
@@ -164,7 +164,7 @@ def _skip_record(stream: SourceStream, held: bytes, layout: RecordLayout) -> tup
 
 
 def _last_end(block: bytes, layout: RecordLayout, stop: int) -> int:
-    """Return the end of the last separator before `stop`; 0 when there is none."""
+    """Return the end of the last separator before `stop`; 0 if there is none."""
     if layout == "lines":
         return block.rfind(b"\n", 0, stop) + 1
     found = [(block.rfind(one, 0, stop), len(one)) for one in (b"\n\n", b"\n\r\n")]
@@ -172,7 +172,7 @@ def _last_end(block: bytes, layout: RecordLayout, stop: int) -> int:
 
 
 def _first_end(block: bytes, layout: RecordLayout, start: int = 0) -> int:
-    """Return the end of the first separator at or after `start`; 0 when there is none."""
+    """Return the end of the first separator at or after `start`; 0 if there is none."""
     if layout == "lines":
         return block.find(b"\n", start) + 1
     found = [(block.find(one, start), len(one)) for one in (b"\n\n", b"\n\r\n")]

@@ -1,9 +1,9 @@
-"""Rows of Parquet and Arrow files as input records: the file cut into splits, a split into rows.
+"""Read rows of Parquet and Arrow files as input records: a file into splits, a split into rows.
 
-A split is a record batch of at most about a megabyte (or one row) as an Arrow stream. Where the
-cuts lie depends on the file alone, and memory on one batch: of Parquet, of which pages are read as
-they are needed; of Arrow, one as it was written. Columns that no form of a record has are reduced
-to whether they are null.
+A split is an Arrow stream of one record batch of at most about a megabyte (or one row). The cuts
+depend on the file alone. Memory is bounded by one batch: Parquet pages are read as needed; an Arrow
+batch is read as it was written. Columns that no record format uses are reduced to whether they are
+null.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ TABLES = (".parquet", ".arrow")
 
 @dataclass(frozen=True, kw_only=True)
 class RowBatch:
-    """Rows `first` (from 0) and following of a table file, as an Arrow stream.
+    """Rows of a table file from number `first` (from 0), as an Arrow stream.
 
-    read: how far the file was read then, in bytes.
+    read: the position in the file when the batch was read, in bytes.
     """
 
     first: int
@@ -38,7 +38,7 @@ class RowBatch:
 def cut_rows(path: Path, *, max_rows: int, max_bytes: int) -> Iterator[RowBatch]:
     """Yield the rows of a table file in batches, in order.
 
-    Raises ValueError where the file is damaged, cut short or has two columns of one name.
+    Raises ValueError where the file is damaged, truncated or has two columns with the same name.
     """
     first = 0
     try:
@@ -62,7 +62,7 @@ def cut_rows(path: Path, *, max_rows: int, max_bytes: int) -> Iterator[RowBatch]
 
 
 def rows_of(data: bytes, max_bytes: int) -> Iterator[dict[str, Any] | Unusable | None]:
-    """Yield the rows of a batch's stream: objects without what is null; None: more than
+    """Yield the rows of a batch's stream as objects without null fields; None: more than
     `max_bytes`.
     """
     with pa.ipc.open_stream(data) as stream:
@@ -89,17 +89,17 @@ def rows_of(data: bytes, max_bytes: int) -> Iterator[dict[str, Any] | Unusable |
 
 
 def holds_ids(path: Path) -> bool:
-    """Return whether a Parquet file holds converted rows (`input_ids`) and not records."""
+    """Return whether a Parquet file holds converted rows (`input_ids`) instead of records."""
     import pyarrow.parquet as pq
 
     try:
         return "input_ids" in pq.read_schema(path).names
     except (pa.ArrowException, OSError):
-        return False  # reading it says what is wrong
+        return False  # the error is reported when the file is read
 
 
 def _batches(path: Path, max_rows: int, max_bytes: int) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Record batches of the file, and how far it was read."""
+    """Return the record batches of the file, each with the position reached in the file."""
     return (_of_parquet if path.suffix == ".parquet" else _of_arrow)(path, max_rows, max_bytes)
 
 
@@ -119,7 +119,7 @@ def _of_parquet(path: Path, max_rows: int, max_bytes: int) -> Iterator[tuple[pa.
 
 
 def _of_arrow(path: Path, max_rows: int, max_bytes: int) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Of both Arrow formats, the stream (which `datasets` writes) and the file."""
+    """Read both Arrow formats: the stream (which `datasets` writes) and the file."""
     with pa.OSFile(str(path)) as file:
         if file.read(6) == b"ARROW1":
             with pa.ipc.open_file(file) as reader:
@@ -133,9 +133,7 @@ def _of_arrow(path: Path, max_rows: int, max_bytes: int) -> Iterator[tuple[pa.Re
 
 
 def _sound(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch, if its offsets lead nowhere else; whether texts are UTF-8 is seen row by
-    row.
-    """
+    """Return the batch after checking its offsets; UTF-8 is checked later, row by row."""
     try:
         batch.validate(full=True)
     except pa.ArrowInvalid as error:
@@ -145,8 +143,7 @@ def _sound(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _needed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch with columns that no form of a record has as true, or null where they
-    are."""
+    """Return the batch with each column that no record format uses reduced to true or null."""
     import pyarrow.compute as pc
 
     columns = [
@@ -166,7 +163,7 @@ def _stream_of(batch: pa.RecordBatch) -> bytes:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Return the value without null fields: a struct has every field that any row has."""
+    """Return the value without null fields: a struct has every field that any of its rows has."""
     if isinstance(value, dict):
         return {key: _without_nulls(one) for key, one in value.items() if one is not None}
     if isinstance(value, list):

@@ -1,30 +1,31 @@
-"""Why a value is no record of its kind, and how values are shown to a person who has to mend it."""
+"""Why a value cannot be used as a record, and how values are shown in messages to the user."""
 
 from __future__ import annotations
 
 import json
 
 EMPTY = (None, "", [], {})
-"""Values of further keys that say nothing; 0 and false are not among them (`"train": false`)."""
+"""Values that make an extra key meaningless; not 0 or false, which do mean something
+(`"train": false`)."""
 SHOWN = 40
-"""Characters of a key or role that are shown."""
+"""Characters shown of a key or role."""
 SHOWN_RECORD = 200
-"""Characters of a record that are shown."""
+"""Characters shown of a record."""
 
 
 class Unusable(Exception):
-    """A value that is no record of the kind."""
+    """A value that cannot be used as a record of its kind."""
 
     def __init__(self, reason: str, detail: str, *, fatal: bool = True, line: int = 0) -> None:
-        """`line`: how many lines after the record's first the problem lies."""
+        """`line`: the problem's line, counted from the record's first (0)."""
         super().__init__(detail)
         self.reason, self.detail, self.fatal, self.line = reason, detail, fatal, line
 
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the object of JSON with these keys (json's object_pairs_hook; costs 1 µs a record).
+    """Return the JSON object with these keys (json's object_pairs_hook; costs 1 µs a record).
 
-    Unusable where a key is there twice: of the two, json would take the last, silently.
+    Raises Unusable for a duplicate key, of which json would silently keep the last.
     """
     value = dict(pairs)
     if len(value) != len(pairs):
@@ -35,7 +36,7 @@ def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def string_of(value: object, what: str) -> str:
-    """Return the value, if it is a string that can be written as UTF-8. Raises Unusable."""
+    """Return the value if it is a string that can be encoded as UTF-8. Raises Unusable."""
     if not isinstance(value, str):
         raise Unusable("not a string", f"{what} is {named(value)}; expected a string")
     if not value.isascii():
@@ -49,7 +50,7 @@ def string_of(value: object, what: str) -> str:
 
 
 def named(value: object) -> str:
-    """Return what a value is, in words."""
+    """Return the type of a value in words."""
     if isinstance(value, dict):
         return f"an object with {keys_of(value)}"
     names = {list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
@@ -63,26 +64,24 @@ def keys_of(value: dict[str, object]) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return a string for a person: short, with nothing that a terminal or a file would stumble
-    over.
-    """
+    """Return a string for display: short and printable."""
     if not isinstance(value, str):
         return named(value)
     return _printable(json.dumps(shortened(value), ensure_ascii=False))
 
 
 def shortened(text: str) -> str:
-    """Return the text, or its beginning."""
+    """Return the text, truncated to `SHOWN` characters."""
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 def key_name(key: str) -> str:
-    """Return a key as the account lists it: short and printable."""
+    """Return a key as it is listed in the record counts: short and printable."""
     return _printable(shortened(key))
 
 
 def shown(record: object) -> str:
-    """Return the beginning of a record as JSON."""
+    """Return a record as JSON, truncated to `SHOWN_RECORD` characters."""
     text = json.dumps(record, ensure_ascii=False, default=str)
     return _printable(text if len(text) <= SHOWN_RECORD else text[:SHOWN_RECORD] + "…")
 

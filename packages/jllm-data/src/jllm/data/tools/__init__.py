@@ -1,1 +1,1 @@
-"""What works on whole finished data sets: shuffle, repartition, verify, inspect."""
+"""Tools for whole finished data sets: shuffle, repartition, verify, inspect."""

@@ -1,4 +1,4 @@
-"""`jllm doctor`: what is here, what is missing, what is broken, and how to mend it.
+"""`jllm doctor`: show what is installed, missing or broken, and how to mend it.
 
-Libraries are imported, each in a process of its own: one that is there may still not load.
+Each library is imported in a separate process, because an installed one may still fail to load.
 """

@@ -1,4 +1,4 @@
-"""What torch finds to compute with, and how its processes can talk to each other."""
+"""The accelerators that torch finds, and how its processes can communicate."""
 
 import json
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ DRIVERS = {
     "dev/nvidiactl": ("an NVIDIA driver", "install torch's build for it"),
     "dev/davinci_manager": ("an Ascend driver", 'pip install "jllm-parallel[npu]"'),
 }
-"""Files that a vendor's driver makes: {file: (whose it is, what is missing where torch finds no
+"""Files created by a vendor's driver: {file: (the vendor, what is missing if torch finds no
 device)}."""
 
 
 def look_at_accelerators(root: Path = Path("/")) -> Iterator[Finding]:
-    """Tell of accelerators, back ends of communication and of attention; needs torch."""
+    """Yield findings on accelerators, communication and attention back ends; needs torch."""
     outcome = run_probe("torch_probe.py")
     if outcome.error is not None:
         yield _told("accelerators", "torch", "broken", outcome.error, PARALLEL.install)
@@ -39,7 +39,7 @@ def look_at_accelerators(root: Path = Path("/")) -> Iterator[Finding]:
 
 
 def _none(root: Path) -> Iterator[Finding]:
-    """Say that there is no accelerator, and whose driver says that there is one."""
+    """Yield that there is no accelerator, and the vendors whose driver indicates one."""
     for file, (whose, mend) in DRIVERS.items():
         if (root / file).exists():
             detail = f"{whose} is here, but torch finds no device"

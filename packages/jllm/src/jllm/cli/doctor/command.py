@@ -1,4 +1,4 @@
-"""`jllm doctor`: what is here, what is missing, what is broken."""
+"""`jllm doctor`: show what is installed, missing or broken."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ something is missing that nothing here needs."""
 
 
 def main(*, prog: str = "jllm doctor") -> int:
-    """Look at everything and print it; returns the exit code."""
+    """Check everything, print the findings and return the exit code."""
     parser = argparse.ArgumentParser(
         prog=prog, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -34,7 +34,7 @@ def main(*, prog: str = "jllm doctor") -> int:
 
 
 def look() -> Iterator[Finding]:
-    """Yield every finding, in the order of the page."""
+    """Yield all findings, in the order of the page."""
     from jllm.cli.doctor.accelerators import look_at_accelerators
     from jllm.cli.doctor.java import look_at_java
     from jllm.cli.doctor.libraries import look_at_libraries

@@ -1,21 +1,21 @@
-"""One thing that the doctor looked at."""
+"""One finding of the doctor."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["found", "missing", "broken"]
-"""missing: not there, and nothing that is there needs it; broken: it does not work."""
+"""missing: not installed, but nothing installed needs it; broken: it does not work."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What was found of one thing."""
+    """The result for one item."""
 
     group: str
-    """machine, packages, libraries, accelerators, …: the heading that it stands under."""
+    """The heading that it is listed under: machine, packages, libraries, accelerators, …."""
     name: str
     state: State
     detail: str
     """Version, size or reason, in a few words."""
     mend: str = ""
-    """What to do where it is missing or broken."""
+    """What to do if it is missing or broken."""

@@ -1,4 +1,4 @@
-"""The Java that Spark needs beside its Python package."""
+"""The Java installation that Spark needs in addition to its Python package."""
 
 import os
 import re
@@ -13,7 +13,7 @@ MEND = f"install Java {LEAST} or newer, or let JAVA_HOME name it"
 
 
 def look_at_java() -> Iterator[Finding]:
-    """Tell which Java Spark would start: that of JAVA_HOME, else the first on the path."""
+    """Yield which Java Spark would start: that of JAVA_HOME, else the first on the path."""
     home = os.environ.get("JAVA_HOME")
     program = str(Path(home, "bin", "java")) if home else "java"
     try:

@@ -1,4 +1,4 @@
-"""The libraries that jllm's packages import, and others: are they there, and do they load?"""
+"""Check whether the libraries that jllm uses are installed, and whether they load."""
 
 import subprocess
 import sys
@@ -11,23 +11,23 @@ from jllm.cli.commands import DATA, MODELS, PACKAGES, PARALLEL, Package
 from jllm.cli.doctor.finding import Finding, State
 
 PATIENCE = 180.0
-"""Seconds that one library may take to load; the slowest take 30 where the disk is cold."""
+"""Seconds that one library may take to load; the slowest take 30 from a cold disk."""
 AT_ONCE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """A library: its distribution, and the module that shows whether it loads."""
+    """A library: its distribution, and the module that is imported to see whether it loads."""
 
     distribution: str
     module: str
     needed_by: tuple[Package, ...] = ()
     """Packages that do not work without it."""
     use: str = ""
-    """What it is for, where no package needs it."""
+    """Its purpose, if no package needs it."""
     install: str = ""
-    """The line that installs it, where no package brings it; "": an environment of its own is
-    better, because it asks for another torch."""
+    """The command that installs it, if no package requires it; "": better installed in a separate
+    environment, because it needs another torch."""
 
 
 def _needed(distribution: str, *packages: Package, module: str = "") -> Library:
@@ -72,7 +72,7 @@ OPTIONAL = (
 
 
 def look_at_libraries() -> Iterator[Finding]:
-    """Import every package and library in turn, several at once; tell what became of each."""
+    """Import every package and library in turn, several at once, and yield the findings."""
     packages = [Library(distribution=p.name, module=p.module) for p in PACKAGES]
     asked = [*packages, *NEEDED, *OPTIONAL]
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -88,7 +88,7 @@ def look_at_libraries() -> Iterator[Finding]:
         if state == "missing" and users:
             state, told = "broken", f"not installed, and {users[0].name} needs it"
         if state == "missing":
-            continue  # its package is missing, and brings it
+            continue  # its package is missing, and would install it
         mend = users[0].install if users else library.needed_by[0].install
         yield Finding(
             group="libraries",
@@ -109,10 +109,10 @@ def look_at_libraries() -> Iterator[Finding]:
 
 
 def load(library: Library) -> tuple[State, str]:
-    """Import a library in a process of its own.
+    """Import a library in a separate process.
 
-    Return its state, and its version or what went wrong. It is missing only where the module itself
-    cannot be found; what lacks something that it imports is broken.
+    Returns its state, and its version or what went wrong. It is "missing" only if the module itself
+    cannot be found; if one of its own imports is missing, it is "broken".
     """
     outcome = run_probe("probe.py", library.module, library.distribution)
     if outcome.error is None:
@@ -126,16 +126,16 @@ def load(library: Library) -> tuple[State, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a probe printed last, or why it failed."""
+    """The last line of a probe's output, or why it failed."""
 
     last_line: str = ""
     error: str | None = None
 
 
 def run_probe(script: str, *arguments: str) -> Outcome:
-    """Run a script of this folder with this interpreter; never raises for what happens in it."""
+    """Run a script of this folder with this interpreter; its failure raises no error."""
     path = Path(__file__).with_name(script)
-    # -P: no module is shadowed by a file of this folder.
+    # -P: files of this folder do not shadow modules.
     call: Sequence[str] = [sys.executable, "-P", str(path), *arguments]
     try:
         done = subprocess.run(

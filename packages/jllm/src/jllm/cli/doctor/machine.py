@@ -1,4 +1,4 @@
-"""The machine as the operating system tells of it: processor, memory, disks."""
+"""The machine as the operating system describes it: processor, memory, disks."""
 
 import os
 import platform
@@ -12,17 +12,17 @@ from pathlib import Path
 from jllm.cli.doctor.finding import Finding
 
 SMALL_SHARED_MEMORY = 1 << 30
-"""Below it, processes of one machine that exchange tensors through /dev/shm may run out of it;
-containers have 64 MiB of it where nothing else is said."""
+"""With less (bytes), processes that exchange tensors through /dev/shm may run out of it. Containers
+have 64 MiB by default."""
 
 
 def gib(size: float) -> str:
-    """Return a number of bytes in words: 23.4 GiB."""
+    """Return a number of bytes as text: 23.4 GiB."""
     return f"{size / 2**30:,.1f} GiB"
 
 
 def look_at_machine(root: Path = Path("/")) -> Iterator[Finding]:
-    """Tell of Python, processor, memory and the disks that runs write to."""
+    """Yield findings on Python, processor, memory and the disks that runs write to."""
     python = f"{platform.python_version()}, {sys.executable}"
     cores = len(os.sched_getaffinity(0))
     yield _found("Python", python)
@@ -51,7 +51,7 @@ def _found(name: str, detail: str) -> Finding:
 
 
 def _processor(root: Path) -> str:
-    """Return the processor's name, the architecture's where the system tells none."""
+    """Return the processor's name, or its architecture if the system gives no name."""
     cpuinfo = root / "proc/cpuinfo"
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
@@ -59,7 +59,7 @@ def _processor(root: Path) -> str:
 
 
 def _memory(root: Path) -> str:
-    """Return the machine's memory, or what the control group leaves of it where that is less."""
+    """Return the machine's memory, or the limit of the control group if that is less."""
     meminfo = root / "proc/meminfo"
     if not meminfo.exists():
         return "unknown"

@@ -15,7 +15,7 @@ MARKS = {"found": "", "missing": "-", "broken": "!"}
 
 
 def print_page(findings: Sequence[Finding], console: Console) -> None:
-    """Print what was found, a line or two each at 80 columns, and then how to mend the rest."""
+    """Print the findings, a line or two each at 80 columns, and then how to mend problems."""
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(width=1)
     table.add_column(no_wrap=True)
@@ -43,7 +43,7 @@ def _print_mends(findings: Sequence[Finding], title: str, console: Console) -> N
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """Return {"findings": [...], "broken": how many}."""
+    """Return {"findings": [...], "broken": number of broken ones}."""
     broken = sum(finding.state == "broken" for finding in findings)
     told = [dataclasses.asdict(finding) for finding in findings]
     return json.dumps({"broken": broken, "findings": told}, indent=2)

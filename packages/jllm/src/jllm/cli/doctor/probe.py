@@ -1,6 +1,6 @@
-"""Imports a module and prints its version: `python -P probe.py MODULE DISTRIBUTION`.
+"""Import a module and print its version: `python -P probe.py MODULE DISTRIBUTION`.
 
-Run by its path in a process of its own, so that a library which crashes takes nothing with it.
+Run by its path in a separate process, so that a library which crashes does not take others down.
 """
 
 import sys
@@ -8,11 +8,11 @@ from importlib import import_module, metadata
 
 
 def main(module: str, distribution: str) -> None:
-    """Import, and print the version on a line of its own, the last."""
+    """Import the module, and print its version as the last line."""
     imported = import_module(module)
     try:
         version = metadata.version(distribution)
-    except metadata.PackageNotFoundError:  # on the path, though nobody installed it
+    except metadata.PackageNotFoundError:  # importable, but not installed as a distribution
         version = getattr(imported, "__version__", "unknown version")
     sys.stdout.write(f"\n{version}\n")
 

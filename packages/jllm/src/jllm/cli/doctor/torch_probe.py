@@ -1,7 +1,7 @@
-"""What torch can compute and communicate with, as JSON: `python -P torch_probe.py`.
+"""Print as JSON what torch can compute and communicate with: `python -P torch_probe.py`.
 
-Names no kind of device itself: torch tells which accelerator it has. Run by its path in a process
-of its own, like probe.py.
+Names no kind of device itself: torch tells which accelerator it has. Run by its path in a separate
+process, like probe.py.
 """
 
 import json
@@ -9,11 +9,11 @@ import sys
 from typing import Any
 
 NO_BACKENDS = frozenset({"undefined", "fake"})
-"""Names that torch lists and that carry nothing."""
+"""Names in torch's list that are not real back ends."""
 
 
 def accelerators() -> list[dict[str, Any]]:
-    """Return kind, name and memory in bytes of each accelerator; each computes something first."""
+    """Return kind, name and memory in bytes of each accelerator, after a computation on it."""
     import torch
 
     if not torch.accelerator.is_available():
@@ -29,7 +29,7 @@ def accelerators() -> list[dict[str, Any]]:
 
 
 def backends() -> list[str]:
-    """Return the back ends of communication that this torch was built with."""
+    """Return the communication back ends that this torch was built with."""
     import torch.distributed as dist
 
     if not dist.is_available():
@@ -39,7 +39,7 @@ def backends() -> list[str]:
 
 
 def attention() -> list[str]:
-    """Return what --attention may name; nothing where jllm-models is not installed."""
+    """Return the accepted values of --attention; none if jllm-models is not installed."""
     try:
         from jllm.models.layers.attention_backends import BACKENDS
     except ModuleNotFoundError:
@@ -48,7 +48,7 @@ def attention() -> list[str]:
 
 
 def vectors() -> str:
-    """Return which vector instructions of the processor torch uses."""
+    """Return the processor's vector instructions that torch uses."""
     import torch
 
     return torch.backends.cpu.get_cpu_capability()

@@ -1,1 +1,1 @@
-"""The conversion as a Spark job, with the rows of the local one."""
+"""The conversion as a Spark job, which makes the same rows as the local conversion."""

@@ -1,4 +1,4 @@
-"""The settings of `jllm.raw2ids_spark`, and every check that needs neither Spark nor data."""
+"""Settings of `jllm.raw2ids_spark`, and the checks that need neither Spark nor data."""
 
 from __future__ import annotations
 
@@ -16,41 +16,42 @@ class SparkConfig:
     """Convert raw text or chats to packed token ids as a Spark job."""
 
     tokenizer: str
-    """Folder on the driver with tokenizer.json and tokenizer_config.json; Spark sends it along."""
+    """Folder on the driver with tokenizer.json and tokenizer_config.json; Spark distributes it."""
     input_path: Annotated[str, tyro.conf.arg(aliases=["-i", "--input"])]
-    """A file, or a folder with all in it, wherever Spark reads: a path, hdfs://…, s3a://….
-    The files are those of jllm.raw2ids (.jsonl, .txt, also .gz and .zst)."""
+    """A file, or a folder (read recursively), on any file system that Spark reads: a path, hdfs://…,
+    s3a://…. The formats are those of jllm.raw2ids (.jsonl, .txt, also .gz and .zst)."""
     output_path: Annotated[str, tyro.conf.arg(aliases=["-o", "--output"])]
-    """Folder to write to, wherever Spark writes."""
+    """Folder to write to, on any file system that Spark writes."""
     type: Annotated[str, tyro.conf.arg(aliases=["-t"])] = "pretrain"
     """pretrain: text. ft: chats. rl: prompts."""
     max_seq_length: Annotated[int, tyro.conf.arg(aliases=["--max_len"])] = 2048
-    """Ids a row holds; a row gives max_seq_length - 1 positions to train on."""
+    """Ids in a row; a row gives max_seq_length - 1 positions to train on."""
     num_partitions: int | None = None
-    """Tasks that convert; None: as many as Spark shuffles by default. No row depends on it."""
+    """Tasks that convert; None: Spark's default for shuffles. The rows do not depend on it."""
     num_lines_per_partition: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100_000
     """Records of a file that are packed together; the rows are those of jllm.raw2ids -n. One task
     holds one such partition at a time."""
     stack: bool = False
-    """pretrain: cut documents one after another into rows of exactly max_seq_length ids."""
+    """pretrain: concatenate documents and cut rows of exactly max_seq_length ids."""
     pad: bool = False
-    """Complete packed rows to max_seq_length ids (readers do that by themselves)."""
+    """Pad packed rows to max_seq_length ids (readers pad by themselves)."""
     filter: bool = False
-    """ft: drop chats in which nothing would be trained."""
+    """ft: drop chats with nothing to train on."""
     on_error: Literal["stop", "skip"] = "stop"
-    """A record that cannot be used: stop with its file and line, or skip, count and list it."""
+    """What to do with an unusable record: stop with its file and line, or skip, count and list
+    it."""
     clean: Annotated[bool, tyro.conf.arg(aliases=["-C"])] = False
-    """Replace the output folder, if it holds nothing but what this command wrote."""
+    """Replace the output folder if it holds only what this command wrote."""
     compress: Annotated[Compression, tyro.conf.arg(aliases=["-c"])] = "zstd"
     """Compression of the parquet files."""
     template_kwargs: str = "{}"
     """ft, rl: variables for the chat template as JSON."""
     fast: Literal["auto", "off"] = "auto"
-    """auto: gigatoken on texts where it gives the same ids as tokenizers; off: tokenizers alone."""
+    """auto: gigatoken on texts where it gives the same ids as tokenizers; off: only tokenizers."""
 
 
 def conversion(config: SparkConfig) -> Raw2IdsConfig:
-    """Return the same settings for the conversion itself, checked. Raises ValueError."""
+    """Return the equivalent settings of the local conversion, checked. Raises ValueError."""
     if config.num_partitions is not None and config.num_partitions < 1:
         raise ValueError(f"--num_partitions {config.num_partitions}: expected at least 1")
     if config.max_seq_length < 2:

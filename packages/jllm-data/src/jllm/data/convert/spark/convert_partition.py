@@ -1,7 +1,7 @@
-"""Numbered lines of input files → rows, partition by partition: what a Spark task does.
+"""Convert numbered lines of input files to rows, partition by partition: the work of a Spark task.
 
-The same functions as in `jllm.raw2ids -n`, on the same records, so the same rows. Memory: one work
-split and one packing window.
+It calls the functions of `jllm.raw2ids -n` on the same records, so it makes the same rows. Memory:
+one input split and one packing window.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ from jllm.data.tokenizer.load import load_tokenizer
 from jllm.data.writing.row_writer import row_columns
 
 ACCOUNT = "account"
-"""The column of what became of a partition's records: JSON in a row of its own, which is empty
-otherwise; null in the other rows."""
+"""The column of a partition's record counts: JSON in an extra row that is otherwise empty; null in
+the other rows."""
 
 
 class Line(NamedTuple):
     """A line of an input file."""
 
     source: str
-    """The file's name below the input."""
+    """The file's name below the input folder."""
     record: int
-    """The record (from 0) that it belongs to."""
+    """The record (from 0) that the line belongs to."""
     number: int
-    """Its number in the file, from 1."""
+    """The line number in the file, from 1."""
     text: bytes
-    """Without its end."""
+    """The line without its line ending."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Converter:
-    """Converts whole partitions."""
+    """Converter of whole partitions."""
 
     config: Raw2IdsConfig
     work: SplitEncoder
     metadata: FileMetadata
 
     def convert(self, lines: Iterable[Line]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of all partitions of `lines`, sorted by source and line, and their
-        accounts.
+        """Yield the rows of all partitions of `lines`, sorted by source and line, and the record
+        counts of each.
         """
         size = self.config.num_lines_per_partition
         assert size is not None
@@ -104,8 +104,8 @@ class Converter:
 
 @functools.lru_cache(maxsize=1)
 def converter_of(config: Raw2IdsConfig) -> Converter:
-    """Return the converter of these settings; a worker process loads the tokenizer once for its
-    tasks.
+    """Return the converter for these settings; cached, so a worker process loads the tokenizer
+    once.
     """
     tokenizer = load_tokenizer(config.tokenizer)
     work, metadata = prepare_work(config, config.kind, tokenizer, lambda _: None)
@@ -118,7 +118,7 @@ def row_schema(metadata: FileMetadata) -> pa.Schema:
 
 
 def splits(lines: Iterable[Line], source: Source) -> Iterator[InputSplit]:
-    """Input splits of whole records, of about SPLIT_BYTES, from the lines of one partition."""
+    """Yield input splits of whole records, of about SPLIT_BYTES, from one partition's lines."""
     held: list[bytes] = []
     size, start, record = 0, 0, -1
     for line in lines:
@@ -135,7 +135,7 @@ def splits(lines: Iterable[Line], source: Source) -> Iterator[InputSplit]:
 
 def _split_of(lines: list[bytes], first_line: int, source: Source) -> InputSplit:
     data = b"".join(line + b"\n" for line in lines)
-    start = first_line - 1  # a file begins at 0, where a byte-order mark may stand
+    start = first_line - 1  # 0 only at the start of a file, where a byte-order mark may stand
     return InputSplit(
         path=source.path,
         layout=source.layout,

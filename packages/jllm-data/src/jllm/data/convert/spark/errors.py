@@ -1,4 +1,4 @@
-"""What went wrong in Spark in one line; Spark itself logs the whole of it."""
+"""Reduce an error from Spark to one line; Spark itself logs all of it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _JAVA = re.compile(r"^(?:: |Caused by: )(?:(?:[a-z][\w$]*\.)+\w+: )*(?P<said>.+)
 _NO_NEWS = re.compile(r"\s*SQLSTATE: \w+|^Job aborted due to stage failure: |^\[[A-Z_.]+\] ")
 
 _OF_INPUT = ("BadRecord", "EncodersDiffer", "ValueError")
-"""Errors that say by themselves what a user can do."""
+"""Errors whose message already tells the user what to do."""
 
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """ValueError for what a task found wrong with the input, OSError for whatever else failed."""
+    """Raise ValueError for what a task found wrong with the input, OSError for other failures."""
     try:
         yield
     except (PySparkException, Py4JError) as error:
@@ -27,7 +27,7 @@ def explained() -> Iterator[None]:
 
 
 def explanation(text: str) -> Exception:
-    """Return the error of which Spark's is `text`: a Java or Python traceback, or a line."""
+    """Return the error behind Spark's `text`: a Java or Python traceback, or a line."""
     if "JAVA_GATEWAY_EXITED" in text:
         return ValueError("Spark does not start; it needs Java 17, on PATH or at JAVA_HOME")
     if "Traceback (most recent call last):" in text:

@@ -1,4 +1,4 @@
-"""Files and folders wherever Spark's own file systems reach, as the driver looks at them."""
+"""Files and folders on any file system that Spark can reach, seen from the driver."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pyspark.sql import SparkSession
 
 
 class HadoopPath:
-    """A path wherever Spark's own file systems reach."""
+    """A path on any file system that Spark can reach."""
 
     def __init__(self, spark: SparkSession, path: str) -> None:
-        self._jvm: Any = spark._jvm  # pyspark has no public way to Hadoop's file systems
+        self._jvm: Any = spark._jvm  # pyspark has no public access to Hadoop's file systems
         self._hadoop = self._jvm.org.apache.hadoop.fs
         plain = self._hadoop.Path(path)
         self._system = plain.getFileSystem(spark._jsc.hadoopConfiguration())  # type: ignore
@@ -21,46 +21,46 @@ class HadoopPath:
 
     @property
     def name(self) -> str:
-        """What follows the last slash."""
+        """The last component of the path."""
         return self._path.getName()
 
     @property
     def qualified(self) -> str:
-        """With its scheme, quoted, as Spark names files."""
+        """The path with its scheme, quoted, as Spark names files."""
         return self._path.toUri().toString()
 
     @property
     def plain(self) -> str:
-        """With its scheme and not quoted: what gives this path again, and Spark's writers take."""
+        """The path with its scheme, unquoted: accepted by `HadoopPath` and by Spark's writers."""
         return self._path.toString()
 
     @property
     def literal(self) -> str:
-        """`plain` for Spark's readers, who take some characters for patterns."""
+        """`plain`, escaped for Spark's readers, which treat some characters as patterns."""
         return re.sub(r"([\[\]{}*?\\])", r"\\\1", self.plain)
 
     def lies_in(self, other: HadoopPath) -> bool:
-        """Return whether it is the other path or below it."""
+        """Return whether this is the other path, or inside it."""
         return PurePosixPath(self.qualified).is_relative_to(other.qualified)
 
     def exists(self) -> bool:
-        """Return whether there is such a file or folder."""
+        """Return whether the file or folder exists."""
         return self._system.exists(self._path)
 
     def is_folder(self) -> bool:
-        """Return whether it is a folder."""
+        """Return whether this is a folder."""
         return self._system.getFileStatus(self._path).isDirectory()
 
     def names(self) -> list[str]:
-        """Return what this folder holds."""
+        """Return the names of this folder's entries."""
         return sorted(str(one.getPath().getName()) for one in self._system.listStatus(self._path))
 
     def remove(self) -> None:
-        """Delete it and all in it, if it exists."""
+        """Delete this file or folder, recursively, if it exists."""
         self._system.delete(self._path, True)
 
     def rename(self, target: HadoopPath) -> None:
-        """Take the place of the target, which is removed."""
+        """Move this to the target, replacing it."""
         target.remove()
         if not self._system.rename(self._path, target._path):
             raise OSError(

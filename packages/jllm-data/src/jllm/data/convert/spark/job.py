@@ -1,10 +1,10 @@
-"""The conversion as a Spark job: reading, numbering, shuffling, writing. pyspark is here alone.
+"""Run the conversion as a Spark job: read, number, shuffle, write. Only this module uses pyspark.
 
-Two passes over the text: the first counts the lines and records of each block that Spark reads, the
-second gives every line its number, brings the lines of one partition of a file to one task, sorts
-them, and converts. So the rows do not depend on how Spark cuts the input or on how many tasks there
-are. The rows are kept on the executors' disks until the account of all is known, then written, and
-read back.
+The text is read twice. The first pass counts the lines and records of each block that Spark reads.
+The second numbers every line, sends the lines of one partition of a file to one task, sorts them,
+and converts. So the rows do not depend on how Spark cuts the input, or on the number of tasks. The
+rows stay on the executors' disks until all record counts are known; then they are written and read
+back.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from jllm.data.tokenizer.load import load_tokenizer
 
 BATCH_BYTES = 4 << 20
 OURS = re.compile(r"\.?(part-.*\.parquet|_SUCCESS|data_info\.json)(\.crc)?|tokenizer")
-"""What the output folder holds."""
+"""File names that this command writes to the output folder."""
 Block = tuple[str, int]
-"""A file's name below the input, and the byte at which Spark's block of it begins."""
+"""A file's name below the input, and the byte offset at which Spark's block of it begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparkConversion:
-    """What became of the input."""
+    """The result of a conversion."""
 
     rows: int
     account: RecordCounts
@@ -61,9 +61,9 @@ class SparkConversion:
 
 @explained()
 def convert(spark: SparkSession, config: SparkConfig) -> SparkConversion:
-    """Convert `config.input_path`; the output folder appears, or is replaced, when all is written.
+    """Convert `config.input_path`; the output folder is created or replaced when all is written.
 
-    Raises ValueError for what a person can mend, OSError for what failed in Spark.
+    Raises ValueError for what the user can mend, OSError for a failure in Spark.
     """
     settings = conversion(config)
     tokenizer = load_tokenizer(settings.tokenizer)
@@ -107,18 +107,18 @@ def convert(spark: SparkSession, config: SparkConfig) -> SparkConversion:
 
 @contextlib.contextmanager
 def _removed_on_error(spark: SparkSession, folder: HadoopPath) -> Iterator[None]:
-    """End the job's tasks after an error, and remove what they wrote."""
+    """Cancel the job's tasks after an error, and remove what they wrote."""
     try:
         yield
     except BaseException:
-        with contextlib.suppress(Py4JError):  # The error that led here is the one to report.
+        with contextlib.suppress(Py4JError):  # report the original error, not this one
             spark.sparkContext.cancelAllJobs()
             folder.remove()
         raise
 
 
 def _refuse_to_replace(target: HadoopPath, config: SparkConfig) -> None:
-    """Only what this command wrote is replaced, and only if asked to."""
+    """Raise ValueError unless --clean is given and the folder holds only this command's output."""
     if not target.exists():
         return
     if not config.clean:
@@ -138,8 +138,8 @@ def _tasks(spark: SparkSession) -> int:
 
 
 def _lines(spark: SparkSession, config: SparkConfig, *, chats: bool) -> tuple[DataFrame, int]:
-    """Yield every line of the input (source, record, number, text), and how many partitions they
-    are.
+    """Return all lines of the input (source, record, number, text), and the number of their
+    partitions.
     """
     root = HadoopPath(spark, config.input_path)
     if not root.exists():
@@ -208,7 +208,7 @@ def _lines(spark: SparkSession, config: SparkConfig, *, chats: bool) -> tuple[Da
 def _converted(
     lines: DataFrame, settings: Raw2IdsConfig, metadata: FileMetadata, tasks: int
 ) -> DataFrame:
-    """Yield the rows, and for each partition the account of its records."""
+    """Return the rows, and for each partition its record counts."""
     size = settings.num_lines_per_partition
     partition = F.expr(f"record div {size}")
     sorted_lines = lines.repartition(tasks, "source", partition)
@@ -238,6 +238,6 @@ def _line_batch(lines: list[Line]) -> pa.RecordBatch:
 
 
 def _relative(file: str, root: str) -> str:
-    """Return a file's name below the input; of a single file its own name."""
+    """Return a file's name below the input; for a single file its own name."""
     path, folder = PurePosixPath(unquote(file)), PurePosixPath(unquote(root))
     return path.name if path == folder else path.relative_to(folder).as_posix()

@@ -1,9 +1,9 @@
-"""Which record each line of a file belongs to, when a file is read in blocks by many tasks.
+"""Number the records and lines of a file that many tasks read in blocks.
 
-A record is a line that is not blank (JSON lines), or what lies between empty lines and is not all
-blank (text), as in `jllm.data.records.parse`. A task sees one block and neither its neighbours nor
-their number, so this goes in two passes: each block is summarised, the summaries are added up in
-the order of the file, and then each block numbers its lines from what came before it.
+A record is a non-blank line (JSON lines), or a non-blank piece between empty lines (text), as in
+`jllm.data.records.parse`. A task sees one block, but neither its neighbours nor their number, so
+this takes two passes: summarise each block, add up the summaries in file order, then number the
+lines of each block from the state before it.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from jllm.data.records.input_files import RecordLayout
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """What came before a place in a file: the state that numbering goes on from."""
+    """The state before a place in a file, from which numbering goes on."""
 
     lines: int = 0
     records: int = 0
     """Records that have begun."""
     inside: bool = False
-    """The last of them has not ended: no empty line since (text alone)."""
+    """The last record has not ended: no empty line since (text only)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a block adds, whatever came before it."""
+    """The contribution of a block, independent of what came before it."""
 
     lines: int
     divided: bool
-    """It holds an empty line (text), or is of lines that are each a record."""
+    """The block holds an empty line (text), or each of its lines is a record."""
     opening: bool
-    """Something that is not blank stands before its first empty line (text alone)."""
+    """There is non-blank text before its first empty line (text only)."""
     records: int
-    """Records that begin in it, the opening one not counted."""
+    """Records that begin in the block, excluding the opening one."""
     inside: bool
-    """A record goes on at its end, if `divided`."""
+    """A record continues past the end of the block; valid if `divided`."""
 
 
 def follow(before: Before, block: Summary) -> Before:
@@ -50,10 +50,10 @@ def follow(before: Before, block: Summary) -> Before:
 def number_lines(
     lines: Iterable[bytes], layout: RecordLayout, before: Before
 ) -> Iterator[tuple[int, int]]:
-    """(line number from 1, record number from 0) of each line.
+    """Yield (line number from 1, record number from 0) of each line.
 
-    Of lines, a blank one belongs to the record before it. Of text, what lies between two records
-    belongs to the one after it.
+    In JSON lines, a blank line belongs to the record before it. In text, lines between two records
+    belong to the one after them.
     """
     line, records, inside = before.lines, before.records, before.inside
     for text in lines:

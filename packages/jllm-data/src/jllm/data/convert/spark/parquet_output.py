@@ -1,9 +1,9 @@
-"""The parquet files of a Spark job: written in small row groups, read back, and described.
+"""Write the parquet files of a Spark job in small row groups, read them back, and describe them.
 
-Spark alone reaches the file system that it writes to, so every file is brought back to a task as
-one binary value: digests of its bytes and row groups for the info file, and the bag of its rows,
-which must be that of the rows that were converted. Such a task holds several copies of a file's
-bytes (Spark's row, which grows by doubling, Arrow's batch, Python's), so files are small.
+Only Spark reaches the file system that it writes to, so each file is read back into a task as one
+binary value, for the digests of its bytes and row groups (for the info file) and the multiset of
+its rows, which must equal that of the converted rows. Such a task holds several copies of a file's
+bytes (Spark's row, which grows by doubling, Arrow's batch, Python's), so files are kept small.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from jllm.data.writing.row_writer import rows_a_group
 
 FILE_ROWS, FILE_IDS = 1 << 16, 1 << 24
 ROW_GROUP_BYTES = 64 << 20
-"""More than a row group's rows take: their number ends it."""
+"""More than any row group takes, so that only the number of rows ends a row group."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What lies in a folder."""
+    """The parquet files of a folder."""
 
     files: tuple[FileInfo, ...]
-    """By name."""
+    """Sorted by name."""
     bag: RowMultiset
-    """Of the rows of all."""
+    """Of the rows of all files."""
 
 
 def write_rows(
     rows: DataFrame, folder: HadoopPath, metadata: FileMetadata, compression: str
 ) -> None:
-    """Write all columns of `rows` to a folder, in row groups as `jllm.raw2ids` writes them."""
+    """Write all columns of `rows` to a folder, in the row groups that `jllm.raw2ids` writes."""
     group = rows_a_group(metadata.max_len)
     groups = max(1, min(FILE_ROWS, FILE_IDS // metadata.max_len) // group)
     options = {
@@ -56,7 +56,7 @@ def write_rows(
 
 
 def read_back(spark: SparkSession, folder: HadoopPath, metadata: FileMetadata) -> Written:
-    """Describe the parquet files that lie in a folder."""
+    """Describe the parquet files of a folder."""
     files = spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet")
     content = files.load(folder.literal).select("path", "content")
 
@@ -74,7 +74,7 @@ def read_back(spark: SparkSession, folder: HadoopPath, metadata: FileMetadata) -
 
 
 def _description(name: str, content: pa.Buffer, metadata: FileMetadata) -> Mapping[str, Any]:
-    """Return the FileInfo of a file's bytes and the bag of its rows, as plain values."""
+    """Return the FileInfo of a file's bytes and the multiset of its rows, as plain values."""
     fields = fields_of(metadata.kind)
     columns = arrow_schema(metadata).names
     groups, bag = [], RowMultiset()

@@ -1,4 +1,4 @@
-"""The account of a partition as text, and those of all added up to that of the whole conversion."""
+"""Record counts of a partition as text, and their sum over the whole conversion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jllm.data.format.row_multiset import RowMultiset
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """What all partitions are together."""
+    """The sum over all partitions."""
 
     account: RecordCounts
     bag: RowMultiset
@@ -24,7 +24,7 @@ class Totals:
 def account_text(
     source: str, first: int, account: RecordCounts, bag: RowMultiset, max_num_blocks: int
 ) -> str:
-    """Return what became of the partition of a file that begins with record `first`, as JSON."""
+    """Return the counts of the partition of a file that begins with record `first`, as JSON."""
     return json.dumps(
         {
             "source": source,
@@ -37,9 +37,9 @@ def account_text(
 
 
 def add_up(texts: Iterable[str]) -> Totals:
-    """Return all partitions together, of what `account_text` gave.
+    """Return the sum over all partitions, from the texts of `account_text`.
 
-    They are added in the order of the input, so the first dropped records are listed.
+    They are added in input order, so the dropped records listed are the first ones.
     """
     account, bag, blocks = RecordCounts(), RowMultiset(), 0
     partitions = map(json.loads, texts)

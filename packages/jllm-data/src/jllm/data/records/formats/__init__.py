@@ -1,1 +1,1 @@
-"""The forms in which dialogues are given: a file a family, each a pure mapping to messages."""
+"""Dialogue formats: one module for each family, each a pure mapping to messages."""

@@ -1,7 +1,7 @@
 """Alpaca: `{"instruction": "…", "input": "…", "output": "…"}`, one question and its answer.
 
-The question is the instruction; where there is an input, it follows after one line end. The answer
-is the output. Both are taken as they are, white space and all.
+The question is the instruction, followed by a newline and the input if there is one. The answer is
+the output. Both are kept unchanged, including white space.
 """
 
 from __future__ import annotations

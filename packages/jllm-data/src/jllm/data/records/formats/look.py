@@ -1,7 +1,7 @@
-"""A JSON value → its dialogue, by look: which form it is written in says the value itself.
+"""Find the dialogue in a JSON value by recognizing its format.
 
-What says two things at once, or what none of the forms has, is refused with the record. Keys that
-no one reads are listed, unless they change what a record means: those are refused.
+A value that fits several formats, or none, is refused with the record. Unused keys are listed;
+those that would change the meaning of a record are refused.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from jllm.data.records.formats.short_turns import messages_of_turns
 from jllm.data.records.unusable import EMPTY, Unusable, key_name, keys_of, named, quoted, shown
 
 RENDERING = ("functions", "documents", "chat_template_kwargs")
-"""Keys by which servers change what the chat template writes."""
+"""Keys by which servers change the output of the chat template."""
 TRAINING = ("weight", "weights", "sample_weight", "loss_weight", "train", "trainable", "loss_mask",
             "loss_masks", "labels")  # fmt: skip
-"""Keys that say what of a record is to be learnt, or how much."""
+"""Keys that say which parts of a record to train on, or their weight."""
 SECOND = ("chosen", "rejected", "completion", "completions", "history")
-"""Keys of further answers or turns."""
+"""Keys that hold further answers or turns."""
 _WHY = {
     **dict.fromkeys(RENDERING, "changes what the chat template writes, and is not read"),
     **dict.fromkeys(TRAINING, "says what is to be learnt of a record, and is not read"),
     **dict.fromkeys(SECOND, "is a second dialogue, or a part of one, and is not read"),
 }
 KEYS = ("messages", "conversations", *ALPACA, "text", "system", "tools", "id", *_WHY)
-"""Every key of a record whose value is looked at."""
+"""Every key of a record whose value is used."""
 
 
 def dialogue_of(value: object) -> Dialogue:
-    """Return the dialogue of a record in any of the forms. Raises Unusable."""
+    """Return the dialogue of a record in any of the formats. Raises Unusable."""
     if isinstance(value, list):
         return Dialogue(messages=messages_of_turns(value))
     if not isinstance(value, dict):
@@ -56,7 +56,7 @@ def dialogue_of(value: object) -> Dialogue:
 
 
 def forms_of(value: dict[str, object]) -> list[str]:
-    """Return the keys that say which form of a dialogue a record has; one, where it can be told."""
+    """Return the keys that identify a record's format; exactly one if it is unambiguous."""
     forms = [key for key in ("messages", "conversations") if value.get(key) is not None]
     if value.get("instruction") is not None and value.get("output") is not None:
         forms.append("instruction")
@@ -64,7 +64,7 @@ def forms_of(value: dict[str, object]) -> list[str]:
 
 
 def refuse_changes(value: dict[str, object], keys: tuple[str, ...]) -> None:
-    """Unusable for the first of the keys that says something."""
+    """Raise Unusable for the first of the keys with a meaningful value."""
     for key in keys:
         if value.get(key) not in EMPTY:
             raise Unusable(
@@ -75,14 +75,14 @@ def refuse_changes(value: dict[str, object], keys: tuple[str, ...]) -> None:
 
 
 def unused_keys(value: dict[str, object], used: set[str]) -> tuple[str, ...]:
-    """Return the other keys that are not null, as the account lists them."""
+    """Return the other keys that are not null, as listed in the record counts."""
     return tuple(
         key_name(key) for key, found in value.items() if found is not None and key not in used
     )
 
 
 def _form(value: dict[str, object]) -> str:
-    """Return the key that says which form a record is written in."""
+    """Return the key that identifies a record's format."""
     forms = forms_of(value)
     if len(forms) > 1:
         both = " and ".join(map(quoted, forms))
@@ -107,7 +107,7 @@ def _form(value: dict[str, object]) -> str:
 
 
 def _system(system: object, messages: list[Message]) -> list[Message]:
-    """Return the turn that `system` beside the messages is."""
+    """Return the system turn given by the key `system` beside the messages."""
     if system in EMPTY:
         return []
     if messages and messages[0]["role"] == "system":

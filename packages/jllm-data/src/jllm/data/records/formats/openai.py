@@ -1,8 +1,8 @@
 """OpenAI's messages: `{"messages": [{"role": "user", "content": "…"}, …], "tools": […]}`.
 
-A content is a string, or a list of text parts, which are put together with nothing between them. An
-answer may call functions: the arguments of a call, JSON in a string, become the object that chat
-templates take.
+Content is a string, or a list of text parts, which are concatenated without a separator. An answer
+may call functions: the arguments of a call, a JSON string, become the object that chat templates
+expect.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from jllm.data.records.unusable import (
 )
 
 _FURTHER = {"assistant": "tool_calls", "tool": "tool_call_id"}
-"""The key beside role, content and name that a message of a role may have."""
+"""The key that messages of a role may have beside role, content and name."""
 
 
 def messages_of_openai(messages: object) -> list[Message]:
-    """Return the messages of a list of them. Raises Unusable, as all here."""
+    """Return the messages of a list. Raises Unusable, as does every function here."""
     if not isinstance(messages, list):
         raise Unusable("not a dialogue", f'"messages" is {named(messages)}')
     return [message_of(item, number) for number, item in enumerate(messages, 1)]
 
 
 def message_of(item: object, number: int) -> Message:
-    """One message, without the keys that say nothing."""
+    """Return one message, without its empty keys."""
     if not isinstance(item, dict):
         raise Unusable("not a dialogue", f"message {number} is {named(item)}")
     if "role" not in item:
@@ -65,8 +65,7 @@ def message_of(item: object, number: int) -> Message:
 
 
 def content_of(content: object, what: str) -> str:
-    """Return the text of a content: a string, or a list of parts `{"type": "text", "text":
-    "…"}`."""
+    """Return the text of a content: a string, or a list of `{"type": "text", "text": "…"}`."""
     if not isinstance(content, list):
         return string_of(content, what)
     texts = []
@@ -87,9 +86,7 @@ def content_of(content: object, what: str) -> str:
 
 
 def tools_of(value: object) -> tuple[Tool, ...]:
-    """Return the tools that a dialogue may call: a list of objects, or that list as JSON in a
-    string.
-    """
+    """Return the tools of a dialogue: a list of objects, or such a list as a JSON string."""
     if isinstance(value, str) and value:
         value = _parsed(value, '"tools"')
     if value in EMPTY:
@@ -148,5 +145,5 @@ def _parsed(text: str, what: str) -> object:
 
 
 def _check_unicode(value: object, what: str) -> None:
-    """Unusable where a string within a value cannot be written."""
+    """Raise Unusable if a string within a value cannot be encoded as UTF-8."""
     string_of(json.dumps(value, ensure_ascii=False), what)

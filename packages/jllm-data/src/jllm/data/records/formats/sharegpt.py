@@ -1,7 +1,7 @@
 """ShareGPT: `{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}`.
 
-Speakers have several names for a role; the values are taken as they are. Where the turns are
-written with `role` and `content`, they are OpenAI's messages by another name.
+A role has several speaker names; the values are kept unchanged. Turns with `role` and `content` are
+OpenAI's messages under another key.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SPEAKERS = {
     "system": "system",
     **dict.fromkeys(("tool", "observation", "function_response", "tool_response"), "tool"),
 }
-"""Who speaks → the role."""
+"""Speaker name → role."""
 
 
 def messages_of_sharegpt(turns: object) -> list[Message]:

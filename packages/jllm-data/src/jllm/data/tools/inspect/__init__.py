@@ -1,1 +1,1 @@
-"""inspect_data: what a data set holds, as numbers, rows, steps and pages."""
+"""inspect_data: show a data set as statistics, rows, steps and pages."""

@@ -1,4 +1,4 @@
-"""The settings of `jllm.inspect_data`, and every check that needs no data."""
+"""Settings of `jllm.inspect_data`, and the checks that need no data."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ import tyro
 
 @dataclass(frozen=True, kw_only=True)
 class InspectConfig:
-    """Show what a data set holds, what a training step sees, and where a text is."""
+    """Show what a data set holds, what a training step sees, and where a text occurs."""
 
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """Folder of parquet files that jllm.raw2ids or Spark wrote, a URL, or a mixture a:0.7,b:0.3."""
+    """Folder of parquet files written by jllm.raw2ids or Spark, a URL, or a mixture a:0.7,b:0.3."""
     tokenizer: str = ""
-    """Folder of the tokenizer that decodes; empty: the one that the data set keeps."""
+    """Folder of the tokenizer for decoding; empty: the one kept in the data set."""
     html: str = ""
-    """Write the report to this file as well: one page that needs nothing else."""
+    """Also write the report to this file, as one self-contained page."""
     rows: int = 2
-    """Rows that the report shows decoded, evenly spread over the data set."""
+    """Number of decoded rows in the report, evenly spread over the data set."""
     chars: int = 600
-    """Of a document, about the most characters shown: its longest texts are cut; 0: all."""
+    """The most characters shown of a document, roughly: its longest texts are cut; 0: all."""
     sample: float = 1.0
-    """The part of the row groups that is counted, evenly spread (0.1 for a first look)."""
+    """Share of the row groups to count, evenly spread (0.1 for a first look)."""
     row: tuple[str, ...] = ()
     """Show these rows instead of the report, each FILE:INDEX, counted from 0."""
     step: int | None = None
-    """List the documents that this training step sees, instead of the report. Counted from 1, as
-    training counts."""
+    """List the documents of this training step instead of the report. Counted from 1, as in
+    training."""
     find: Annotated[str | None, tyro.conf.arg(constructor=str, help_behavior_hint="")] = None
-    """List the documents that hold this text, exactly as it is written, and with
-    --global_batch_size the steps at which they are seen."""
+    """List the documents that contain exactly this text and, with --global_batch_size, the steps at
+    which they are seen."""
     seed: int = 1234
     """The seed of the training run (as in jllm.train_pipe)."""
     global_batch_size: int = 0
     """Rows of a training step."""
     epochs: int = 1
-    """--find: list the steps of so many epochs."""
+    """--find: list the steps of this many epochs."""
     decode: bool = False
-    """--step: show the text of the documents as well."""
+    """--step: also show the text of the documents."""
 
 
 def check_config(config: InspectConfig) -> None:
-    """Raise ValueError for a setting, or a combination, that cannot be meant."""
+    """Raise ValueError for an invalid setting, or an invalid combination."""
     chosen = [
         flag
         for flag, given in (

@@ -1,7 +1,7 @@
-"""A text that lies across the cut of a stacked document, in two rows or more.
+"""Find text that spans the cut of a stacked document, across two rows or more.
 
-Stacked rows overlap by one id; that a row goes on with the document of the row before is known from
-the record that the data set keeps. Only as many ids are held as the text has bytes.
+Stacked rows overlap by one id. The record numbers kept in the data set tell whether a row continues
+the document of the previous row. Holds only as many ids as the text has bytes.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class RowEdges:
     source: str
     first_record: int | None
     head: np.ndarray
-    """int32: ids with which the row begins, none behind its first document."""
+    """int32: the row's first ids, within its first document."""
     last_record: int | None
     tail: np.ndarray
-    """int32: ids with which it ends, none before its last document."""
+    """int32: the row's last ids, within its last document."""
     whole: bool
-    """The row holds one document, or a piece of one."""
+    """The row holds a single document, or a piece of one."""
 
 
 def edges_of(
     rows: TrainingRows, documents: Documents, provenance: Provenance | None, keep: int
 ) -> list[RowEdges]:
-    """Return the ends of every row, `keep` ids each; none where documents never go on in another
+    """Return the ends of every row, `keep` ids each; none if documents never continue in another
     row.
     """
     if provenance is None or rows.labels is not None:
@@ -58,20 +58,18 @@ def edges_of(
 
 
 class Joiner:
-    """Takes the rows of a data set in order; says what is found across the border to each."""
+    """Searcher across row borders; takes the rows of a data set in order."""
 
     def __init__(self, wanted: str, text: TokenText) -> None:
         self._wanted, self._text = wanted.encode(), text
         self.keep = len(self._wanted) + 1
-        """Ids; each is a byte at least."""
+        """Number of ids; each is at least one byte."""
         self._before: tuple[str, int | None] = ("", None)
         self._tail = np.zeros(0, np.int32)
 
     def across(self, row: RowEdges) -> tuple[int, int]:
-        """Return how often the text begins in a row before `row` and ends in it, and is whole in
-        both.
-
-        Whole in both it is where the id that they share holds it.
+        """Return how often the text begins in a row before `row` and ends in `row`, and how often
+        it is whole in both, which happens if the id that they share contains it.
         """
         goes_on = (
             row.first_record is not None
@@ -94,7 +92,7 @@ class Joiner:
 
 
 def occurrences(data: bytes, wanted: bytes) -> list[int]:
-    """Return every place at which `wanted` begins in `data`, overlapping ones too."""
+    """Return every place at which `wanted` occurs in `data`, overlapping ones included."""
     places, at = [], data.find(wanted)
     while at >= 0:
         places.append(at)

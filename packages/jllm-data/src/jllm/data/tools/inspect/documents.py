@@ -1,4 +1,4 @@
-"""Decoded rows → their documents, and which of their ids are trained: what a reader would give."""
+"""The documents of decoded rows, and which ids are trained, as a training reader sees them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from jllm.data.reading.row_decoder import TrainingRows
 
 @dataclass(frozen=True, kw_only=True)
 class Documents:
-    """The D documents (or pieces of them) of N rows, in order; together they are all ids."""
+    """The D documents (or pieces of them) of N rows, in order; together they hold all ids."""
 
     row: np.ndarray
     """int64 [D]: the row of each."""
     start: np.ndarray
-    """int64 [D]: where it begins in `rows.ids.values`."""
+    """int64 [D]: the start of each in `rows.ids.values`."""
     length: np.ndarray
-    """int64 [D]: ids."""
+    """int64 [D]: number of ids."""
     closing: np.ndarray
-    """bool [D]: nothing but document-end ids that complete a row."""
+    """bool [D]: consists only of document-end ids that complete a row."""
 
     def of_row(self, row: int) -> range:
         """Return the numbers of a row's documents."""
@@ -30,7 +30,7 @@ class Documents:
 
 
 def documents_of(rows: TrainingRows, *, prompts: bool = False) -> Documents:
-    """Cut rows into documents at their bounds; the last one of a row goes to the row's end.
+    """Split rows into documents at their bounds; the last one extends to the row's end.
 
     `prompts`: the rows are RL prompts, whose labels are their numbers.
     """
@@ -55,8 +55,7 @@ def documents_of(rows: TrainingRows, *, prompts: bool = False) -> Documents:
 
 
 def trained_ids(rows: TrainingRows, documents: Documents, *, prompts: bool = False) -> np.ndarray:
-    """Return which ids are the target of a position, bool [Σ ids]: never the first of a
-    document."""
+    """Return which ids are targets of a position, bool [Σ ids]; a document's first never is."""
     ids = rows.ids.values
     if prompts:
         return np.zeros(len(ids), bool)

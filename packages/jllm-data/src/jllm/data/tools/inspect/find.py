@@ -1,9 +1,9 @@
-"""Which documents hold a text: an exact search over all decoded documents.
+"""Find the documents that contain a text: an exact search over all decoded documents.
 
-A text is found wherever token borders fall in it, for whole documents are decoded. Where a stacked
-document goes on in the next row, the text is found across the two as well (`cross_row_matches.py`).
-Memory: one row group a thread and its text. With a byte-level tokenizer some 7 million ids/s a
-thread, reading included.
+Whole documents are decoded, so token boundaries inside the text do not matter. If a stacked
+document continues in the next row, matches across the two are found as well
+(`cross_row_matches.py`). Memory: one row group a thread and its text. With a byte-level tokenizer
+about 7 million ids/s a thread, including reading.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from jllm.data.tools.inspect.provenance import Origins, Provenance
 from jllm.data.tools.inspect.token_text import TokenText
 
 BORDER = 0xFF
-"""Between two documents' bytes: never in UTF-8, so no text is found across it."""
+"""Separator between two documents' bytes: never in UTF-8, so no match spans it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One document that holds the text."""
+    """One document that contains the text."""
 
     group: int
     """Number of the row group in the data set."""
     row: int
-    """In the row group."""
+    """Number of the row in the row group."""
     document: int
-    """In the row, from 0."""
+    """Number of the document in the row, from 0."""
     source: str
-    """Empty where the data set does not say, as `record` is None."""
+    """Empty if the data set does not state it; then `record` is None."""
     record: int | None
     count: int
-    """How often, overlapping ones too."""
+    """Number of matches, overlapping ones included."""
     before: bool = False
-    """It begins in the row before and ends in this one."""
+    """The match begins in the previous row and ends in this one."""
 
 
 def find_text(
     dataset: Dataset, wanted: str, text: TokenText, progress: Callable[[int], None] = lambda n: None
 ) -> Iterator[Hit]:
-    """Yield the documents that hold `wanted`, in the order of the data set.
+    """Yield the documents that contain `wanted`, in the order of the data set.
 
-    `progress` is called with the rows of every row group that is done. ValueError for an empty
-    text, and for a damaged file.
+    `progress` is called with the number of rows of each finished row group. Raises ValueError for
+    an empty text and for a damaged file.
     """
     if not wanted:
         raise ValueError("--find: the text is empty")
@@ -79,13 +79,13 @@ def find_text(
 
 
 def _without(hit: Hit, row: int, doubled: int) -> Hit:
-    """Return a hit without what the row before holds too."""
+    """Return a hit without the matches that the previous row holds too."""
     first = hit.row == row and hit.document == 0
     return replace(hit, count=hit.count - doubled) if first else hit
 
 
 def _counts(rows: TrainingRows, documents: Documents, wanted: str, text: TokenText) -> np.ndarray:
-    """Return how often each document holds the text, int64 [documents]."""
+    """Return the number of matches in each document, int64 [documents]."""
     if text.table is None:
         ids = rows.ids.values
         spans = zip(documents.start.tolist(), documents.length.tolist(), strict=True)

@@ -1,7 +1,7 @@
-"""Exact counts of lengths → bins and quantiles: pure functions of small integer arrays.
+"""Bins and quantiles of exact length counts: pure functions of small integer arrays.
 
-`counts` is int64 [longest + 1] everywhere here: `counts[n]` is how many things have length n. That
-is all that is kept of a data set of any size, so nothing is estimated.
+`counts` is int64 [longest + 1] everywhere here: `counts[n]` is the number of items of length n.
+Nothing else is kept of a data set of any size, and nothing is estimated.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 FILL_STEP = 5
-"""Per cent a bin of `fill_bins`."""
+"""Width of a bin of `fill_bins` in per cent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """How many lengths lie in first … last, both included."""
+    """The number of lengths in first … last, both included."""
 
     first: int
     last: int
@@ -24,7 +24,7 @@ class Bin:
 
 
 def doubling_bins(counts: np.ndarray) -> list[Bin]:
-    """Bin 1, 2–3, 4–7, 8–15, … from the shortest to the longest that occurs; 0 is its own."""
+    """Return bins 1, 2–3, 4–7, 8–15, … from the shortest to the longest length; 0 has its own."""
     held = np.flatnonzero(counts)
     if not len(held):
         return []
@@ -38,9 +38,10 @@ def doubling_bins(counts: np.ndarray) -> list[Bin]:
 
 
 def fill_bins(counts: np.ndarray, capacity: int) -> list[Bin]:
-    """Length as parts of `capacity`: bins of 5 %, `first` and `last` in per cent; 100 is its own.
+    """Return bins of lengths as shares of `capacity`: 5 % wide, `first` and `last` in per cent.
 
-    A bin 80 … 84 holds 80 % ≤ length / capacity < 85 %. Begins with the first that holds any.
+    A bin 80 … 84 holds 80 % ≤ length / capacity < 85 %; 100 % has its own bin. Leading empty bins
+    are left out.
     """
     lengths = np.arange(len(counts))
     steps = lengths * 100 // (capacity * FILL_STEP)
@@ -60,8 +61,8 @@ def fill_bins(counts: np.ndarray, capacity: int) -> list[Bin]:
 
 
 def quantile(counts: np.ndarray, part: float) -> int:
-    """Return the smallest length n for which at least `part` (0 … 1) of all are ≤ n; 0 where none
-    is.
+    """Return the smallest n such that at least `part` (0 … 1) of all lengths are ≤ n; 0 if there
+    are none.
     """
     below = np.cumsum(counts)
     if not below[-1:].any():
@@ -70,13 +71,13 @@ def quantile(counts: np.ndarray, part: float) -> int:
 
 
 def mean(counts: np.ndarray) -> float:
-    """Return the mean length; 0 where there is none."""
+    """Return the mean length; 0 if there are none."""
     number = int(counts.sum())
     return float(counts @ np.arange(len(counts)) / number) if number else 0.0
 
 
 def add_counts(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the counts of both together; the arrays may differ in length."""
+    """Return the sum of two counts, whose arrays may differ in length."""
     longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
     total = longer.copy()
     total[: len(shorter)] += shorter
@@ -84,7 +85,7 @@ def add_counts(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def share(part: int, whole: int) -> float:
-    """part ÷ whole; 0 where there is nothing."""
+    """Return part ÷ whole; 0 if the whole is 0."""
     return part / whole if whole else 0.0
 
 

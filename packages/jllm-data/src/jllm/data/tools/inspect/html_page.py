@@ -1,6 +1,6 @@
-"""The report as one page: inline pictures, no script, nothing fetched, light and dark.
+"""Write the report as one page: inline pictures, no script, nothing fetched, light and dark.
 
-Whatever comes from data is escaped; the page forbids itself to load or run anything.
+All data is escaped, and the page's content policy forbids loading or running anything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jllm.data.tools.inspect.truncate import excerpt
 
 
 def write_page(report: Report, path: Path, *, chars: int = 600) -> None:
-    """Write the page; it appears under its name when it is whole. OSError as files give it."""
+    """Write the page; it appears under its name only when complete. Raises OSError."""
     if path.is_dir():
         raise ValueError(f"--html {path}: is a folder, expected a file such as report.html")
     waiting = path.with_name(f".{path.name}.writing")
@@ -30,7 +30,7 @@ def write_page(report: Report, path: Path, *, chars: int = 600) -> None:
 
 
 def page(report: Report, *, chars: int = 600) -> str:
-    """Return the page's text. `chars`: of a document's text, those that are shown (0: all)."""
+    """Return the page's text. `chars`: characters shown of a document's text (0: all)."""
     title = _text(f"{Path(report.path).name}: what the data set holds")
     notes = "".join(f'<p class="note">{_text(note)}</p>' for note in report.notes)
     return "\n".join(

@@ -1,4 +1,4 @@
-"""The style of the report's page, for light and dark screens and for paper."""
+"""The style sheet of the report page, for light and dark screens and for print."""
 
 STYLE = """
 :root { color-scheme: light dark; --back: #f7f7f5; --card: #ffffff; --ink: #1d1f23;

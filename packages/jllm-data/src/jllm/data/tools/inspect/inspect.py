@@ -1,4 +1,4 @@
-"""`jllm.inspect_data` from settings to what is printed: the report, rows, a step, or a search."""
+"""Run `jllm.inspect_data` with its settings: print the report, rows, a step, or a search."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from jllm.data.tools.inspect.token_text import TokenText
 
 
 def inspect_data(config: InspectConfig, progress: WorkProgress) -> list[Report]:
-    """Print what the settings ask for; ValueError for what a person can mend.
+    """Print what the settings request. Raises ValueError for what the user can mend.
 
-    Returns the reports of the data sets; none where something else was asked for.
+    Returns the reports of the data sets; none if something else was requested.
     """
     data = open_mixture(config.data)
     if len(data.parts) > 1 and (config.row or config.html):

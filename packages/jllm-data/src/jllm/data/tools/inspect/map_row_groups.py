@@ -1,7 +1,7 @@
-"""Work on the row groups of a data set: several threads, results in order, bounded memory.
+"""Map a function over the row groups of a data set: threads, ordered results, bounded memory.
 
-Reading checks every row group (its digest, and what a row must be), so an inspection that ends
-without an error is a check of all it read. numpy, pyarrow and the digest let other threads run.
+Reading checks every row group (its digest, and the rules for rows), so an inspection without an
+error has verified all it read. numpy, pyarrow and the digest release the GIL.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def map_groups(
     *,
     threads: int = THREADS,
 ) -> Iterator[tuple[int, Result]]:
-    """Yield (number, work(number, rows)) of each of the row groups `numbers`, in their order.
+    """Yield (number, work(number, rows)) for each of the row groups `numbers`, in their order.
 
-    At most `threads` + 1 row groups are in memory. ValueError names the file that is damaged.
+    At most `threads` + 1 row groups are in memory. Raises ValueError, naming the damaged file.
     """
     own = threading.local()
     opened: list[RowGroupFiles] = []

@@ -1,4 +1,4 @@
-"""Where rows come from: the provenance columns, which training does not read."""
+"""The origin of rows: the provenance columns, which training does not read."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TYPES = {SOURCE: pa.string(), RECORDS: pa.list_(pa.int64())}
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where the rows of one row group come from."""
+    """The origin of the rows of one row group."""
 
     where: str
     """File and row group, for messages."""
     source: list[str]
-    """Of each row, the input file's name."""
+    """The input file's name for each row."""
     records: Ragged
-    """Of each row, the record of each of its documents; −1 for closing ones."""
+    """For each row, the record of each of its documents; −1 for closing ones."""
 
     def of_row(self, row: int, documents: int) -> list[int | None]:
         """Return the records of a row's documents, None for closing ones."""
@@ -40,17 +40,17 @@ class Provenance:
 
 
 class Origins:
-    """Reads the provenance of row groups of a data set. For many threads."""
+    """Reader of the provenance of a data set's row groups; thread-safe."""
 
     def __init__(self, dataset: Dataset) -> None:
-        """Read nothing yet."""
+        """Keep the data set; reads nothing yet."""
         self._groups, self._remote = dataset.row_groups, RemoteRowGroups(KEPT_FOOTERS)
 
     def read(self, number: int) -> Provenance | None:
-        """Return where the rows of a row group come from; None where the file does not say.
+        """Return the origin of a row group's rows; None if the file does not state it.
 
-        Columns of these names but other types are somebody else's. ValueError where they are
-        damaged.
+        Columns with these names but other types are not provenance. Raises ValueError for damaged
+        columns.
         """
         group = self._groups[number]
         where = f"{group.file}, row group {group.index}"

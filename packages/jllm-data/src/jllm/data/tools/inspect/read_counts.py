@@ -1,4 +1,4 @@
-"""What the info files say of a conversion: its account of records."""
+"""Read the record counts of a conversion from the info files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SHOWN_EXAMPLES = 20
 
 
 def read_account(folder: Location) -> RecordCounts | None:
-    """Return the sum over the info files of a data set; None where one has no account.
+    """Return the sum over the info files of a data set; None if one has no record counts.
 
-    `folder` may be the URL of one info file. Files by others have no account. Raises ValueError,
-    naming the file, for an account that is damaged.
+    `folder` may be the URL of one info file. Files written by other tools have no counts. Raises
+    ValueError, naming the file, for damaged counts.
     """
     total = RecordCounts()
     for path in data_files(folder)[1]:

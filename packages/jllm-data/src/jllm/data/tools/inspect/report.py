@@ -1,4 +1,4 @@
-"""Everything that is shown of a data set, gathered in one value."""
+"""The report of a data set: all that is shown, in one value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jllm.data.tools.inspect.token_text import TokenText
 
 @dataclass(frozen=True, kw_only=True)
 class RoleShare:
-    """One role's part of the ids."""
+    """One role's share of the ids."""
 
     role: str
     ids: int
@@ -28,7 +28,7 @@ class RoleShare:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What `jllm.inspect_data DIR` shows."""
+    """The report that `jllm.inspect_data DIR` shows."""
 
     path: str
     kind: str
@@ -38,22 +38,22 @@ class Report:
     bytes: int
     row_groups: int
     read_groups: int
-    """Row groups that were counted; fewer than there are with --sample."""
+    """Number of row groups counted; with --sample fewer than there are."""
     digest: str
     tokenizer_digest: str
     chat_template_digest: str
     tally: Tally
     roles: tuple[RoleShare, ...]
-    """Empty where roles are not known."""
+    """Empty if the roles are unknown."""
     no_roles: str
-    """Why not."""
+    """Why the roles are unknown."""
     account: RecordCounts | None
     rows: tuple[ShownRow, ...]
     notes: tuple[str, ...]
 
     @property
     def fill(self) -> float:
-        """Ids of documents ÷ ids that the rows could hold."""
+        """Ids of documents ÷ capacity of the rows."""
         return share(self.tally.ids, self.tally.rows * self.max_len)
 
     @property
@@ -73,10 +73,9 @@ def make_report(
 ) -> Report:
     """Count a data set, or `sample` (0 … 1] of its row groups, and show `rows` of its rows.
 
-    `account` is what `read_account` found of the same data set.
-
-    `progress` is called with the rows of every row group that is counted. Every row group that is
-    read is checked: ValueError names the file that is damaged.
+    `account` is the result of `read_account` for the same data set. `progress` is called with the
+    number of rows of each counted row group. Every row group read is checked: raises ValueError,
+    naming the damaged file.
     """
     turns, why = _turns(dataset, text)
     chosen = _sampled(len(dataset.row_groups), sample)

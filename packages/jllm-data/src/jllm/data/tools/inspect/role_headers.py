@@ -1,9 +1,9 @@
-"""A chat template → the ids with which each role's turns begin, found by rendering dialogues.
+"""Find the ids with which a chat template begins each role's turns, by rendering dialogues.
 
-Each role is rendered with marks for contents. What stands between two contents is the end of one
-turn and the header of the next; a turn that ends the dialogue shows where the former stops. The
-header is cut to the ids that tell it from the others, so what varies behind them (a date, an empty
-line that a tokeniser joins to the text, `<think>`) does not matter. Takes some ten renderings.
+Each role is rendered with marker contents. The text between two contents is the end of one turn and
+the header of the next; a turn that ends the dialogue shows where that end stops. The header is cut
+to the ids that distinguish it from the others, so variable text after them (a date, an empty line
+that a tokenizer joins to the text, `<think>`) does not matter. Takes about ten renderings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jllm.data.tokenizer.load import TextTokenizer
 from jllm.data.tools.inspect.role_spans import BEFORE, Header, Turns
 
 PROBES = ("a", " a", "\n\na", "7", "中")
-"""Contents behind a header: ids that are the same before all of them belong to the header."""
+"""Contents after a header: ids that stay the same before all of them belong to the header."""
 DATE = {"date_string": "26 Jul 2024"}
 MARK = re.compile("\ue000\\d\ue001")
 DIALOGUES = (
@@ -32,7 +32,7 @@ DIALOGUES = (
 
 @dataclass(frozen=True)
 class _Found:
-    """A role's first header ids, and how many of them end the turn before."""
+    """A role's first header ids, and how many of them end the previous turn."""
 
     ids: tuple[int, ...]
     skipped: int = 0
@@ -41,8 +41,8 @@ class _Found:
 def find_turns(tokenizer: TextTokenizer) -> Turns:
     """Return the headers of the tokenizer's chat template.
 
-    ValueError says why there are none: no template, or one that marks a role's turns with ordinary
-    text, which somebody may have typed too.
+    Raises ValueError if there are none: no template, or one that marks turns with ordinary text,
+    which a user may have typed too.
     """
     template = ChatTemplate(tokenizer=tokenizer, variables=dict(DATE))
     found: dict[str, _Found] = {}
@@ -80,7 +80,7 @@ def find_turns(tokenizer: TextTokenizer) -> Turns:
 
 
 def _around_contents(template: ChatTemplate, roles: Sequence[str]) -> list[str]:
-    """Return the text before each content, and last the text behind the last one."""
+    """Return the text before each content and, last, the text after the last one."""
     messages = [
         {"role": role, "content": f"\ue000{number}\ue001"} for number, role in enumerate(roles)
     ]
@@ -91,7 +91,7 @@ def _around_contents(template: ChatTemplate, roles: Sequence[str]) -> list[str]:
 
 
 def _stable_ids(tokenizer: TextTokenizer, text: str) -> tuple[int, ...]:
-    """Return the ids of a text that do not depend on the content behind it."""
+    """Return the leading ids of a text that do not depend on the content after it."""
     ids = _ids(tokenizer, text + PROBES[0])
     for probe in PROBES[1:]:
         ids = ids[: _common(ids, _ids(tokenizer, text + probe))]
@@ -111,7 +111,9 @@ def _first_header(
 def _header(
     tokenizer: TextTokenizer, ids: tuple[int, ...], closing: tuple[int, ...]
 ) -> _Found | None:
-    """From the first added token behind the end of the turn before, else that end's last one."""
+    """Return the ids from the first added token after the previous turn's end, else from the last
+    added token of that end.
+    """
     added = [number in tokenizer.core.get_added_tokens_decoder() for number in ids]
     common = _common(ids, closing)
     if True in added[common:]:
@@ -123,7 +125,7 @@ def _header(
 
 
 def _distinct(found: dict[str, _Found]) -> list[Header]:
-    """Header cut to what tells them apart; roles with the same header become one."""
+    """Cut headers to the ids that distinguish them; merge roles with the same header."""
     names: dict[_Found, list[str]] = {}
     for role in ROLES:
         if role in found:
@@ -137,8 +139,7 @@ def _distinct(found: dict[str, _Found]) -> list[Header]:
 
 
 def _needed(ids: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """Return how many ids tell a header from another, which may go on behind what is known of
-    it."""
+    """Return how many ids distinguish a header from another, of which only a prefix is known."""
     common = _common(ids, other)
     return len(ids) if common == len(other) else common + 1
 
@@ -153,6 +154,6 @@ def _ids(tokenizer: TextTokenizer, text: str) -> tuple[int, ...]:
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many ids at the beginning are the same."""
+    """Return the length of the common prefix."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -1,8 +1,8 @@
-"""Ids of chats → whose turn each is in, by what the chat template writes before a turn.
+"""Assign the ids of chats to turns, by the header that the chat template writes before each.
 
-Special tokens never come out of what somebody typed, so their ids are structure: a turn begins
-where the ids of its role's header stand (`<|im_start|>` `user`). A turn goes to the next header or
-the document's end; it holds the header, the text and the end of turn.
+Special tokens never come from typed text, so their ids mark structure: a turn begins at the ids of
+its role's header (`<|im_start|>` `user`) and extends to the next header or the document's end. It
+holds the header, the text and the end of turn.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 from jllm.data.tools.inspect.documents import Documents
 
 BEFORE = "before the first turn"
-"""What stands at the beginning of a document and belongs to no turn (`<s>`)."""
+"""The role of ids at the beginning of a document that belong to no turn (`<s>`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """How the turns of a role begin."""
+    """The ids with which the turns of a role begin."""
 
     role: str
     ids: tuple[int, ...]
     skipped: int = 0
-    """How many of them still belong to the turn before (Mistral's [/INST])."""
+    """How many of them still belong to the previous turn (Mistral's [/INST])."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,11 @@ class Turns:
     beginning: tuple[int, ...] = ()
     """Ids with which documents may begin before any turn."""
     unheaded: str = BEFORE
-    """The role of what follows them without a header (a system text, for some templates)."""
+    """The role of the text after them without a header (for some templates a system text)."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every role there is, in the order of dialogues, BEFORE last; the index is its code."""
+        """All roles in dialogue order, BEFORE last; the index is the role's code."""
         roles = [header.role for header in self.headers]
         return (*dict.fromkeys(role for role in (self.unheaded, *roles) if role != BEFORE), BEFORE)
 
@@ -48,9 +48,10 @@ class Turns:
 def turn_starts(
     turns: Turns, ids: np.ndarray, documents: Documents
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return where whose turns begin: (places in `ids`, ascending; codes of `Turns.names`).
+    """Return where turns begin and whose they are: (ascending places in `ids`, codes of
+    `Turns.names`).
 
-    Each int64 [turns]. Every document begins one; −1 is the code of closing documents.
+    Each int64 [turns]. Every document begins a turn; −1 is the code of closing documents.
     """
     codes = {name: code for code, name in enumerate(turns.names)}
     starts = documents.start
@@ -72,7 +73,7 @@ def turn_starts(
 def role_counts(
     turns: Turns, ids: np.ndarray, documents: Documents, trained: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(ids, trained ids) of each of `Turns.names`, int64 [roles]; closing documents left out."""
+    """Return (ids, trained ids) of each of `Turns.names`, int64 [roles]; no closing documents."""
     places, kinds = turn_starts(turns, ids, documents)
     number = len(turns.names)
     if not len(places):
@@ -86,7 +87,7 @@ def role_counts(
 
 
 def _found(pattern: Sequence[int], ids: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Those of `places` at which the pattern stands."""
+    """Return those of `places` at which the pattern occurs."""
     places = places[places + len(pattern) <= len(ids)]
     for offset, number in enumerate(pattern):
         places = places[ids[places + offset] == number]
@@ -96,7 +97,7 @@ def _found(pattern: Sequence[int], ids: np.ndarray, places: np.ndarray) -> np.nd
 def _last_wins(
     places: list[np.ndarray], kinds: list[np.ndarray], total: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted places with the kind that was given last for each."""
+    """Return the places, sorted and unique, each with the kind given last for it."""
     place, kind = np.concatenate(places)[::-1], np.concatenate(kinds)[::-1]
     kept, first = np.unique(place, return_index=True)
     inside = kept < total

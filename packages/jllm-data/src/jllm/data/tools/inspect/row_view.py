@@ -1,4 +1,4 @@
-"""Single rows as a person looks at them: documents with their origin, runs of ids as text."""
+"""Single rows for display: documents with their origin, and runs of ids as text."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from jllm.data.tools.inspect.token_text import TokenText
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Neighbouring ids that are alike."""
+    """Consecutive ids that are all trained or not, and all special or not."""
 
     text: str
-    """Decoded; the ids themselves, divided by spaces, where there is no tokenizer."""
+    """Decoded text; without a tokenizer, the ids separated by spaces."""
     trained: bool
     special: bool
 
@@ -30,9 +30,9 @@ class ShownDocument:
     """One document (or piece) of a row."""
 
     source: str
-    """Empty where the data set does not say, or for a closing document."""
+    """Empty if the data set does not state it, or for a closing document."""
     record: int | None
-    """Its record in that source, from 1."""
+    """The record in that source, from 1."""
     ids: int
     trained: int
     closing: bool
@@ -55,7 +55,7 @@ class ShownRow:
 
     file: str
     index: int
-    """Its number in the file, from 0."""
+    """The row number in the file, from 0."""
     ids: int
     documents: tuple[ShownDocument, ...]
 
@@ -64,7 +64,7 @@ def show_row(
     rows: TrainingRows, row: int, provenance: Provenance | None, text: TokenText | None,
     *, file: str, index: int, decode: bool = True, prompts: bool = False,
 ) -> ShownRow:  # fmt: skip
-    """Row `row` of a decoded row group; in `file` it has the number `index`."""
+    """Return row `row` of a decoded row group; in `file` it has the number `index`."""
     documents = documents_of(rows, prompts=prompts)
     trained = trained_ids(rows, documents, prompts=prompts)
     numbers = documents.of_row(row)
@@ -96,10 +96,7 @@ def show_row(
 def show_rows(
     dataset: Dataset, places: list[tuple[int, int]], text: TokenText | None, *, decode: bool = True
 ) -> list[ShownRow]:
-    """Return rows given as (row group, row in it), in the order given.
-
-    Each row group is read once.
-    """
+    """Return rows given as (row group, row in it), in the given order; reads a row group once."""
     files, origins = RowGroupFiles(dataset), Origins(dataset)
     firsts, shown = first_rows(dataset), {}
     try:
@@ -123,7 +120,7 @@ def show_rows(
 
 
 def runs_of(ids: np.ndarray, trained: np.ndarray, text: TokenText | None) -> tuple[Run, ...]:
-    """Return a document's ids cut where they begin or cease to be trained or special."""
+    """Return a document's ids, split where they start or stop being trained or special."""
     special = np.zeros(len(ids), bool)
     if text is not None:
         special = np.isin(ids, list(text.specials))
@@ -141,20 +138,23 @@ def runs_of(ids: np.ndarray, trained: np.ndarray, text: TokenText | None) -> tup
 
 
 def spread(dataset: Dataset, count: int) -> list[tuple[int, int]]:
-    """(row group, row in it) of up to `count` rows, evenly spread over the data set."""
+    """Return (row group, row in it) of up to `count` rows, evenly spread over the data set."""
     count = min(count, dataset.num_rows)
     return [locate_number(dataset, number * dataset.num_rows // count) for number in range(count)]
 
 
 def locate_number(dataset: Dataset, number: int) -> tuple[int, int]:
-    """(row group, row in it) of row `number` of the data set."""
+    """Return (row group, row in it) of row `number` of the data set."""
     ends = np.cumsum(dataset.group_rows)
     group = int(np.searchsorted(ends, number, side="right"))
     return group, int(number - (ends[group] - dataset.group_rows[group]))
 
 
 def find_row(dataset: Dataset, flag: str) -> tuple[int, int]:
-    """(row group, row in it) of `FILE:INDEX`; ValueError says which files or rows there are."""
+    """Return (row group, row in it) of `FILE:INDEX`.
+
+    Raises ValueError that says which files or rows there are.
+    """
     name, _, index = flag.rpartition(":")
     if not name or not index.isdecimal():
         raise ValueError(f"--row {flag}: expected FILE:INDEX, for example part-0.parquet:12")
@@ -177,7 +177,7 @@ def find_row(dataset: Dataset, flag: str) -> tuple[int, int]:
 
 
 def first_rows(dataset: Dataset) -> list[int]:
-    """Of each row group, the number in its file of its first row."""
+    """Return the number of each row group's first row in its file."""
     firsts, file, at = [], None, 0
     for group in dataset.row_groups:
         at = at if group.file == file else 0

@@ -1,9 +1,9 @@
-"""At which steps rows are seen: the inverse of `order.locate` and `mixture_order.locate`.
+"""The steps at which rows are seen: the inverse of `order.locate` and `mixture_order.locate`.
 
 `docs/data_order.md`: row p of the stream of an epoch of a data set is in lane ⌊p / S⌋ the row
-p mod S, and the run takes the rows of its L lanes in turn. A mixture is another number of rows a
-step; the step of the k-th row is found by halving. An epoch costs one sort of the row groups, a row
-one sort of its own row group.
+p mod S, and the run takes the rows of its L lanes in turn. A mixture takes a varying number of rows
+a step; the step of the k-th row is found by binary search. An epoch costs one sort of the row
+groups, a row one sort of its own row group.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from jllm.data.reading.mixture_shares import Shares
 
 
 class SeenSteps:
-    """Finds the steps of rows for one seed and global batch size."""
+    """Finder of the steps of rows for one seed and global batch size."""
 
     def __init__(self, group_rows: Sequence[np.ndarray], shares: Shares, seed: int) -> None:
         """`group_rows`: rows of each row group, by data set, as `mixture_order.locate` takes them.
 
-        ValueError where a data set does not fill one step.
+        Raises ValueError if a data set is smaller than one step.
         """
         self._group_rows, self._shares, self._seed = group_rows, shares, seed
         self._steps = [
@@ -32,10 +32,8 @@ class SeenSteps:
         self._starts: dict[tuple[int, int], np.ndarray] = {}
 
     def find(self, data_set: int, epoch: int, group: int, row: int) -> int | None:
-        """Return the global step at which a row is seen in `epoch` (of its data set), both indices
-        from 0.
-
-        None where that epoch leaves the row out.
+        """Return the global step at which a row is seen in `epoch` (of its data set); both indices
+        count from 0. None if that epoch leaves the row out.
         """
         rows, steps = self._group_rows[data_set], self._steps[data_set]
         seed = mixture_order.set_seed(self._seed, data_set, len(self._group_rows))
@@ -49,7 +47,7 @@ class SeenSteps:
         return self._step_of(data_set, (epoch * steps + inside) * lanes + lane)
 
     def _group_starts(self, data_set: int, seed: int, epoch: int) -> np.ndarray:
-        """Return where each row group begins in the stream of an epoch."""
+        """Return the start of each row group in the stream of an epoch."""
         if (data_set, epoch) not in self._starts:
             stream = order.epoch_order(self._group_rows[data_set], seed, epoch)
             starts = np.empty(len(stream.groups), np.int64)
@@ -58,8 +56,7 @@ class SeenSteps:
         return self._starts[data_set, epoch]
 
     def _step_of(self, data_set: int, taken: int) -> int:
-        """Return the step that takes the row before which `taken` rows of the data set are
-        taken."""
+        """Return the step that takes the data set's row number `taken` (from 0)."""
         low, high = 0, 1
         while self._shares.rows_before(high)[data_set] <= taken:
             low, high = high, 2 * high

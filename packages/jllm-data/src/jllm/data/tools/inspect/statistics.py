@@ -1,6 +1,6 @@
-"""What is counted of a data set: one row group's `Tally`, and the sum of two.
+"""Statistics of a data set: the `Tally` of one row group, and the sum of two.
 
-Everything is numpy over a whole row group, about 6 ns an id beside some 50 to read it. A tally
+All is numpy over a whole row group: about 6 ns an id, where reading it takes about 50. A tally
 holds a few integers and arrays no longer than max_len, whatever the size of the data set.
 """
 
@@ -21,27 +21,27 @@ NO_LENGTHS = np.zeros(1, np.int64)
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """Counts of some rows."""
+    """Counts over some rows."""
 
     rows: int = 0
     documents: int = 0
-    """Documents (or pieces of them), closing ones of document-end ids left out."""
+    """Documents (or pieces of them), without closing documents of document-end ids."""
     ids: int = 0
     """Ids of these documents."""
     trained: int = 0
     """Ids that are the target of a position."""
     untrained_documents: int = 0
-    """Documents of which no id is trained."""
+    """Documents without a trained id."""
     document_lengths: np.ndarray = field(default_factory=NO_LENGTHS.copy)
     """`histogram` counts of the documents' ids."""
     row_lengths: np.ndarray = field(default_factory=NO_LENGTHS.copy)
-    """`histogram` counts of the rows' ids, closing documents left out."""
+    """`histogram` counts of the rows' ids, without closing documents."""
     row_documents: np.ndarray = field(default_factory=NO_LENGTHS.copy)
     """`histogram` counts of the rows' documents."""
     role_ids: np.ndarray = field(default_factory=NO_LENGTHS.copy)
     """int64 [roles]: ids in the turns of each of `Turns.names`."""
     role_trained: np.ndarray = field(default_factory=NO_LENGTHS.copy)
-    """The same of trained ids."""
+    """int64 [roles]: trained ids in the same turns."""
 
     def __add__(self, other: Tally) -> Tally:
         names = [one.name for one in fields(self)]

@@ -1,4 +1,4 @@
-"""The rows of one training step, row by row: asked of the functions that the reader asks."""
+"""The rows of one training step, found with the functions that the reader uses."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from jllm.data.tools.inspect.token_text import TokenText
 
 @dataclass(frozen=True, kw_only=True)
 class ShownStep:
-    """A global batch."""
+    """The rows of a global batch."""
 
     step: int
-    """Counted from 1, as the epoch."""
+    """Counted from 1, as is the epoch."""
     epoch: int
     steps_per_epoch: int
     seed: int
     rows: tuple[ShownRow, ...]
-    """Of each lane; of a mixture, the file's name begins with its data set's."""
+    """The rows of each lane; in a mixture, file names are prefixed with the data set's name."""
 
 
 def show_step(
@@ -31,7 +31,7 @@ def show_step(
 ) -> ShownStep:  # fmt: skip
     """Return the rows that every lane reads at `step` (1 or more).
 
-    ValueError where a data set does not fill one step.
+    Raises ValueError if a data set is smaller than one step.
     """
     steps = order.steps_per_epoch(data.num_rows, global_batch_size)
     sets, groups, rows = mixture_order.locate(

@@ -1,4 +1,4 @@
-"""A report's figures as labels and texts: the same for the terminal and for the page."""
+"""The figures of a report as labels and texts, shared by terminal and page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jllm.data.tools.inspect.histogram import Bin, doubling_bins, fill_bins, mea
 from jllm.data.tools.inspect.report import Report
 
 DIGITS = 12
-"""Of a digest, those that are shown."""
+"""Digits shown of a digest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +18,11 @@ class Bar:
     label: str
     count: int
     part: float
-    """Of all that are counted."""
+    """Share of the total count."""
 
 
 def totals(report: Report) -> list[tuple[str, str]]:
-    """Return the data set in a dozen lines: (name, value)."""
+    """Return a dozen lines about the data set: (name, value)."""
     tally = report.tally
     rows = [("kind", report.kind), ("max_len", f"{report.max_len:,} ids a row")]
     rows.append(("files", f"{report.files:,}, {_bytes(report.bytes)}"))
@@ -47,13 +47,13 @@ def totals(report: Report) -> list[tuple[str, str]]:
 
 
 def length_bars(report: Report) -> list[Bar]:
-    """Return how many documents have how many ids."""
+    """Return the bars of the document lengths."""
     bins = doubling_bins(report.tally.document_lengths)
     return _bars(bins, [_range(one) for one in bins])
 
 
 def length_summary(report: Report) -> str:
-    """Shortest, median, … longest document."""
+    """Return the shortest, median, … longest document in a line."""
     counts = report.tally.document_lengths
     parts = (("shortest", 0.0), ("median", 0.5), ("90 %", 0.9), ("99 %", 0.99), ("longest", 1.0))
     texts = [f"{name} {quantile(counts, part):,}" for name, part in parts]
@@ -61,13 +61,13 @@ def length_summary(report: Report) -> str:
 
 
 def fill_bars(report: Report) -> list[Bar]:
-    """Return how many rows are how full."""
+    """Return the bars of the rows' fill."""
     bins = fill_bins(report.tally.row_lengths, report.max_len)
     return _bars(bins, [f"{_range(one)} %" for one in bins])
 
 
 def role_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
-    """Of each role: its name, ids, part of all ids, trained ids, part of its own ids."""
+    """Return for each role: name, ids, share of all ids, trained ids, share of its own ids."""
     total = sum(one.ids for one in report.roles)
     return [
         (
@@ -82,7 +82,7 @@ def role_rows(report: Report) -> list[tuple[str, str, str, str, str]]:
 
 
 def account_rows(report: Report) -> list[tuple[str, str]]:
-    """Return the account of records: (what became of them, how many)."""
+    """Return the record counts: (what became of the records, how many)."""
     account = report.account
     if account is None:
         return []

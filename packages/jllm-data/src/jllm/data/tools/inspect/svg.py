@@ -1,4 +1,4 @@
-"""Bars as inline SVG: no script, no font, no address of anything outside the page."""
+"""Bar charts as inline SVG: no script, no font, no external reference."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from jllm.data.tools.inspect.summary import Bar
 WIDTH, HEIGHT = 480, 240
 LEFT, RIGHT, TOP, BOTTOM = 56, 8, 14, 48
 LINES = 4
-"""Lines across, the base not counted."""
+"""Horizontal grid lines, without the base line."""
 
 
 def columns(bars: Sequence[Bar], name: str, axis: str) -> str:
-    """Return a column a bar, of a height by its count; `name` tells what is seen, `axis` what is
-    below.
+    """Return a column chart; `name` describes the picture, `axis` labels the horizontal axis.
 
-    Each column says its label and count where a pointer rests on it, as does the table beside.
+    Each column shows its label and count on hover; the table beside it has them too.
     """
     top = _nice(max((bar.count for bar in bars), default=0))
     slot = (WIDTH - LEFT - RIGHT) / max(1, len(bars))
@@ -55,7 +54,7 @@ def columns(bars: Sequence[Bar], name: str, axis: str) -> str:
 
 
 def share_bar(part: float, name: str) -> str:
-    """One lying bar of which `part` (0 … 1) is filled."""
+    """Return one horizontal bar of which `part` (0 … 1) is filled."""
     return (
         f'<svg class="share" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(name)}"><rect class="rest" width="100" height="10"/>'
@@ -64,10 +63,7 @@ def share_bar(part: float, name: str) -> str:
 
 
 def _nice(number: int) -> int:
-    """Return the smallest 1, 2, 4, 6, 8 or 10 times a power of ten that is not below.
-
-    4 at least.
-    """
+    """Return the smallest 1, 2, 4, 6, 8 or 10 times a power of ten ≥ `number`; at least 4."""
     power = 10 ** max(0, len(str(number)) - 1)
     return max(LINES, next(n * power for n in (1, 2, 4, 6, 8, 10) if n * power >= number))
 
@@ -80,5 +76,5 @@ def _short(number: float) -> str:
 
 
 def _first(label: str) -> str:
-    """Return a bin's label cut to where it begins, for the axis."""
+    """Return the first value of a bin's label, for the axis."""
     return label.split("–")[0]

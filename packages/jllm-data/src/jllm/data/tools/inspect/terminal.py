@@ -1,4 +1,4 @@
-"""What a person sees of an inspection in a terminal, or in a file where there is none."""
+"""Print an inspection to a terminal, or to a file instead."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MOST_BAR = 60
 
 
 class Terminal:
-    """Prints to a rich console; without colours, trained text stands in ⟦ ⟧."""
+    """Printer to a rich console; without colours, trained text is enclosed in ⟦ ⟧."""
 
     def __init__(self, console: Console, *, chars: int = 600) -> None:
-        """`chars`: of a document's text, those that are shown (0: all)."""
+        """`chars`: characters shown of a document's text (0: all)."""
         self._console, self._chars = console, chars
         self._colour = console.is_terminal and not console.no_color
 
@@ -53,7 +53,7 @@ class Terminal:
             self.row(row)
 
     def row(self, row: ShownRow, lane: int | None = None) -> None:
-        """Print a row's documents, each behind a border that says where it comes from."""
+        """Print a row's documents, each after a separator that gives its origin."""
         place = "" if lane is None else f"lane {lane}: "
         self._line(f"{place}{row.file}:{row.index}, {row.ids:,} ids", style="bold")
         for document in row.documents:

@@ -1,8 +1,8 @@
-"""Ids → text for people and for searching: exact bytes where the tokenizer allows it.
+"""Decode ids for display and search: exact bytes if the tokenizer allows it.
 
-The ids of a byte-level tokenizer stand for bytes, so text is a table look-up in numpy (about 60 ns
-an id) and any run of ids has its own bytes, also one that ends inside a character. Other tokenizers
-(SentencePiece-like) decode a document at a time, more slowly.
+The ids of a byte-level tokenizer stand for bytes, so decoding is a table look-up in numpy (about
+60 ns an id), and any run of ids has its own bytes, even if it ends inside a character. Other
+tokenizers (such as SentencePiece) decode a document at a time, more slowly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNKNOWN = "⟨no token⟩"
 
 @dataclass(frozen=True, kw_only=True)
 class ByteTable:
-    """The bytes of every id, one after another; last those of ids that are no token."""
+    """The concatenated bytes of all ids; last come those shown for unknown ids."""
 
     data: np.ndarray
     """uint8 [Σ lengths]"""
@@ -30,7 +30,7 @@ class ByteTable:
     """int64 [vocabulary + 2]"""
 
     def join(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(bytes uint8 [total], where each id's begin int64 [ids + 1])."""
+        """Return (bytes uint8 [total], where each id's begin int64 [ids + 1])."""
         ids = np.minimum(ids, len(self.starts) - 2)
         lengths = self.starts[ids + 1] - self.starts[ids]
         ends = np.cumsum(lengths)
@@ -40,18 +40,18 @@ class ByteTable:
 
 
 class TokenText:
-    """Decodes ids with one tokenizer; special tokens are shown as they are written."""
+    """Decoder for one tokenizer; special tokens are shown as they are written."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.tokenizer = tokenizer
         rules = json.loads(tokenizer.core.to_str())
         byte_level = (rules["decoder"] or {}).get("type") == "ByteLevel"
         self.table = _byte_table(tokenizer) if byte_level else None
-        """None where ids do not stand for bytes one by one."""
+        """None if ids do not stand for bytes one by one."""
         self.specials = frozenset(tokenizer.specials.values())
 
     def text(self, ids: np.ndarray) -> str:
-        """Return the text of ids; � for what is no whole character."""
+        """Return the text of ids, with � for incomplete characters."""
         if self.table is not None:
             return self.table.join(ids)[0].tobytes().decode(errors="replace")
         return self.tokenizer.core.decode(ids.tolist(), skip_special_tokens=False)
@@ -59,7 +59,7 @@ class TokenText:
     def pieces(self, ids: np.ndarray, cuts: Sequence[int]) -> list[str]:
         """Return the texts between neighbours of `cuts` (ascending, from 0 to len(ids)).
 
-        Together they are `text(ids)`, but for characters whose bytes lie in two of them.
+        Together they are `text(ids)`, except for characters whose bytes a cut divides.
         """
         if self.table is not None:
             data, starts = self.table.join(ids)

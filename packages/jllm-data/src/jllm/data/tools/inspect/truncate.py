@@ -1,4 +1,4 @@
-"""Decoded text made fit for a person's eyes: cut in its middle."""
+"""Shorten decoded text for display by cutting out its middle."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import replace
 from jllm.data.tools.inspect.row_view import Run
 
 LEAST = 24
-"""Characters of every longer run that are shown at least, where there is room for all runs."""
+"""The least characters shown of every longer run, if there is room for all runs."""
 
 
 def excerpt(runs: Sequence[Run], chars: int) -> list[Run]:
-    """Return runs of about `chars` characters (0: everything): long runs are cut in their middle.
+    """Return runs of about `chars` characters (0: all); long runs are cut in the middle.
 
-    So where text begins and ceases to be trained stays in sight; of too many runs for that, the
-    first and the last are taken.
+    So the places where training starts and stops stay visible. If there are too many runs for that,
+    the first and the last are kept.
     """
     total = sum(len(run.text) for run in runs)
     if not chars or total <= chars:
@@ -30,9 +30,7 @@ def excerpt(runs: Sequence[Run], chars: int) -> list[Run]:
 
 
 def _limit(lengths: Sequence[int], chars: int) -> int:
-    """Return the largest length for which the lengths, none longer than it, add up to at most
-    `chars`.
-    """
+    """Return the largest cap for which the capped lengths add up to at most `chars`."""
     left = chars
     for number, length in enumerate(sorted(lengths)):
         each = left // (len(lengths) - number)

@@ -1,1 +1,1 @@
-"""repartition: a data set dealt into folders, as a plan that can be undone."""
+"""repartition: distribute a data set over folders, by a plan that can be undone."""

@@ -1,4 +1,4 @@
-"""The settings of `jllm.repartition`, and every check that needs no data."""
+"""Settings of `jllm.repartition`, and the checks that need no data."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import tyro
 
 @dataclass(frozen=True, kw_only=True)
 class RepartitionConfig:
-    """Deal the files of a data set to parts, each a data set of its own."""
+    """Distribute the files of a data set over parts, each a data set of its own."""
 
     dataset: Annotated[str, tyro.conf.arg(aliases=["-d"])]
     """Folder of parquet files with their info files, at any depth."""
     num_partition: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 16
-    """Parts; every n-th file goes to the same part. Best a divisor of the number of files."""
+    """Number of parts; every n-th file goes to the same part. Best a divisor of the number of
+    files."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])] = ""
-    """Folder for the parts; empty: the data set's own, where its files are moved."""
+    """Folder for the parts; empty: the data set's own folder, within which the files are moved."""
     move: bool = False
-    """Move the files, which takes them from where they are. So it is without --output."""
+    """Move the files out of the data set. The default without --output."""
     link: bool = False
-    """Make hard links: no copies, and the data set stays as it is. So it is with --output."""
+    """Make hard links: no copies, and the data set stays unchanged. The default with --output."""
     undo: bool = False
-    """Move everything back (or take the links away), whatever state the repartition is in."""
+    """Move everything back (or remove the links), whatever state the repartition is in."""
 
     @property
     def source(self) -> Path:
@@ -38,12 +39,12 @@ class RepartitionConfig:
 
     @property
     def links(self) -> bool:
-        """Whether files are linked; else they are moved."""
+        """Whether files are linked; otherwise they are moved."""
         return self.link or (bool(self.output) and not self.move)
 
 
 def check_repartition_config(config: RepartitionConfig) -> None:
-    """Raise ValueError for a setting, or a combination, that cannot be meant."""
+    """Raise ValueError for an invalid setting, or an invalid combination."""
     if config.num_partition < 1:
         raise ValueError(f"--num_partition {config.num_partition}: expected at least 1")
     if config.move and config.link:

@@ -1,4 +1,4 @@
-"""What a repartition does, as a value: decided once, written down, then carried out or undone.
+"""The plan of a repartition: made once, saved, then carried out or undone.
 
 Paths are relative to the folder of the parts, with '/'.
 """
@@ -16,28 +16,28 @@ from typing import Any
 from jllm.data.format.sealed_json import sealed
 
 KEPT = ".before-repartition"
-"""Hidden folder for the info files that the parts' own replace."""
+"""Hidden folder for the old info files, which those of the parts replace."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repartition:
-    """One repartition. It is kept as JSON in `data.info`."""
+    """The plan of one repartition, kept as JSON in `data.info`."""
 
     num_partition: int
     links: bool
-    """Whether files are linked; else they are moved."""
+    """Whether files are linked; otherwise they are moved."""
     state: str
     """"under way", "complete" or "being undone"."""
     parts: tuple[str, ...]
     """Folders."""
     texts: Mapping[str, str]
-    """Files that are written: the parts' info files."""
+    """Contents by path of the files that are written: the parts' info files."""
     copies: tuple[tuple[str, str], ...]
-    """(from, to): the tokenizer's files, one copy a part."""
+    """(from, to): the tokenizer's files, one copy for each part."""
     moves: tuple[tuple[str, str], ...]
-    """(from, to) in this order: old info files, where files are moved; then the parquet files."""
+    """(from, to) in this order: old info files (only if files are moved), then parquet files."""
     whole: Mapping[str, Any]
-    """What the info files stated of all rows, the account of records with it."""
+    """The totals of the old info files, including the record counts."""
 
 
 def plan_repartition(
@@ -52,11 +52,11 @@ def plan_repartition(
     whole: Mapping[str, Any],
     tokenizer: Sequence[Path],
 ) -> Repartition:
-    """Decide a repartition of a data set.
+    """Plan a repartition of a data set.
 
-    `rows`: of each parquet file, in order; `entries`: what info files list of them; `infos`: the
-    info files, of which `whole` is the sum; `tokenizer`: the tokenizer's files. ValueError where
-    there are fewer files than parts, or two files would have one name.
+    `rows`: rows of each parquet file, in order; `entries`: the entries of these files in info
+    files; `infos`: the info files, of which `whole` is the sum; `tokenizer`: the tokenizer's files.
+    Raises ValueError if there are fewer files than parts, or two files would have the same name.
     """
     files = list(rows)
     if len(files) < num_partition:
@@ -95,7 +95,7 @@ def to_text(plan: Repartition) -> str:
 
 
 def from_content(content: Mapping[str, Any]) -> Repartition:
-    """Return what `to_text` wrote, decoded. KeyError or TypeError for anything else."""
+    """Return the plan from the decoded text. Raises KeyError or TypeError for anything else."""
     values = {name: content[name] for name in Repartition.__dataclass_fields__}
     for name in ("copies", "moves"):
         values[name] = tuple((str(old), str(new)) for old, new in values[name])
@@ -111,7 +111,7 @@ def _part_info(
 ) -> str:
     """Return a part's info file.
 
-    Of what is not known file by file (the account) it says nothing.
+    It leaves out what is not known for each file (the record counts).
     """
     left_out = ("records", "tokens", "trained_tokens", "files")
     content = {key: value for key, value in whole.items() if key not in left_out}
@@ -122,7 +122,7 @@ def _part_info(
 
 
 def _names(files: Sequence[Path], source: Path) -> dict[Path, str]:
-    """Return the files' own names where they differ, else with the folders that they are in."""
+    """Return the files' own names if they are unique, else with the folders that they are in."""
     if len({file.name for file in files}) == len(files):
         return {file: file.name for file in files}
     names = {file: "-".join(file.relative_to(source).parts) for file in files}

@@ -1,9 +1,8 @@
-"""Deal the files of a data set to parts, in the layout `<18 digits>-part-<number>/`.
+"""Distribute the files of a data set over parts, in the layout `<18 digits>-part-<number>/`.
 
-What will be done is written to `data.info` first. Files are renamed or linked one by one; nothing
-is deleted but what the repartition itself wrote. So an interrupted one is finished by the same
-command, and undone by `--undo`. In between readers refuse the folder: info files list what is not
-there.
+The plan is written to `data.info` first. Files are renamed or linked one by one; nothing is deleted
+but what the repartition itself wrote. So the same command finishes an interrupted repartition, and
+`--undo` reverts it. Until then readers refuse the folder, because info files list missing files.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ from jllm.data.writing.staging import stage
 
 
 def repartition(config: RepartitionConfig) -> str:
-    """Do, finish or undo a repartition; returns a sentence for a person.
+    """Do, resume or undo a repartition; returns a sentence for the user.
 
-    ValueError where something is in the way, OSError from the file system; the same command goes
-    on from there.
+    Raises ValueError where something is in the way, OSError from the file system; the same command
+    resumes from there.
     """
     with stage(config.target):
         plan = _read_plan(config.target)
@@ -69,7 +68,7 @@ def repartition(config: RepartitionConfig) -> str:
 
 
 def _refuse_to_mix(config: RepartitionConfig) -> None:
-    """Refuse data in the folder of the parts, which would be read with them."""
+    """Refuse a parts folder that holds other data, which would be read with the parts."""
     if config.output and config.target.is_dir():
         source = config.source.resolve()
         for path in itertools.chain(*data_files(config.target)):
@@ -81,7 +80,7 @@ def _refuse_to_mix(config: RepartitionConfig) -> None:
 
 
 def _is_of(config: RepartitionConfig, plan: Repartition) -> bool:
-    """Return whether these are the parts of this data set."""
+    """Return whether the plan is one of this data set."""
     target, source = config.target.resolve(), config.source.resolve()
     return all(Path(os.path.normpath(target / old)).is_relative_to(source) for old, _ in plan.moves)
 
@@ -125,7 +124,7 @@ def _refuse_what_is_in_the_way(target: Path, plan: Repartition) -> None:
 
 
 def _carry_out(target: Path, plan: Repartition) -> None:
-    """Every step does nothing where it is done already."""
+    """Carry out the plan; every step that is done already does nothing."""
     _write_plan(target, plan)
     for name, text in plan.texts.items():
         _write(target / name, text.encode())
@@ -137,11 +136,11 @@ def _carry_out(target: Path, plan: Repartition) -> None:
 
 
 def _bring(old: Path, new: Path, *, link: bool) -> None:
-    """Rename or link one file; never over another one."""
+    """Rename or link one file, never over another one."""
     new.parent.mkdir(parents=True, exist_ok=True)
     if new.exists():
         same = old.exists() and new.samefile(old)
-        if same and not link:  # stopped between the two steps below
+        if same and not link:  # interrupted between the two steps below
             old.unlink()
         if same or (not link and not old.exists()):
             return
@@ -149,7 +148,7 @@ def _bring(old: Path, new: Path, *, link: bool) -> None:
     if not old.exists():
         raise ValueError(f"{old}: missing, and not at {new} either; put it back, then go on")
     try:
-        # A link first, for renaming would replace what appears there meanwhile.
+        # Link first: a rename would replace a file that appears there meanwhile.
         os.link(old, new)
     except OSError as error:
         if error.errno == errno.EXDEV:
@@ -175,7 +174,7 @@ def _undo(target: Path, plan: Repartition) -> None:
             _bring(target / new, target / old, link=False)
     written = {name: text.encode() for name, text in plan.texts.items()}
     for old, new in plan.copies:
-        if (target / old).exists():  # else the copies are all there is, and are kept
+        if (target / old).exists():  # else the copy is the only one left, and is kept
             written[new] = (target / old).read_bytes()
     for name, content in written.items():
         _unfinished(target / name).unlink(missing_ok=True)
@@ -224,7 +223,7 @@ def _write_plan(target: Path, plan: Repartition) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a whole file or none, and wait until it is on the disk."""
+    """Write the whole file or nothing, and wait until it is on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(path)
     with unfinished.open("wb") as file:

@@ -1,1 +1,1 @@
-"""shuffle_datasets: all rows of one or several data sets in a seeded order."""
+"""shuffle_datasets: put all rows of one or several data sets into a seeded order."""

@@ -1,4 +1,4 @@
-"""The settings of `jllm.shuffle_datasets`, and every check that needs no data."""
+"""Settings of `jllm.shuffle_datasets`, and the checks that need no data."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class ShuffleConfig:
     """Shuffle the rows of data sets globally, in bounded memory."""
 
     datasets: Annotated[str, tyro.conf.arg(aliases=["-d"])]
-    """Folders of parquet files with their info files, divided by commas; a folder of data sets
+    """Folders of parquet files with their info files, separated by commas; a folder of data sets
     counts as one. All rows are shuffled together."""
     output: Annotated[str, tyro.conf.arg(aliases=["-o"])]
     """Folder to write to."""
     num_block: Annotated[int, tyro.conf.arg(aliases=["-n", "--num_partition"])] = 210
-    """Parquet files to write, of the same number of rows (or one row more); best a multiple of what
-    jllm.repartition -n will be. At most one a row. (--num_partition: its name of old.)"""
+    """Number of parquet files to write, with equal numbers of rows (or one more); best a multiple
+    of the later jllm.repartition -n. At most one a row. (--num_partition: the old name.)"""
     seed: int = 1234
-    """Another seed, another order. The files depend on the data, the number of blocks, the seed and
-    the compression, and on nothing else."""
+    """Seed of the order. The files depend only on the data, the number of blocks, the seed and the
+    compression."""
     cores: int = -1
-    """Processes; -1: 80 % of the CPUs; fewer where memory does not suffice. The result does not
+    """Processes; -1: 80 % of the CPUs; fewer if there is not enough memory. The result does not
     depend on it."""
     mem_gb: float | None = None
     """GiB of memory that all processes together may use. The result does not depend on it."""
     mem_rate: float = 0.8
-    """Without --mem_gb: share of the memory that is free."""
+    """Without --mem_gb: the share of the free memory to use."""
     compress: Annotated[Compression, tyro.conf.arg(aliases=["-c"])] = "zstd"
     """Compression of the parquet files."""
     clean: Annotated[bool, tyro.conf.arg(aliases=["-C"])] = False
@@ -44,37 +44,37 @@ class ShuffleConfig:
 
     @property
     def inputs(self) -> list[Path]:
-        """The folders to shuffle; a name holds commas only where it is all there is."""
+        """The folders to shuffle; a name may hold commas only if it is the only one."""
         if Path(self.datasets).is_dir():
             return [Path(self.datasets)]
         return [Path(name) for name in self.datasets.split(",") if name]
 
     @property
     def output_folder(self) -> Path:
-        """Where the files go."""
+        """The folder that the files are written to."""
         return Path(self.output)
 
     @property
     def name(self) -> str:
-        """What the files' names begin with: the data set's name; of several, the output's."""
+        """The prefix of the file names: the data set's name; for several, the output folder's."""
         folder = self.inputs[0] if len(self.inputs) == 1 else self.output_folder
         return Path(os.path.abspath(folder)).name
 
     @property
     def processes(self) -> int:
-        """How many processes may work."""
+        """The most processes to use."""
         return process_count(self.cores)
 
     @property
     def memory(self) -> int:
-        """Bytes of memory that may be used."""
+        """The most bytes of memory to use."""
         if self.mem_gb is not None:
             return int(self.mem_gb * 2**30)
         return int(self.mem_rate * available_bytes())
 
 
 def check_shuffle_config(config: ShuffleConfig) -> None:
-    """Raise ValueError for a setting, or a combination, that cannot be meant."""
+    """Raise ValueError for an invalid setting, or an invalid combination."""
     if not config.inputs:
         raise ValueError("--datasets: expected a folder, or several divided by commas")
     if is_remote(config.datasets):

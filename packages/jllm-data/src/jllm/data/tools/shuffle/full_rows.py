@@ -1,7 +1,7 @@
-"""Parquet files with all of their columns, as the tools that move whole rows see them.
+"""Parquet files with all their columns, for the tools that move whole rows.
 
-Readers for training take the columns that they know; here every column is kept, the key-value
-metadata too. Dictionary columns are read as their values (files hold them encoded all the same).
+Training readers take only the columns that they know; here every column is kept, and the key-value
+metadata too. Dictionary columns are read as plain values (files still store them encoded).
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from jllm.data.storage.paths import Location, local_path
 
 _THREADS = 16
 _BUFFER = 1 << 20
-"""Bytes of a column that are read from a file at once."""
+"""Bytes of a column read from a file at once."""
 _BATCH_ROWS = 256
-"""At most, for texts in a dictionary may take far more memory than a footer tells."""
+"""The most rows in a batch; dictionary texts may need far more memory than a footer states."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WholeFiles:
-    """What the footers of many files say of whole rows."""
+    """What the footers of many files state about whole rows."""
 
     schema: pa.Schema
-    """Of all files; its metadata is what all of them share."""
+    """The schema of all files, with the metadata that all of them share."""
     group_bytes: np.ndarray
-    """int64 [row groups]: about what each takes in memory."""
+    """int64 [row groups]: approximate memory of each."""
     disk_bytes: int
-    """Of all files."""
+    """The size of all files together."""
 
 
 def read_whole_files(datasets: Sequence[Dataset]) -> WholeFiles:
-    """Read all footers. ValueError where columns or their types differ, naming the file."""
+    """Read all footers. Raises ValueError, naming the file, where columns or types differ."""
     paths = list(dict.fromkeys(group.file for data in datasets for group in data.row_groups))
     with ThreadPoolExecutor(_THREADS) as pool:
         footers = list(pool.map(pq.read_metadata, paths))
@@ -74,8 +74,8 @@ def read_whole_group(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a row group in order, in batches of about `batch_bytes` and few rows.
 
-    A row group with a digest is read at once and checked. ValueError names file and row group
-    where it cannot be read or is not what it was.
+    A row group with a digest is read at once and checked. Raises ValueError, naming file and row
+    group, if it cannot be read or has changed.
     """
     where = f"{group.file}, row group {group.index}"
     rows = group.rows
@@ -100,7 +100,7 @@ def read_whole_group(
 
 
 def open_whole_file(path: Location) -> pq.ParquetFile:
-    """Open for `read_whole_group`: no read-ahead, page checksums checked."""
+    """Open a file for `read_whole_group`: no read-ahead, page checksums checked."""
     try:
         return pq.ParquetFile(
             local_path(path), buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
@@ -117,7 +117,7 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _plain_schema(schema: pa.Schema) -> pa.Schema:
-    """Without metadata and dictionaries; lists are lists."""
+    """Return the schema without metadata and dictionaries, and with plain lists."""
     return pa.schema([_plain_field(field) for field in schema])
 
 
@@ -135,7 +135,7 @@ def _nullable_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def _memory_bytes(group: pq.RowGroupMetaData, schema: pa.Schema) -> int:
-    """Return decoded: the number of values by their width, where the type tells it."""
+    """Return the decoded bytes: number of values × width, if the type has a fixed width."""
     total = 0
     for index in range(group.num_columns):
         column = group.column(index)

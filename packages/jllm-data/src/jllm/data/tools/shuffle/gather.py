@@ -1,10 +1,10 @@
-"""Second pass of the shuffle: the buckets of a block from all runs, in order, to one parquet file.
+"""Second pass of the shuffle: gather a block's buckets from all runs into one parquet file.
 
-A block's rows in the order of their keys do not depend on how runs and buckets were cut, and row
-groups are cut by number of rows alone. So the file's bytes are the same for every memory limit and
-number of processes. The rows that count are those given to the encoder. That its bytes are on the
-disk is checked for the whole file, that they are these rows for the first row group: to decode all
-again would be a fifth of the work (`jllm.verify_data` does it for who wants it).
+The rows of a block, sorted by key, do not depend on how runs and buckets were cut, and row groups
+are cut by number of rows alone. So the file's bytes are the same for any memory limit and number of
+processes. The rows compared with the input are those given to the encoder. The whole file is
+checked to be on disk, but only the first row group is decoded and compared: decoding all would be a
+fifth of the work (`jllm.verify_data` does it on request).
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockMaker:
-    """Writes blocks: the work of the second pass."""
+    """The second pass: writes blocks."""
 
     folder: Path
     name: Callable[[int], str]
     schema: pa.Schema
     runs: Sequence[Run]
     bounds: np.ndarray
-    """uint64 [buckets], as in `shuffle_runs.Scatter`."""
+    """uint64 [buckets], as in `scatter.Scatter`."""
     buckets_a_block: int
     group_rows: int
     compression: str
@@ -70,7 +70,7 @@ class BlockMaker:
     def _write_groups(
         self, writer: GroupWriter, batches: Sequence[pa.RecordBatch]
     ) -> list[pa.RecordBatch]:
-        """Write the whole row groups of `batches`; return the rows that are left, in order."""
+        """Write the whole row groups of `batches`; return the remaining rows, in order."""
         order = np.argsort(np.concatenate([to_numpy(batch.column(KEY)) for batch in batches]))
         pool, step = ReorderedRows(batches, order), self.group_rows
         whole = len(order) - len(order) % step
@@ -79,7 +79,7 @@ class BlockMaker:
         return [pool.rows(whole, len(order))] if whole < len(order) else []
 
     def _pieces(self, bucket: int) -> Iterator[list[pa.RecordBatch]]:
-        """Yield the bucket's rows of all runs, cut by key where together they are too large."""
+        """Yield the bucket's rows from all runs, cut by key if together they are too large."""
         sizes = [int(run.offsets[bucket + 1] - run.offsets[bucket]) for run in self.runs]
         parts = math.ceil(sum(sizes) / self.buffer_bytes)
         if parts <= 1:
@@ -106,12 +106,11 @@ class BlockMaker:
         end = len(keys) if stop is None else int(np.searchsorted(keys, np.uint64(stop)))
         if first == end:
             return None
-        kept = batch.slice(first, end - first).serialize()  # a copy: the rest can be let go of
+        kept = batch.slice(first, end - first).serialize()  # a copy, so that the rest can be freed
         return pa.ipc.read_record_batch(kept, batch.schema)
 
     def _check(self, path: Path, written: FileInfo) -> None:
-        """Check that the footer tells of the rows written, and that the first row group is
-        right."""
+        """Check the row numbers of the footer, and the rows of the first row group."""
         stated = written.row_groups
         with open_whole_file(path) as file:
             footer = file.metadata

@@ -1,9 +1,9 @@
-"""Where a shuffled row goes: a pure function of (number of rows, seed, row number).
+"""The position of a shuffled row: a pure function of (number of rows, seed, row number).
 
-Row g of all rows has the key splitmix64(h ⊕ g), h made of the seed; the shuffled order is ascending
-keys. Keys are one to one, so there are no ties, and no process needs to know what others hold. The
-order is cut into blocks whose sizes differ by one row at most; where they begin is found without
-holding all keys. `docs/data_tools.md` is the page for users.
+Row g of all rows has the key splitmix64(h ⊕ g), where h is made from the seed; the shuffled order
+is by ascending key. Keys are unique, so there are no ties, and no process needs to know the keys of
+others. The order is cut into blocks whose sizes differ by at most one row; their starts are found
+without holding all keys. `docs/data_tools.md` is the page for users.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from jllm.data.reading.order import splitmix64
 
 _SALT = 2
-"""Apart from the salts of `order`: reading shuffles again, with other permutations."""
+"""Differs from the salts of `order`: reading shuffles again, with other permutations."""
 _CHUNK = 1 << 20
 _BITS = 16
 
@@ -27,10 +27,10 @@ def row_keys(seed: int, first: int, stop: int) -> np.ndarray:
 
 
 def block_starts(num_rows: int, seed: int, blocks: int) -> np.ndarray:
-    """Return the least key of each block, uint64 [blocks]; of the first one 0. blocks ≤ num_rows.
+    """Return the least key of each block (0 for the first), uint64 [blocks]. blocks ≤ num_rows.
 
-    Block b holds the rows of rank ⌊b·N/blocks⌋ to ⌊(b + 1)·N/blocks⌋ − 1 in the order of keys.
-    Two walks over all keys; memory: 8 bytes · N · blocks / 65 536.
+    Block b holds the rows of rank ⌊b·N/blocks⌋ to ⌊(b + 1)·N/blocks⌋ − 1 in key order. Makes two
+    passes over all keys; memory: 8 bytes · N · blocks / 65 536.
     """
     ranks = np.arange(blocks) * num_rows // blocks
     counts = np.zeros(1 << _BITS, dtype=np.int64)
@@ -49,7 +49,7 @@ def block_starts(num_rows: int, seed: int, blocks: int) -> np.ndarray:
 
 
 def split_blocks(starts: np.ndarray, parts: int) -> np.ndarray:
-    """Lower bounds of `parts` key ranges of equal width in each block, uint64 [blocks · parts]."""
+    """Return lower bounds of `parts` equal key ranges in each block, uint64 [blocks · parts]."""
     ends = [*starts[1:].tolist(), 1 << 64]
     bounds = [
         start + (end - start) * part // parts

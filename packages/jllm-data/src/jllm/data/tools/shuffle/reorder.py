@@ -1,8 +1,8 @@
-"""Rows of several record batches in another order, without a copy of all of them.
+"""Reorder the rows of several record batches without copying all of them.
 
-Long lists of numbers are cut out and joined as bytes (the speed of memcpy), as many rows at a time
-as are asked for; other columns are brought into the order once by Arrow. At the worst those are
-there three times.
+Long lists of numbers are cut out and joined as bytes (at the speed of memcpy), for as many rows at
+a time as are requested. Other columns are reordered once by Arrow, which needs up to three times
+their size.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from jllm.data.format.arrow_numpy import to_arrow, to_numpy
 from jllm.data.format.row_multiset import is_number_list, value_bytes
 
 LONG = 512
-"""Bytes a cell from which cutting it out by itself is the faster way."""
+"""Bytes of a cell from which cutting it out on its own is faster."""
 
 
 class ReorderedRows:
-    """The rows of `batches` (one schema), numbered through them, in `order`, int64 [rows]."""
+    """The rows of `batches` (one schema, numbered consecutively) in `order`, int64 [rows]."""
 
     def __init__(self, batches: Sequence[pa.RecordBatch], order: np.ndarray) -> None:
         self._schema = batches[0].schema
@@ -36,7 +36,7 @@ class ReorderedRows:
                 self._columns.append(pa.concat_arrays(chunks).take(to_arrow(order)))
 
     def rows(self, start: int, stop: int) -> pa.RecordBatch:
-        """Return rows [start, stop) of the order, not empty."""
+        """Return rows [start, stop) of the order; the range must not be empty."""
         columns = [
             column.cut(start, stop)
             if isinstance(column, _LongLists)
@@ -47,7 +47,7 @@ class ReorderedRows:
 
 
 class _LongLists:
-    """A column of lists of numbers without nulls: `place` in `chunk`, int64 [rows]."""
+    """A column of lists of numbers without nulls: row `place` of batch `chunk`, int64 [rows]."""
 
     def __init__(
         self, chunks: Sequence[pa.ListArray], chunk: np.ndarray, place: np.ndarray

@@ -1,8 +1,7 @@
-"""First pass of the shuffle: rows from row groups to runs, sorted by key and cut into buckets.
+"""First pass of the shuffle: write rows from row groups to runs, sorted by key, in buckets.
 
-A run is a file of as many rows as a process may hold, in the order of their keys: one Arrow message
-for each bucket (a range of keys), so that the second pass reads the bucket of every run without
-reading anything else.
+A run is a file of as many rows as a process may hold, sorted by key, with one Arrow message for
+each bucket (a range of keys). So the second pass can read one bucket of every run and nothing else.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from jllm.data.tools.shuffle.keys import row_keys
 from jllm.data.tools.shuffle.reorder import ReorderedRows
 
 KEY = "jllm.key"
-"""The column of keys that runs hold beside the rows' own."""
+"""The column of keys that runs hold beside the rows' own columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupSpan:
-    """A work unit: neighbouring row groups and the number of their first row among all rows."""
+    """A work item: neighbouring row groups, and the number of their first row among all rows."""
 
     groups: tuple[RowGroup, ...]
     group_bytes: tuple[int, ...]
-    """About what each takes in memory."""
+    """Approximate memory of each."""
     first_row: int
     number: int
 
@@ -47,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Scattered:
-    """What became of one unit."""
+    """The result of one work item."""
 
     runs: tuple[Run, ...]
     bag: RowMultiset
@@ -55,7 +54,7 @@ class Scattered:
 
 @dataclass(frozen=True, kw_only=True)
 class Scatter:
-    """Reads units and writes runs: the work of the first pass."""
+    """The first pass: reads row groups and writes runs."""
 
     folder: Path
     schema: pa.Schema
@@ -66,7 +65,7 @@ class Scatter:
     """Bytes of rows to hold at once."""
 
     def __call__(self, unit: GroupSpan) -> Scattered:
-        """Scatter one unit; ValueError names a file and row group that cannot be used."""
+        """Scatter one work item. Raises ValueError, naming an unusable file and row group."""
         runs: list[Run] = []
         bag, batches, size, row = RowMultiset(), list[pa.RecordBatch](), 0, unit.first_row
         for batch in self._read(unit):
@@ -108,7 +107,7 @@ class Scatter:
         pool = ReorderedRows(batches, order)
         path = self.folder / f"run-{unit:06d}-{number:04d}.arrow"
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, batches[0].schema) as run:
-            run.write_batch(batches[0].slice(0, 0))  # the schema goes before the first one
+            run.write_batch(batches[0].slice(0, 0))  # the schema precedes the first batch
             offsets = [file.tell()]
             for start, stop in zip(edges, edges[1:], strict=False):
                 if start < stop:
@@ -120,7 +119,7 @@ class Scatter:
 def cut_spans(
     groups: Sequence[RowGroup], group_bytes: np.ndarray, most_bytes: int
 ) -> Iterator[GroupSpan]:
-    """Row groups to units of at most `most_bytes` (one row group at least)."""
+    """Yield the row groups in work items of at most `most_bytes` (or one row group)."""
     ends, start, first_row = np.cumsum(group_bytes), 0, 0
     number = 0
     while start < len(groups):
@@ -134,10 +133,7 @@ def cut_spans(
 
 
 def read_bucket(run: Run, bucket: int, schema: pa.Schema) -> pa.RecordBatch | None:
-    """Return the rows of one bucket of one run in the order of their keys.
-
-    None where it has none.
-    """
+    """Return the rows of one bucket of one run, sorted by key; None if it has none."""
     start, stop = int(run.offsets[bucket]), int(run.offsets[bucket + 1])
     if start == stop:
         return None

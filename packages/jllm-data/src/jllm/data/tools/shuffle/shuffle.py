@@ -1,9 +1,9 @@
 """Global shuffle of data sets larger than memory, in two passes over bounded buffers.
 
-First every row goes to a run, a file sorted by the keys of `shuffle_order`; then every block
-gathers its range of keys from all runs and becomes a parquet file. Each process holds a fixed
-amount of rows at a time. On the disk: the runs (4 bytes an id and column) beside the output, in its
-hidden folder until all is done. What goes in is compared with what came out by `row_digest`.
+The first pass writes every row to a run, a file sorted by the keys of `keys.row_keys`. In the
+second, every block gathers its range of keys from all runs and becomes a parquet file. Each process
+holds a fixed amount of rows at a time. Disk: the runs (4 bytes an id and column), in a hidden
+folder beside the output until all is done. Input and output are compared by `row_digest`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from jllm.data.writing.staging import publish, refuse_another_tokenizer, refuse_
 
 @dataclass(frozen=True, kw_only=True)
 class Shuffled:
-    """What was written."""
+    """The written data set."""
 
     rows: int
     files: int
@@ -49,15 +49,15 @@ class Shuffled:
 def shuffle(config: ShuffleConfig, progress: PhaseProgress) -> Shuffled:
     """Shuffle `config.inputs` to `config.output_folder`; all files appear there at the end.
 
-    ValueError for what a person can mend (settings, data sets that do not belong together, damaged
-    files, too little memory or disk) and OSError for a full disk and the like; then nothing appears
-    under a final name.
+    Raises ValueError for what the user can mend (settings, data sets that do not belong together,
+    damaged files, too little memory or disk) and OSError for a full disk and the like; then nothing
+    appears under a final name.
     """
     output = config.output_folder
     datasets = [open_dataset(path) for path in config.inputs]
     _check_alike(datasets)
     contents = read_contents([path for data in datasets for path in info_files(data.path)])
-    merge_infos(contents, [], 0)  # what cannot be merged is refused before any work
+    merge_infos(contents, [], 0)  # refuse what cannot be merged before any work
     rows = sum(data.num_rows for data in datasets)
     if not rows:
         raise ValueError(f"--datasets {config.datasets}: holds no rows")
@@ -67,7 +67,7 @@ def shuffle(config: ShuffleConfig, progress: PhaseProgress) -> Shuffled:
     check_room(output, size + 8 * rows + files.disk_bytes)
     plan = plan_memory(config.memory, config.processes, resident_bytes(), _memory_flag(config))
     with stage(output) as staged, naming_a_full_disk(output):
-        refuse_to_mix(output, clean=config.clean)  # with what a stopped one left to publish
+        refuse_to_mix(output, clean=config.clean)  # again: an interrupted run may have left files
         for data in datasets:
             kept = next(
                 iter(sorted(local_path(data.path).rglob(f"{TOKENIZER_FOLDER}/tokenizer.json"))),
@@ -98,7 +98,7 @@ class _Work:
     progress: PhaseProgress
 
     def run(self) -> list[Block]:
-        """Write all blocks to the folder; raises ValueError if rows were lost or doubled."""
+        """Write all blocks to the folder. Raises ValueError if rows were lost or duplicated."""
         count = min(self.config.num_block, self.rows)
         size = int(self.files.group_bytes.sum()) + 8 * self.rows
         parts = max(1, math.ceil(1.25 * size / count / self.plan.buffer_bytes))

@@ -1,1 +1,1 @@
-"""verify_data: what a data set says of itself, compared with its bytes."""
+"""verify_data: check a data set's bytes against its info files, footers and digests."""

@@ -1,4 +1,4 @@
-"""The tokenizer that a data set keeps (`tokenizer_files`), found beside its rows, also by URL."""
+"""The tokenizer kept in a data set (`tokenizer_files`), found beside its rows, also by URL."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from jllm.data.storage.retries import RemoteError, is_permanent
 
 CONFIG = "config.json"
 _CHOOSES_CLASS = ("model_type", "tokenizer_class")
-"""What Transformers reads of a config.json before it loads a tokenizer."""
+"""Keys of config.json that Transformers reads before it loads a tokenizer."""
 _MOST = 256 << 20
-"""Bytes of one file of a tokenizer."""
+"""The most bytes of one tokenizer file."""
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Return whether a model directory holds a tokenizer, in whatever form."""
+    """Return whether a model directory holds a tokenizer in any form."""
     names = (VOCABULARY, "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
     return any((folder / name).is_file() for name in names)
 
 
 def same_files(data: Dataset, folder: Path) -> bool:
-    """Return whether a model directory has the very files that the data set was made with.
+    """Return whether a model directory has the same tokenizer files as the data set.
 
-    Reads and hashes the directory's (10 ms for 10 MB); of the data set, what its digests.json
-    states. False also where it has none, or one of another tokenizer than the rows name.
+    Reads and hashes the directory's files (10 ms for 10 MB); of the data set only digests.json.
+    False also if the data set keeps no tokenizer, or a different one than its rows name.
     """
     kept = kept_folder(data)
     text = _read(kept / DIGESTS)
@@ -47,7 +47,7 @@ def same_files(data: Dataset, folder: Path) -> bool:
         return False
     try:
         digests = {} if broken_seal(text.decode()) else json.loads(text)
-    except ValueError:  # no JSON: jllm.verify_data says so, the digests of the rows decide
+    except ValueError:  # jllm.verify_data reports bad JSON; here the digests of the rows decide
         return False
     if digests.get(STATED_TOKENIZER) != data.tokenizer_digest:
         return False
@@ -62,7 +62,7 @@ def same_files(data: Dataset, folder: Path) -> bool:
 
 
 def kept_folder(data: Dataset) -> Location:
-    """Return where the tokenizer is kept, if it is: beside the files, else in the data set's
+    """Return where the tokenizer would be kept: beside the files, else in the data set's
     folder.
     """
     beside = data.row_groups[0].file.parent if data.row_groups else data.path
@@ -73,10 +73,7 @@ def kept_folder(data: Dataset) -> Location:
 
 @contextlib.contextmanager
 def local_copy(data: Dataset) -> Iterator[Path | None]:
-    """Yield the kept tokenizer as a local folder (behind a URL: copied).
-
-    None where none is kept.
-    """
+    """Yield the kept tokenizer as a local folder (copied if behind a URL); None if none is kept."""
     kept = kept_folder(data)
     if isinstance(kept, Path):
         yield kept if has_tokenizer(kept) else None
@@ -90,7 +87,7 @@ def local_copy(data: Dataset) -> Iterator[Path | None]:
 
 
 def _read(path: Location) -> bytes | None:
-    """Return a file's bytes; None where there is none."""
+    """Return a file's bytes; None if it does not exist."""
     try:
         return read_bytes(path, _MOST)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What must hold of an info file by itself, and of the sums over the files that it lists."""
+"""Check an info file by itself, and its sums against the files that it lists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jllm.data.tools.verify.tasks import Checked
 
 
 def check_content(info: Info) -> Iterator[str]:
-    """Seal, number of rows, and the account: read = written + Σ dropped."""
+    """Check seal, number of rows, and the record counts: read = written + Σ dropped."""
     text = local_path(info.path).read_text(encoding="utf-8")
     broken = broken_seal(text)
     if broken:
@@ -32,7 +32,7 @@ def check_content(info: Info) -> Iterator[str]:
 
 
 def check_seal(path: Path) -> Iterator[str]:
-    """Yield a sealed file of jllm's beside the data: is it what was written?"""
+    """Yield a finding if a sealed file of jllm's beside the data has changed."""
     try:
         text = path.read_text(encoding="utf-8")
         broken = broken_seal(text) or (None if SEAL in json.loads(text) else f"has no {SEAL!r}")
@@ -43,7 +43,7 @@ def check_seal(path: Path) -> Iterator[str]:
 
 
 def check_sums(info: Info, checked: Sequence[Checked]) -> Iterator[str]:
-    """Yield what an info file states of all rows against what its files hold (all without
+    """Yield differences between the totals of an info file and its files (all without
     findings).
     """
     content = json.loads(local_path(info.path).read_text(encoding="utf-8"))

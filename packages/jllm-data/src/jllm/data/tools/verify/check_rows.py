@@ -1,6 +1,6 @@
-"""What must hold of every row of a row group, checked for all of its rows at once.
+"""Check the rules for rows on all rows of a row group at once.
 
-A finding is a sentence that names file, row group and row: one for each rule that is broken, of the
+A finding is a sentence that names file, row group and row: one for each broken rule, about the
 first row that breaks it.
 """
 
@@ -35,15 +35,15 @@ from jllm.data.reading.row_decoder import (
 
 @dataclass(frozen=True, kw_only=True)
 class RowRules:
-    """What depends on the data set."""
+    """The parameters of the rules that depend on the data set."""
 
     kind: str
     max_len: int
     document_end_id: int | None
     vocabulary: int | None
-    """Ids are below it; None where the tokenizer is not there."""
+    """All ids must be below it; None without a tokenizer."""
     stacked: bool
-    """Every row has exactly max_len ids."""
+    """Every row must have exactly max_len ids."""
 
 
 def check_rows(
@@ -71,14 +71,14 @@ def check_rows(
         wrong = list(_raised(check_bounds, ids, bounds, where))
         yield from wrong
         if wrong:
-            lists.pop(RECORDS, None)  # of how many documents, nobody can tell
+            lists.pop(RECORDS, None)  # without bounds, the number of documents is unknown
         elif labels is not None and np.array_equal(labels.offsets, ids.offsets):
             yield from _check_first_labels(labels, bounds, where)
     yield from _check_provenance(columns, lists, where)
 
 
 def count_targets(columns: Mapping[str, pa.ChunkedArray], rules: RowRules) -> int:
-    """Position with a target, in rows in which `check_rows` finds nothing."""
+    """Return the number of positions with a target, in rows without findings."""
     if LABELS in columns:
         return int((ragged(columns[LABELS], LABELS).values != IGNORE_INDEX).sum())
     ids = ragged(columns[INPUT_IDS], INPUT_IDS)
@@ -101,7 +101,7 @@ def _raised(check: Callable[..., None], *arguments: Any) -> Iterator[str]:
 
 
 def _first(wrong: np.ndarray, sentence: Callable[[int], str]) -> Iterator[str]:
-    """Yield what `sentence` says of the first row that is wrong, and how many more are."""
+    """Yield the `sentence` for the first wrong row, and the number of further ones."""
     if wrong.any():
         more = int(wrong.sum()) - 1
         yield sentence(int(np.argmax(wrong))) + (f" (and {more} more rows)" if more else "")

@@ -1,4 +1,4 @@
-"""The tokenizer that a data set keeps: is it the one that the files name, and how large is it?"""
+"""Check that the tokenizer kept in a data set is the one that its files name; find its size."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from jllm.data.tools.verify.check_info import check_seal
 
 
 def check_tokenizers(path: Path, footers: Sequence[Footer]) -> tuple[list[str], int | None]:
-    """Return (findings, the number that all ids are below), the latter None without a tokenizer.
+    """Return (findings, an exclusive upper bound of all ids); the bound is None without a
+    tokenizer.
 
-    Beside files that name their special tokens, as all do that jllm writes, there must be one. Of
-    every folder `tokenizer/` in the data set the files are compared with their digests; then it is
-    loaded, and compared with the metadata of the parquet files. (Not its template: the digest of
-    that one depends on --template_kwargs too.)
+    A tokenizer must lie beside files that name their special tokens, as all files written by jllm
+    do. For every `tokenizer/` folder in the data set, the files are compared with their digests;
+    then the tokenizer is loaded and compared with the metadata of the parquet files. (Its template
+    is not: that digest also depends on --template_kwargs.)
     """
     metadata = footers[0].metadata if footers else None
     findings, sizes, seen = list[str](), list[int](), set[tuple[str, ...]]()
@@ -70,7 +71,7 @@ def check_tokenizers(path: Path, footers: Sequence[Footer]) -> tuple[list[str], 
 def _changed_files(folder: Path, *, needed: bool) -> Iterator[str]:
     path = folder / DIGESTS
     if not path.exists():
-        if needed:  # else by others
+        if needed:  # else written by another tool
             yield f"{path}: missing; jllm keeps the tokenizer beside the rows that it made"
         return
     broken = list(check_seal(path))

@@ -1,4 +1,4 @@
-"""The settings of `jllm.verify_data`."""
+"""Settings of `jllm.verify_data`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class VerifyConfig:
     cores: int = -1
     """Processes; -1: 80 % of the CPUs. Each holds one row group."""
     max_findings: int = 100
-    """Findings that are printed; all are counted."""
+    """Number of findings printed; all are counted."""
 
     @property
     def path(self) -> Path:
@@ -29,7 +29,7 @@ class VerifyConfig:
 
 
 def check_verify_config(config: VerifyConfig) -> None:
-    """Raise ValueError for settings that cannot be meant."""
+    """Raise ValueError for invalid settings."""
     if not config.path.is_dir():
         raise ValueError(f"{config.folder}: not a folder; expected one of parquet files")
     if config.cores < 1 and config.cores != -1:

@@ -1,4 +1,4 @@
-"""One piece of a check: some row groups of a file, or all bytes of a file."""
+"""One part of a check: some row groups of a file, or all bytes of a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jllm.data.reading.row_decoder import ragged
 from jllm.data.tools.verify.check_rows import RowRules, check_rows, count_targets
 
 LARGEST_GROUP = 1 << 30
-"""Bytes of a decoded row group above which it is not read: a reader holds one for each lane."""
+"""A larger decoded row group (bytes) is not read, since a reader holds one for each lane."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,9 @@ class GroupsUnit:
     start: int
     stop: int
     digests: tuple[str, ...] | None
-    """Of these row groups, where an info file states them."""
+    """Of these row groups, if an info file states them."""
     bytes: int
-    """About how much there is to read, for the display."""
+    """The approximate bytes to read, for the progress display."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +45,24 @@ class BytesUnit:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What came of a unit."""
+    """The result of a task."""
 
     findings: tuple[str, ...] = ()
     max_num_blocks: int = 0
     targets: int = 0
     """Positions with a target."""
     numbers: tuple[np.ndarray, ...] = ()
-    """Of RL prompts, int32 [rows] of each row group in which nothing is wrong."""
+    """Numbers of RL prompts, int32 [rows] for each row group without findings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckUnit:
-    """The work."""
+    """Checker of a task; callable in a worker process."""
 
     rules: RowRules
 
     def __call__(self, unit: GroupsUnit | BytesUnit) -> Checked:
-        """Check a unit; never raises for what is wrong with the data."""
+        """Check a task; never raises an error about the data."""
         if isinstance(unit, BytesUnit):
             return Checked(findings=tuple(check_bytes(unit.path, unit.listed)))
         findings, blocks, targets = list[str](), 0, 0
@@ -105,7 +105,7 @@ class CheckUnit:
 
 
 def check_bytes(path: Path, listed: FileInfo) -> Iterator[str]:
-    """Size and digest of a whole file against what the info file states of it."""
+    """Check size and digest of a whole file against its info file."""
     try:
         size = path.stat().st_size
         if listed.bytes is not None and size != listed.bytes:
@@ -125,6 +125,6 @@ def _check_digest(
         fields = {name: columns[name] for name in FIELDS if name in columns}
         found = row_group_digest(fields)
     except ValueError:
-        return  # nulls: what is wrong with rows is said of rows
+        return  # nulls, which the checks of rows report
     if found != digest:
         yield f"{where}: its digest is {found}, the info file states {digest}"

@@ -1,8 +1,8 @@
-"""Two tokenizers → the first text of which they make other ids, and the lines that show it.
+"""Find the first text that two tokenizers encode differently, and describe it in lines.
 
-Pure; nothing is read. Where no sample text tells two tokenizers apart, the first other entry of the
-vocabulary or the part of the rules that differs is named; for special tokens, which; for chat
-templates, the first place where a rendered sample dialogue differs.
+Pure functions that read no files. If no sample text tells the tokenizers apart, the result names
+the first differing vocabulary entry or the part of the rules that differs; for special tokens,
+which ones; for chat templates, the first place where a rendered sample dialogue differs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SAMPLES = (
     "<think>\nhmm\n</think>\n\n<tool_call>{}</tool_call> <s> </s> <|im_start|> <|im_end|>",
 )
 _BEFORE, _AFTER = 3, 5
-"""Tokens that are shown beside the first difference."""
+"""Number of tokens shown before and after the first difference."""
 _LISTED = 8
 _DIALOGUES: tuple[tuple[tuple[str, str], ...], ...] = (
     (("user", "Hello"),),
@@ -37,7 +37,7 @@ _DIALOGUES: tuple[tuple[tuple[str, str], ...], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """A tokenizer and whose it is, for the lines."""
+    """A tokenizer, and the name of its owner for the messages."""
 
     whose: str
     tokenizer: TextTokenizer
@@ -46,9 +46,9 @@ class Named:
 def tokens_difference(
     one: Named, other: Named, samples: Iterable[tuple[str, str]] = ()
 ) -> list[str]:
-    """Return the first difference in tokens, as lines; [] where the tokenizers have the same rules.
+    """Return the first difference in tokens as lines; [] if the tokenizers have the same rules.
 
-    `samples`: (what it is called, text), tried before SAMPLES and every special token.
+    `samples`: (name, text), tried before SAMPLES and every special token.
     """
     for name, text in (*samples, *_fixed(one.tokenizer, other.tokenizer)):
         first, second = (_ids(named.tokenizer, text) for named in (one, other))
@@ -58,7 +58,7 @@ def tokens_difference(
 
 
 def specials_difference(one: Named, other: Named) -> list[str]:
-    """Return which special tokens differ, one a line."""
+    """Return the special tokens that differ, one a line."""
     first, second = (_specials(named.tokenizer) for named in (one, other))
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
     lines = [
@@ -69,7 +69,7 @@ def specials_difference(one: Named, other: Named) -> list[str]:
 
 
 def template_difference(one: Named, other: Named) -> list[str]:
-    """Return the first place where a sample dialogue is rendered otherwise, as lines."""
+    """Return the first place where a rendered sample dialogue differs, as lines."""
     for dialogue in _DIALOGUES:
         texts = [_rendered(named.tokenizer, dialogue) for named in (one, other)]
         if texts[0] != texts[1]:
@@ -81,8 +81,8 @@ def template_difference(one: Named, other: Named) -> list[str]:
 
 
 def template_of(tokenizer: TextTokenizer) -> str:
-    """Return the text of a tokenizer's chat template; empty where it has none, or several without
-    one to take by default."""
+    """Return the text of a tokenizer's chat template; empty if it has none, or several without a
+    default."""
     found = tokenizer.hf.chat_template
     if isinstance(found, dict):
         return found.get("default", "")
@@ -100,7 +100,7 @@ def _ids(tokenizer: TextTokenizer, text: str) -> list[int]:
 
 
 def _beside(one: Named, other: Named, first: list[int], second: list[int]) -> list[str]:
-    """Two lists of tokens around the first place where they differ, side by side."""
+    """Return two lists of tokens around their first difference, side by side."""
     pairs = list(zip_longest(first, second))
     at = next(n for n, (a, b) in enumerate(pairs) if a != b)
     start = max(0, at - _BEFORE)
@@ -116,7 +116,7 @@ def _beside(one: Named, other: Named, first: list[int], second: list[int]) -> li
 
 def _shown(tokenizer: TextTokenizer, number: int) -> str:
     text = tokenizer.core.decode([number], skip_special_tokens=False)
-    if not text or "�" in text:  # a part of a character: as the vocabulary writes it
+    if not text or "�" in text:  # part of a character: show the vocabulary entry
         text = tokenizer.core.id_to_token(number) or ""
     return f"{number:>6} {text!r}"
 

@@ -1,9 +1,9 @@
-"""The token contract: what trains on rows, or serves what was trained, has the rows' tokenizer.
+"""The token contract: a model trained on rows, or served afterwards, uses the rows' tokenizer.
 
-A data set names its tokenizer, chat template and special tokens by digests and keeps their files.
-`check_contract` compares them with a model directory's. Where the files are the same bytes nothing
-is loaded (about 10 ms); else both digests and, where those differ, the first difference in tokens
-are worked out (3 to 6 s, mostly Transformers).
+A data set states the digests of its tokenizer, chat template and special tokens, and keeps their
+files. `check_contract` compares them with a model directory. If the files have the same bytes,
+nothing is loaded (about 10 ms). Otherwise both digests are computed and, if they differ, the first
+difference in tokens is worked out (3 to 6 s, mostly Transformers).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ROWS, _IDS = 4, 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Digests:
-    """What names a tokenizer; empty where it is not stated."""
+    """The digests that identify a tokenizer; empty if not stated."""
 
     tokenizer: str
     chat_template: str
@@ -45,7 +45,7 @@ class Digests:
 
     @classmethod
     def stated(cls, data: Dataset) -> Digests:
-        """Those that a data set's files state."""
+        """Return the digests stated in a data set's files."""
         return cls(
             tokenizer=data.tokenizer_digest,
             chat_template=data.chat_template_digest,
@@ -54,7 +54,7 @@ class Digests:
 
     @classmethod
     def of(cls, tokenizer: TextTokenizer) -> Digests:
-        """Those of a loaded tokenizer; its template without variables."""
+        """Return the digests of a loaded tokenizer, with its template without variables."""
         template = template_of(tokenizer)
         return cls(
             tokenizer=tokenizer.digest,
@@ -63,7 +63,7 @@ class Digests:
         )
 
     def differ(self, other: Digests) -> tuple[str, ...]:
-        """Return what differs, of what this one states."""
+        """Return what differs, among the digests that this one states."""
         stated = {
             TOKENIZER: (self.tokenizer, other.tokenizer),
             TEMPLATE: (self.chat_template, other.chat_template),
@@ -74,19 +74,19 @@ class Digests:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a check found: nothing, something to say, or a contradiction and how it shows."""
+    """The result of a check: nothing, a message, or a contradiction with its evidence."""
 
     note: str = ""
     problem: str = ""
     comparison: tuple[str, ...] = ()
-    """Lines for a person."""
+    """Lines for the user."""
 
 
 def check_contract(data: Dataset, folder: Path, *, data_name: str, model_name: str) -> Verdict:
     """Compare a data set's tokenizer with that of a model directory.
 
-    `data_name`, `model_name`: what they are called in messages (the flags that named them).
-    OSError where a kept tokenizer behind a URL cannot be reached.
+    `data_name`, `model_name`: the names to use in messages (the flags that gave them). Raises
+    OSError if a tokenizer kept behind a URL cannot be reached.
     """
     if not data.tokenizer_digest:
         return Verdict(
@@ -132,7 +132,7 @@ def check_contract(data: Dataset, folder: Path, *, data_name: str, model_name: s
 
 
 def compare(ours: TextTokenizer, model: TextTokenizer, *, template: bool) -> tuple[str, ...]:
-    """Return what differs between two loaded tokenizers; their templates only where `template`."""
+    """Return the differences of two loaded tokenizers; of their templates only if `template`."""
     found = Digests.of(ours).differ(Digests.of(model))
     other_text = template_of(ours) != template_of(model)
     return tuple(what for what in found if what != TEMPLATE) + (

@@ -1,8 +1,8 @@
-"""Is a data set what it was when it was written? Every byte, row and sum is looked at.
+"""Check that a data set is unchanged since it was written: every byte, row and sum.
 
-Info files first (seal, account), then what footers and info files say of each other, then all
-files: each file's bytes against its digest and each row group's rows against its digest and the
-rules of `verify_rows`, by several processes, of which each holds one row group.
+First the info files (seal, record counts), then footers and info files against each other, then all
+files: each file's bytes against its digest, and each row group's rows against its digest and the
+rules of `check_rows`. Several processes work, each holding one row group.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ Readable = TypeVar("Readable")
 
 @dataclass(kw_only=True)
 class VerifyReport:
-    """What was found: the first findings in the order of the files, and how many there are."""
+    """The findings: the first ones in file order, and their total number."""
 
     most: int
-    """Findings that are kept."""
+    """The most findings to keep."""
     findings: list[str]
     total: int = 0
     rows: int = 0
@@ -55,9 +55,8 @@ class VerifyReport:
 
 
 def verify(config: VerifyConfig, progress: PhaseProgress) -> VerifyReport:
-    """Check `config.path`; what is wrong with the data is in the report.
-
-    ValueError where there is nothing to check.
+    """Check `config.path` and return the findings. Raises ValueError if there is nothing to
+    check.
     """
     report = VerifyReport(most=config.max_findings, findings=[])
     found = data_files(config.path)
@@ -100,7 +99,7 @@ def verify(config: VerifyConfig, progress: PhaseProgress) -> VerifyReport:
 def _readable(
     read: Callable[[Path], Readable], paths: Sequence[Path], report: VerifyReport
 ) -> Iterator[Readable]:
-    """Yield what `read` gives of each path; what it refuses is a finding."""
+    """Yield what `read` returns for each path; an error becomes a finding."""
 
     def attempt(path: Path) -> tuple[Readable | None, str]:
         try:
@@ -119,7 +118,7 @@ def _readable(
 def _check_listed(
     listed: Mapping[Path, FileInfo], infos: Sequence[Info], paths: Sequence[Path]
 ) -> Iterator[str]:
-    """Files that are missing, listed twice, or listed nowhere."""
+    """Yield files that are missing, listed twice, or not listed."""
     seen: dict[Path, Info] = {}
     for info in infos:
         for file in info.files or ():
@@ -136,7 +135,7 @@ def _check_listed(
 
 
 def _raised_by_opening(path: Path) -> Iterator[str]:
-    """Yield what readers refuse: files that differ in kind or columns, sums that do not agree."""
+    """Yield the errors of readers: files that differ in kind or columns, sums that do not agree."""
     try:
         open_dataset(path)
     except ValueError as error:
@@ -144,7 +143,7 @@ def _raised_by_opening(path: Path) -> Iterator[str]:
 
 
 def _check_numbers(checked: Mapping[Path, Sequence[Checked]]) -> Iterator[str]:
-    """Prompt with the same number, in files of which all row groups could be read."""
+    """Yield prompts with the same number, among files whose row groups were all readable."""
     numbers, names = list[np.ndarray](), list[str]()
     for path, results in checked.items():
         found = [one for result in results for one in result.numbers]
@@ -179,7 +178,7 @@ def _units(
             yield BytesUnit(path=path, listed=file, bytes=size)
         digests = tuple(group.digest for group in file.row_groups) if file else None
         if digests is not None and len(digests) != groups:
-            digests = None  # said of the file already
+            digests = None  # already a finding of the file
         parts = max(1, min(groups, size // TASK_BYTES))
         edges = [groups * part // parts for part in range(parts + 1)]
         for start, stop in zip(edges, edges[1:], strict=False):
