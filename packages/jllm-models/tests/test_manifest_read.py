@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import jllm.models as jm
 from generation_helpers import write_chat_model
 from jllm.models.generation.command import run as generate
 from jllm.models.lora.merge_command import run as merge
@@ -78,6 +79,13 @@ def test_generate_refuses_damaged_weights_by_file_and_bytes(
     assert f"remove {model / NAME}" in said
     (model / NAME).unlink()
     assert answer(model) == 0
+
+
+def test_loading_in_python_refuses_damaged_weights(model: Path) -> None:
+    jm.load(model)
+    flip(model / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"not as it was written: model.safetensors bytes"):
+        jm.load(model)
 
 
 @pytest.mark.parametrize("damaged", ["model.safetensors", "adapter/adapter_model.safetensors"])

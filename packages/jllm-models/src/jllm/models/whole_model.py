@@ -27,6 +27,7 @@ from jllm.models.generation.options import Sampling
 from jllm.models.generation.tokenizer import PromptTokenizer, load_tokenizer
 from jllm.models.layers.documents import Documents
 from jllm.models.weights.extra import refuse_extra
+from jllm.models.weights.verify import verify_read
 
 Bounds = Documents | Sequence[int] | Tensor
 
@@ -228,6 +229,7 @@ def load(
     folder = Path(model_dir)
     config = read_config(folder)
     refuse_extra(config, folder)
+    verify_read(folder)
     config = replace(config, prediction=None)
     name = config.dtype if dtype is None else str(dtype).removeprefix("torch.")
     if name not in DTYPES:
