@@ -1,1 +1,1 @@
-"""Devices, processes and the mesh of process groups."""
+"""Devices, processes, and the mesh of process groups."""

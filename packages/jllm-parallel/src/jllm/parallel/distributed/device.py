@@ -1,4 +1,4 @@
-"""The one place that knows the words cuda, npu, cpu, nccl, hccl and gloo."""
+"""Devices and back ends: the only module that names cuda, npu, cpu, nccl, hccl and gloo."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import torch
 
 _BACKENDS = {"cpu": "gloo", "cuda": "nccl", "npu": "hccl"}
 CONTROL_BACKEND = "gloo"
-"""Back end of the groups that carry host tensors: data, counts, agreement."""
+"""Back end of the groups for host tensors: data, counts, agreement."""
 
 # Dense bfloat16 peak of one device in FLOP/s, from the vendors' data sheets.
 _PEAK_BFLOAT16 = {
@@ -27,14 +27,11 @@ _PEAK_BFLOAT16 = {
 
 
 def select(kind: str, local_rank: int) -> torch.device:
-    """Choose this process's device and makes it current.
+    """Choose this process's device, and make it current.
 
-    Args:
-        kind: auto, cpu, cuda or npu.
-        local_rank: number of the process on its machine.
+    `kind` is auto, cpu, cuda or npu; `local_rank` is the number of the process on its machine.
 
-    Raises:
-        ValueError: the device asked for is not there.
+    Raises ValueError where there is no such device.
     """
     kind = kind_of(kind)
     if kind == "cpu":
@@ -53,7 +50,7 @@ def select(kind: str, local_rank: int) -> torch.device:
 
 
 def kind_of(flag: str) -> str:
-    """Resolve --device: auto is cuda or npu where there is one."""
+    """Resolve --device: auto is cuda or npu where there is one, else cpu."""
     if flag != "auto":
         return flag
     return next((kind for kind in ("cuda", "npu") if _present(kind)), "cpu")
@@ -75,7 +72,7 @@ def _module(kind: str) -> Any:
 
 
 def backend(device: torch.device) -> str:
-    """Return names the communication back end of a device's tensors."""
+    """Return the name of the communication back end for a device's tensors."""
     return _BACKENDS[device.type]
 
 
@@ -88,10 +85,9 @@ def dtype_of(flag: str, kind: str) -> torch.dtype:
 
 @contextlib.contextmanager
 def naming_full_memory(device: torch.device, what: str) -> Iterator[None]:
-    """Turn an allocation that fails into a sentence.
+    """Turn a failed allocation inside the block into a message for the user.
 
-    Raises:
-        ValueError: what was being made does not fit the device's memory.
+    Raises ValueError where `what` does not fit the device's memory.
     """
     try:
         yield
@@ -107,22 +103,23 @@ def naming_full_memory(device: torch.device, what: str) -> Iterator[None]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the device's queued work; nothing to do on CPU."""
+    """Wait for the device's queued work; does nothing on CPU."""
     if device.type != "cpu":
         _module(device.type).synchronize(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the most bytes this process has held: on the device, or resident on CPU."""
+    """Return the most bytes this process has held on the device; on CPU, resident in memory."""
     if device.type == "cpu":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return _module(device.type).max_memory_allocated(device)
 
 
 def set_threads(threads: int, processes_here: int) -> int:
-    """Set the CPU threads of this process and returns them; 0 shares the cores evenly.
+    """Set the number of CPU threads of this process, and return it.
 
-    An OMP_NUM_THREADS other than the 1 that torchrun sets for itself is not touched by 0.
+    0 divides the cores evenly among the machine's processes, but keeps an OMP_NUM_THREADS other
+    than 1, the value that torchrun sets by itself.
     """
     if not threads:
         chosen = os.environ.get("OMP_NUM_THREADS", "1")
@@ -134,10 +131,9 @@ def set_threads(threads: int, processes_here: int) -> int:
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the peak FLOP/s that MFU is measured against: the data sheet's, or a measured matrix
-    product.
+    """Return the peak FLOP/s for MFU: the data sheet's, or those of a measured matrix product.
 
-    Costs about 0.2 s where it must be measured (CPUs and unknown devices).
+    Measuring takes about 0.2 s (CPUs and unknown devices).
     """
     if device.type != "cpu" and dtype is torch.bfloat16:
         name = _module(device.type).get_device_name(device)

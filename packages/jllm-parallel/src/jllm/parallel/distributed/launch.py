@@ -1,4 +1,4 @@
-"""What the launcher told this process, read without importing anything heavy."""
+"""The settings that the launcher gave this process, read without a heavy import."""
 
 import dataclasses
 import os
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Launch:
-    """What the launcher (torchrun or deepspeed) told this process."""
+    """The place of this process in the job, as given by the launcher (torchrun or deepspeed)."""
 
     rank: int
     world_size: int
@@ -16,8 +16,7 @@ class Launch:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Launch":
-        """Read RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; one process where there are
-        none."""
+        """Read RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE; unset, they mean one process."""
 
         def number(name: str, default: int) -> int:
             return int(environment.get(name, default))

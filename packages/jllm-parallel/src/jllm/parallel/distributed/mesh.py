@@ -1,7 +1,7 @@
-"""Where a process stands among the others: an immutable value with its process groups.
+"""The mesh: the coordinates of a process, and its process groups.
 
-Processes are numbered replica by replica: rank = replica · stages + stage, so the stages of one
-pipeline are neighbours. A group of one process is None and every operation on it is a no-op.
+Processes are numbered replica by replica, rank = replica · stages + stage, so the stages of one
+pipeline are neighbours. A group of one process is None, and operations on it do nothing.
 """
 
 import contextlib
@@ -19,35 +19,35 @@ from jllm.parallel.distributed.launch import Launch
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One direction of the mesh, as this process sees it."""
+    """One axis of the mesh, through this process."""
 
     rank: int = 0
-    """This process's coordinate."""
+    """Coordinate of this process."""
     ranks: tuple[int, ...] = (0,)
     """Global ranks along the axis, through this process."""
     group: dist.ProcessGroup | None = None
-    """Group of the device's back end; the world's is for host tensors."""
+    """Process group with the device's back end; that of the world is for host tensors."""
 
     @property
     def size(self) -> int:
-        """Processes along the axis."""
+        """Number of processes along the axis."""
         return len(self.ranks)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mesh:
-    """All axes of a run. The groups named feed belong to the feed's thread alone."""
+    """All axes of a run. Only the thread of the feed uses the groups named feed."""
 
     world: Axis = Axis()
     pp: Axis = Axis()
     dp: Axis = Axis()
     embedding_head: Axis = Axis()
-    """First and last stage of this pipeline; of size 1 on the stages between and where there is one
-    stage."""
+    """First and last stage of this pipeline; of size 1 on the stages between them, and where there
+    is only one stage."""
     feed_pipeline: dist.ProcessGroup | None = None
-    """The pipeline, for host tensors."""
+    """Group of the pipeline for host tensors."""
     feed_readers: dist.ProcessGroup | None = None
-    """The first stages of all pipelines, for host tensors."""
+    """Group of the first stages of all pipelines for host tensors."""
 
     @property
     def first(self) -> bool:
@@ -61,17 +61,17 @@ class Mesh:
 
 
 def pipeline_ranks(replica: int, stages: int) -> tuple[int, ...]:
-    """Global ranks of one pipeline's stages."""
+    """Return the global ranks of one pipeline's stages."""
     return tuple(range(replica * stages, (replica + 1) * stages))
 
 
 def replica_ranks(stage: int, stages: int, replicas: int) -> tuple[int, ...]:
-    """Global ranks that hold the same stage."""
+    """Return the global ranks that hold the same stage."""
     return tuple(range(stage, stages * replicas, stages))
 
 
 def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 3600) -> Mesh:
-    """Make the groups. Every process calls it with the same sizes, within `joined`."""
+    """Make the process groups. Collective: every process calls it within `joined`, sizes alike."""
     if stages * replicas == 1:
         return Mesh()
     rank, backend = dist.get_rank(), devices.backend(device)
@@ -79,7 +79,7 @@ def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 360
     replica, stage = divmod(rank, stages)
 
     def groups(cuts: Sequence[tuple[int, ...]], name: str) -> dist.ProcessGroup | None:
-        """Make one group for each cut, in one order everywhere, and returns this process's."""
+        """Make one group per cut, in the same order everywhere, and return this process's."""
         mine = None
         for ranks in cuts:
             if len(ranks) > 1:
@@ -109,12 +109,12 @@ def build(stages: int, replicas: int, device: torch.device, timeout_s: int = 360
 
 @contextlib.contextmanager
 def joined(launch: Launch, device: torch.device, timeout_s: int) -> Iterator[None]:
-    """Join the job's processes; nothing to do for one, or where this process has joined before.
+    """Join the job's processes; does nothing with one process, or where this one has joined before.
 
-    Leaves them after a good end. After an error that might wait for processes that have ended.
+    Leaves them where the block ends well. After an error it does not, since leaving might wait for
+    processes that have ended.
 
-    Raises:
-        ValueError: their meeting point cannot be used.
+    Raises ValueError where the address at which the processes meet cannot be used.
     """
     if launch.world_size == 1 or dist.is_initialized():
         yield
@@ -137,7 +137,7 @@ def joined(launch: Launch, device: torch.device, timeout_s: int) -> Iterator[Non
 
 
 def leave(mesh: Mesh) -> None:
-    """Give up the groups that `build` made; those of whoever joined before stay."""
+    """Destroy the groups that `build` made; groups made before it stay."""
     axes = (mesh.world, mesh.pp, mesh.dp, mesh.embedding_head)
     for group in (*(axis.group for axis in axes), mesh.feed_pipeline, mesh.feed_readers):
         if group is not None:

@@ -1,7 +1,7 @@
-"""The balance of a run's experts: what each micro-batch gets, what a step has counted, its state.
+"""The balance of experts over a run: terms of each micro-batch, counts of each step, saved state.
 
-Counts are whole numbers, added over all processes once a step: equal on every layout, to the last
-one. What follows from them, the `global` scope's shares and the routers' bias, is equal with them.
+Counts are integers, summed over all processes once per step, and so exactly equal on every layout.
+The shares of the `global` scope and the routers' bias are derived from them, and so equal too.
 
 Letters: M layers with experts, E experts of a layer.
 """
@@ -30,28 +30,28 @@ from jllm.parallel.feed.step_data import MicroBatch, StepData
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExpertFigures:
-    """How a global step used the experts."""
+    """The use of the experts in a global step."""
 
     loads: Mapping[int, Sequence[int]]
-    """Choices of each expert by tokens that count, by layer."""
+    """By layer, how often counted tokens chose each expert."""
     dropped: int
     """Choices that no expert took."""
     aux_loss: float
-    """Auxiliary losses of all layers, added."""
+    """Sum of the auxiliary losses of all layers."""
     z_loss: float
-    """Z-losses of all layers, added."""
+    """Sum of the z-losses of all layers."""
 
     @property
     def imbalance(self) -> Mapping[int, float]:
-        """The busiest expert's load ÷ the mean load, by layer; 1 is even."""
+        """By layer, the largest load of an expert divided by the mean load; 1 is even."""
         return {n: max(loads) * len(loads) / max(sum(loads), 1) for n, loads in self.loads.items()}
 
 
 class ExpertBalance:
-    """The experts of one process's stage among those of the whole model."""
+    """The balance of the experts in one process's stage."""
 
     def __init__(self, config: TrainConfig, model: DecoderConfig, stage: Stage, mesh: Mesh) -> None:
-        """Find the stage's layers with experts, of a model that has some."""
+        """Find the stage's layers with experts, in a model that has some."""
         assert model.experts is not None
         self._layers, self._mesh = expert_layers(model), mesh
         self._per_token, self._count = model.experts.experts_per_token, model.experts.num_experts
@@ -64,7 +64,7 @@ class ExpertBalance:
     def terms(
         self, step: StepData, micro_batch: MicroBatch, device: torch.device
     ) -> BalanceTerms | None:
-        """Return what the stage's layers balance a micro-batch with; None where it has none."""
+        """Return the balance terms of a micro-batch; None where the stage has no experts."""
         if not self._mixtures:
             return None
         lengths = torch.tensor(micro_batch.bounds).diff()
@@ -78,20 +78,21 @@ class ExpertBalance:
         )
 
     def losses(self) -> list[float]:
-        """Return the step's auxiliary losses of the model's M layers, then their z-losses; 0 for
-        layers of other stages and, on each replica, its own share."""
+        """Return the step's auxiliary losses of the model's M layers, then their z-losses.
+
+        Each replica has its own share of them; layers of other stages have 0.
+        """
         values = torch.zeros(2, len(self._layers), dtype=torch.float64)
         for slot, mixture in self._mixtures.items():
             values[:, slot] = mixture.tally.losses_2.cpu()
         return values.flatten().tolist()
 
     def end_step(self, losses: Sequence[float], counted_tokens: int) -> ExpertFigures:
-        """End an optimizer step: adds up the counts of all processes, moves the routers' bias by
-        them and keeps them for the next step. Collective.
+        """End an optimizer step. Collective.
 
-        Args:
-            losses: those of `losses`, added over all processes.
-            counted_tokens: of the global step.
+        Sums the counts over all processes, moves the routers' bias accordingly, and keeps the
+        counts for the next step. `losses` is the result of `losses` summed over all processes;
+        `counted_tokens` is of the global step.
         """
         loads = torch.zeros_like(self._before)
         for slot, mixture in self._mixtures.items():
@@ -117,20 +118,18 @@ class ExpertBalance:
     def _move_bias(self) -> None:
         for mixture in self._mixtures.values() if self._bias_rate else ():
             bias_E = mixture.router_bias
-            assert bias_E is not None  # balance_problems has looked
+            assert bias_E is not None  # checked by balance_problems
             bias_E.copy_(moved_bias(bias_E, mixture.tally.before_E, self._bias_rate))
 
     def state(self) -> dict[str, list[int]]:
-        """Return what a checkpoint keeps: the loads of the last step by layer, the same on all
-        processes."""
+        """Return the state for a checkpoint: the last step's loads by layer, global."""
         loads = self._before.tolist()
         return {str(n): row for n, row in zip(self._layers, loads, strict=True)}
 
     def load(self, state: Mapping[str, Any] | None) -> None:
-        """Go on from the `state` of a checkpoint; None, of one that has none, begins evenly.
+        """Restore the `state` of a checkpoint; None, where it has none, starts with even loads.
 
-        Raises:
-            ValueError: it is that of another model.
+        Raises ValueError where the state belongs to another model.
         """
         if state is None:
             return
@@ -144,7 +143,7 @@ class ExpertBalance:
 
 
 def _mixtures(model: DecoderConfig, stage: Stage) -> Iterator[tuple[int, MoE]]:
-    """Return the layers with experts of a stage that are trained, with their numbers."""
+    """Yield the trained layers with experts of a stage, with their numbers."""
     for name, unit in stage.units.items():
         if isinstance(unit, MoE):
             yield unit_layer(int(name)), unit
@@ -156,13 +155,13 @@ def _mixtures(model: DecoderConfig, stage: Stage) -> Iterator[tuple[int, MoE]]:
 
 
 def expert_layers(model: DecoderConfig) -> tuple[int, ...]:
-    """Return the layers that have experts, in order; those of multi-token prediction follow."""
+    """Return the layers that have experts, in order; layers of multi-token prediction come last."""
     layers = range(model.num_layers + trained_predictions(model))
     return tuple(layer for layer in layers if model.mixture(layer))
 
 
 def balance_problems(config: TrainConfig, model: DecoderConfig) -> list[str]:
-    """Say which flags about experts do not fit the model, one a line, each with its mend."""
+    """Return one line per flag about experts that does not fit the model, with its remedy."""
     experts = model.experts
     flags = ("aux_loss_alpha", "z_loss_alpha", "router_bias_update_rate")
     asked = [flag for flag in flags if getattr(config, flag)]
@@ -183,7 +182,7 @@ def balance_problems(config: TrainConfig, model: DecoderConfig) -> list[str]:
 
 
 def balance_note(config: TrainConfig, model: DecoderConfig) -> str:
-    """Say that a DeepSeek configuration names a loss which the run does not add; or nothing."""
+    """Return a note where config.json names an auxiliary loss that the run does not add, or ""."""
     named = read_json(Path(config.model) / "config.json").get("aux_loss_alpha")
     if not named or config.aux_loss_alpha or not expert_layers(model):
         return ""

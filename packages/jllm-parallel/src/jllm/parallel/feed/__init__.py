@@ -1,1 +1,1 @@
-"""Rows of the data set to the ranks that need them, a step ahead."""
+"""Reading and distributing the rows of data sets to the ranks that need them, a step ahead."""

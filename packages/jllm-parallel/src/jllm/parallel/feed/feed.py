@@ -1,11 +1,12 @@
-"""One reader per pipeline: its first stage reads rows and tells the other stages what they need.
+"""Serving batches to the stages of a pipeline: the first stage reads rows and sends the others
+their parts.
 
-Tokens stay on the first stage, and go to the last where it asks for them, with the targets;
-document bounds, which documents count and the sizes of the global step go to all. A thread on every
-process does this a request ahead of the computation, on process groups of its own, so reading and
-sending hide behind the step before.
+The last stage gets the targets, and the tokens where it asks for them. All stages get the document
+bounds, which documents count, and the sizes of the global step. A thread on every process does this
+one request ahead of the computation, on process groups of its own, so reading and sending overlap
+with the step before.
 
-All processes make the same requests in the same order; that is what keeps the threads matched.
+All processes make the same requests in the same order, which keeps the threads matched.
 """
 
 import itertools
@@ -23,13 +24,13 @@ from jllm.parallel.feed.step_data import MicroBatch, StepData, StepShape
 
 
 def lanes(global_batch_size: int, replicas: int, replica: int) -> range:
-    """Return the lanes of a replica: a contiguous run, so that a layout only moves lanes."""
+    """Return the lanes of a replica: a contiguous run, so that another layout only moves lanes."""
     each = global_batch_size // replicas
     return range(replica * each, (replica + 1) * each)
 
 
 def join_bounds(rows: Sequence[np.ndarray], length: int) -> tuple[int, ...]:
-    """Join the bounds of rows of `length` positions laid end to end."""
+    """Join the document bounds of rows of `length` positions laid end to end."""
     joined = [0]
     for i, row in enumerate(rows):
         joined.extend(int(b) + i * length for b in row[1:])
@@ -37,8 +38,7 @@ def join_bounds(rows: Sequence[np.ndarray], length: int) -> tuple[int, ...]:
 
 
 class Feed:
-    """Serves the requested steps of named data sets to this process, in the order of the
-    requests."""
+    """The requested steps of named data sets, served to this process in the order of requests."""
 
     def __init__(
         self,
@@ -52,14 +52,11 @@ class Feed:
     ) -> None:
         """Start the thread.
 
-        Args:
-            readers: a reader of this replica's lanes for each data set, on the first stage; else
-                None.
-            mesh: this process's place.
-            shapes: of each data set's steps, by the readers' names.
-            vocabulary: size of the model's; data with a larger token are refused.
-            tokens_to_last: the last stage wants the tokens too; the same on all processes.
-            skip_untrained: training steps without a trained token are served, not refused.
+        On the first stage, `readers` has one reader of this replica's lanes per data set; on other
+        stages it is None. `shapes` are the sizes of each data set's steps, by the same names. Data
+        with a token of `vocabulary` or above are refused. With `tokens_to_last`, the same on all
+        processes, the last stage gets the tokens too. With `skip_untrained`, training steps without
+        a trained token are served instead of refused.
         """
         assert (readers is not None) == mesh.first
         self._readers, self._mesh, self._shapes = readers, mesh, shapes
@@ -71,14 +68,13 @@ class Feed:
         self._thread.start()
 
     def request(self, name: str, step: int) -> None:
-        """Ask for a step; `get` hands it out later."""
+        """Request a step, which `get` returns later."""
         self._requests.put((name, step))
 
     def get(self) -> StepData:
-        """Wait for the oldest request.
+        """Wait for the oldest request and return its data.
 
-        Raises:
-            ValueError: the data are wrong, here or at another reader.
+        Raises ValueError where the data are wrong, here or at another reader.
         """
         served = self._served.get()
         if isinstance(served, Exception):
@@ -86,7 +82,7 @@ class Feed:
         return served
 
     def close(self) -> None:
-        """End the thread once all that was requested is served, and closes the readers."""
+        """End the thread once all requests are served, and close the readers."""
         self._requests.put(None)
         self._thread.join()
         for reader in (self._readers or {}).values():
@@ -141,7 +137,7 @@ class Feed:
     def _distribute(
         self, batch: Batch, counted: list[np.ndarray], sizes: torch.Tensor, shape: StepShape
     ) -> StepData:
-        """Send a batch along the pipeline and keeps the first stage's part."""
+        """Send a batch to the other stages, and return the first stage's part."""
         count, rows = shape.micro_batches, shape.rows
         assert batch.tokens.shape == (count * rows, shape.length), batch.tokens.shape
         tokens = torch.from_numpy(np.ascontiguousarray(batch.tokens)).view(count, -1)
@@ -184,7 +180,7 @@ class Feed:
 
 
 def counted_documents(batch: Batch) -> list[np.ndarray]:
-    """Say of each row's documents whether any of their targets is trained; bool arrays."""
+    """Return, for each row, a bool array: whether each document has a trained target."""
     return [
         np.logical_or.reduceat(targets != -100, bounds[:-1])
         for targets, bounds in zip(batch.targets, batch.bounds, strict=True)
@@ -192,8 +188,7 @@ def counted_documents(batch: Batch) -> list[np.ndarray]:
 
 
 def batch_sizes(batch: Batch, counted: Sequence[np.ndarray]) -> tuple[int, int, int]:
-    """Return the trained targets of a batch, the positions of documents that count, and the rows
-    that have one."""
+    """Count a batch's trained targets, positions of counted documents, and rows with one."""
     positions = sum(
         int(np.diff(bounds)[flags].sum())
         for bounds, flags in zip(batch.bounds, counted, strict=True)
@@ -202,7 +197,7 @@ def batch_sizes(batch: Batch, counted: Sequence[np.ndarray]) -> tuple[int, int, 
 
 
 def split_bounds(flat: Sequence[int]) -> list[tuple[int, ...]]:
-    """Undoe the joining of several bounds: each starts at 0 and no other entry is 0."""
+    """Split concatenated bounds again: each starts at 0, and no other entry is 0."""
     starts = [i for i, b in enumerate(flat) if b == 0] + [len(flat)]
     return [tuple(flat[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
 

@@ -1,4 +1,4 @@
-"""One global batch as one process needs it."""
+"""The part of a global batch that one process needs."""
 
 import dataclasses
 
@@ -7,22 +7,22 @@ import torch
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """T = micro_batch_size × (max_len − 1) positions in one row, on the host."""
+    """A micro-batch of T = micro_batch_size × (max_len − 1) positions in one row, on the host."""
 
     bounds: tuple[int, ...]
     """Document bounds, from 0 to T."""
     counted: tuple[bool, ...]
-    """Of each document, whether any of its targets is trained: what fills up a row, and whatever
-    else teaches nothing, has no part in the balance of experts."""
+    """For each document, whether any of its targets is trained. Padding and other documents without
+    a trained target have no part in the balance of experts."""
     tokens: torch.Tensor | None
-    """int32 [T] on the first stage, and on the last where it asks for them."""
+    """int32 [T] on the first stage, and on the last where it asks for them; else None."""
     targets: torch.Tensor | None
-    """int32 [T] on the last stage; -100 where nothing is trained."""
+    """int32 [T] on the last stage, else None; -100 where nothing is trained."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepShape:
-    """Sizes of one replica's part of a global batch."""
+    """Sizes of a replica's part of a global batch."""
 
     micro_batches: int
     rows: int
@@ -38,14 +38,14 @@ class StepShape:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepData:
-    """What one process needs of one global batch."""
+    """The part of a global batch that one process needs."""
 
     trained_tokens: int
-    """Targets of the *global* batch, over all replicas."""
+    """Trained targets of the *global* batch, over all replicas."""
     counted_tokens: int
-    """Positions of its documents that count."""
+    """Positions of the global batch in documents that count."""
     counted_rows: int
-    """Its rows with a document that counts."""
+    """Rows of the global batch with a document that counts."""
     length: int
     """Positions of a row."""
     micro_batches: tuple[MicroBatch, ...]

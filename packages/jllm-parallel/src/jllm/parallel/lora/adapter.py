@@ -1,4 +1,4 @@
-"""A run's adapter (LoRA): what the flags ask for, where it comes from, what is it is kept."""
+"""The adapter (LoRA) of a run: its settings from the flags, its initial values, its saved state."""
 
 import hashlib
 import math
@@ -22,15 +22,15 @@ from jllm.models.weights.table import weight_table
 from jllm.parallel.config.config import TrainConfig
 
 BESIDE = "adapter"
-"""Folder of the adapter in a checkpoint that holds the merged model: Transformers would take the
-files for another model's if they lay beside its own."""
+"""Folder of the adapter in a checkpoint that also holds the merged model. In one folder with the
+model, Transformers would load its files as an adapter of that model."""
 
 
 def lora_of(config: TrainConfig, model: DecoderConfig) -> Lora | None:
     """Return the adapter that a run trains or, without training, uses.
 
-    Raises:
-        ValueError: a module name matches nothing, or --lora_adapter does not fit model or flags.
+    Raises ValueError where a module name matches nothing, or where --lora_adapter does not fit the
+    model or the flags.
     """
     if config.lora_adapter:
         return _lora_of_adapter(config, model)
@@ -44,7 +44,7 @@ def lora_of(config: TrainConfig, model: DecoderConfig) -> Lora | None:
 
 
 def _check_rank(rank: int, tensors: frozenset[str], model: DecoderConfig) -> None:
-    """Refuse a rank that a matrix cannot have."""
+    """Refuse a rank larger than an adapted matrix can have."""
     known = shapes(weight_table(model, range(unit_count(model))))
     smallest = min(sorted(tensors), key=lambda name: min(known[name]))
     if rank > min(known[smallest]):
@@ -101,7 +101,7 @@ def _lora_of_adapter(config: TrainConfig, model: DecoderConfig) -> Lora:
 
 
 def lora_state(lora: Lora, *, frozen: bool) -> dict[str, Any]:
-    """Return what of an adapter a resumed run must share."""
+    """Return the settings of an adapter that a resumed run must have too."""
     listed = "\n".join(sorted(lora.tensors)).encode()
     return {
         "rank": lora.rank,
@@ -114,14 +114,14 @@ def lora_state(lora: Lora, *, frozen: bool) -> dict[str, Any]:
 
 
 def adapter_folder(checkpoint: Path) -> Path:
-    """Return where a checkpoint keeps its adapter."""
+    """Return the folder of a checkpoint's adapter."""
     return checkpoint if (checkpoint / CONFIG).exists() else checkpoint / BESIDE
 
 
 def fill_adapter(
     stage: Stage, lora: Lora, config: TrainConfig, model: DecoderConfig, resumed: Path | None
 ) -> None:
-    """Return a stage's adapter its values: of a checkpoint, of --lora_adapter, or fresh ones."""
+    """Fill a stage's adapter with the values of a checkpoint, of --lora_adapter, or fresh ones."""
     if resumed:
         table = adapter_table(model, stage.unit_range, lora)
         load_slices(adapter_folder(resumed), table, stage.tensors(), stem=STEM)

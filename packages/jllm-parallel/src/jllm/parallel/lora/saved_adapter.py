@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of a run with an adapter: that, the merged model, the base's name."""
+"""The files of a checkpoint of a run with an adapter: adapter, merged model, name of the base."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,32 +19,33 @@ from jllm.parallel.lora.adapter import BESIDE
 from jllm.parallel.optimizer.gradient_shards import ShardRows
 
 MODEL_CONFIGS = ("config.json", "generation_config.json")
-"""Files that would make a directory a model's."""
+"""Files that would mark a directory as a model."""
 
 TRAINED_TOO = Base(path="a model trained with it, which is kept merged alone", digest="")
-"""Without --only_optimize_lora there is no model that the adapter could be added to."""
+"""Base without --only_optimize_lora: no unchanged model exists to which the adapter can be added.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedAdapter:
-    """An adapter as checkpoints keep it."""
+    """The adapter of a run, as its checkpoints hold it."""
 
     lora: Lora
     model: DecoderConfig
     base: Base
     alone: bool
-    """Without the merged model."""
+    """Whether checkpoints hold the adapter without the merged model."""
     frozen: bool
-    """The model is not trained."""
+    """Whether the model is not trained."""
 
     @property
     def directory(self) -> str:
-        """Folder of a checkpoint that it lies in."""
+        """Folder of the adapter in a checkpoint."""
         return "" if self.alone else BESIDE
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the state of a run says of it."""
+        """Entries of the adapter in the saved state of a run."""
         return {"lora_base": asdict(self.base)}
 
     def files(self, model_files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -58,10 +59,7 @@ class SavedAdapter:
 
 
 def merged_rows(stage: Stage, share: Mapping[str, ShardRows]) -> dict[str, MergedRows]:
-    """Return the adapted parameters of a stage, merged when they are written.
-
-    Rows as in `share`.
-    """
+    """Return the adapted parameters of a stage, merged as they are written; rows as in `share`."""
     modules = ((f"{name}.weight", module) for name, module in stage.named_modules())
     return {
         name: MergedRows(module, share[name].start)

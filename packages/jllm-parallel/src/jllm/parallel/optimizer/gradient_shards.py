@@ -1,4 +1,4 @@
-"""Gradients of a step: summed in float32 on each process, then over the replicas into shards.
+"""The gradients of a step: summed in float32 on each process, then over the replicas into shards.
 
 ZeRO stage 1 (arXiv:1910.02054): each replica owns a run of rows of every parameter. Shards are cut
 along dimension 0, so the weight table describes them like any other slice.
@@ -14,18 +14,18 @@ from torch import nn
 from jllm.parallel.distributed.mesh import Axis
 
 BUCKET_ELEMENTS = 1 << 24
-"""Elements that one collective moves, at least one parameter: 64 MiB of float32."""
+"""Most elements in one collective, unless a single parameter is larger: 64 MiB of float32."""
 
 
 class GradientSums:
-    """Sums each parameter's gradients over micro-batches in float32.
+    """The float32 sums of each parameter's gradients over micro-batches.
 
-    Float32 parameters use their own `.grad`; for narrower ones every new gradient is added to a
-    float32 buffer (4 bytes a parameter) and dropped.
+    Float32 parameters use their own `.grad`. For narrower ones, each new gradient is added to a
+    float32 buffer (4 bytes per parameter) and dropped.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Register a hook on each parameter."""
+        """Register a hook on each parameter that is not float32."""
         self._wide: dict[nn.Parameter, torch.Tensor] = {}
         for parameter in parameters:
             if parameter.dtype != torch.float32:
@@ -41,7 +41,7 @@ class GradientSums:
         parameter.grad = None
 
     def pop(self, parameter: nn.Parameter) -> torch.Tensor:
-        """Hand out a parameter's float32 sum, zeros where nothing reached it, and forgets it."""
+        """Remove and return a parameter's float32 sum; zeros where it got no gradient."""
         total = self._wide.pop(parameter, None)
         if total is None:
             total, parameter.grad = parameter.grad, None
@@ -50,16 +50,16 @@ class GradientSums:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardRows:
-    """The rows [start, stop) of a parameter that one replica owns, out of `padded` · replicas."""
+    """The rows [start, stop) of a parameter that one replica owns."""
 
     start: int
     stop: int
     padded: int
-    """Rows of every replica's shard; those past `stop` are padding."""
+    """Rows of every replica's shard, padding included."""
 
 
 def rows_of(rows: int, replicas: int, replica: int) -> ShardRows:
-    """Cut `rows` into equal runs, the last ones shorter or empty."""
+    """Cut `rows` into equal runs, the last ones shorter or empty, and return a replica's run."""
     padded = -(-rows // replicas)
     start = min(replica * padded, rows)
     return ShardRows(start=start, stop=min(start + padded, rows), padded=padded)
@@ -77,7 +77,7 @@ def _buckets(sizes: Sequence[int]) -> Iterator[range]:
 
 
 def _padded(tensor: torch.Tensor, replicas: int) -> torch.Tensor:
-    """View a parameter-shaped tensor as [replicas, elements of a shard], padded with zero rows."""
+    """Reshape a parameter-shaped tensor to [replicas, elements of a shard], padded with zeros."""
     missing = -len(tensor) % replicas
     if missing:
         tensor = torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])
@@ -85,14 +85,10 @@ def _padded(tensor: torch.Tensor, replicas: int) -> torch.Tensor:
 
 
 def reduce_scatter(gradients: Sequence[torch.Tensor], dp: Axis) -> list[torch.Tensor]:
-    """Sum whole gradients over the replicas; each keeps its shard.
+    """Sum gradients over the replicas, and return this replica's shards: float32 [padded rows, …].
 
-    Args:
-        gradients: float32 tensors of the parameters' shapes, on every replica the same list.
-        dp: the data-parallel axis.
-
-    Returns:
-        Float32 shards [padded rows, ...]; the gradients themselves where there is one replica.
+    `gradients` are float32, of the parameters' shapes, in the same order on every replica. With one
+    replica they are returned as they are.
     """
     if dp.size == 1:
         return list(gradients)
@@ -110,12 +106,9 @@ def reduce_scatter(gradients: Sequence[torch.Tensor], dp: Axis) -> list[torch.Te
 def all_gather(
     shards: Sequence[torch.Tensor], parameters: Sequence[nn.Parameter], dp: Axis
 ) -> None:
-    """Write every replica's shard into the whole parameters.
+    """Overwrite whole parameters with the shards of all replicas.
 
-    Args:
-        shards: this replica's rows, padded, in any floating type.
-        parameters: the whole parameters, overwritten.
-        dp: the data-parallel axis.
+    `shards` are this replica's padded rows, in any floating-point dtype.
     """
     for bucket in _buckets([p.numel() for p in parameters]):
         own = torch.cat([shards[i].reshape(-1).to(parameters[i].dtype) for i in bucket])

@@ -6,20 +6,14 @@ import math
 def learning_rate(
     step: int, *, peak: float, total_steps: int, warmup: float = 0.0, schedule: str = "cosine"
 ) -> float:
-    """Return the learning rate of one optimizer step.
+    """Return the learning rate of optimizer step `step`, counted from 0.
 
-    It rises linearly over the warm-up, whose last step has `peak`, then falls to 0 at `total_steps`
-    along the curve that Transformers' schedulers of the same names follow.
+    It rises linearly over the warm-up, whose last step has `peak`. With `schedule` cosine or linear
+    it then falls to 0 at `total_steps`, along the curve of Transformers' scheduler of that name;
+    with constant it stays at `peak`. `warmup` is a number of steps or, below 1, a fraction of
+    `total_steps`, rounded down.
 
-    Args:
-        step: 0 for the first optimizer step.
-        peak: highest learning rate.
-        total_steps: steps of the whole run.
-        warmup: steps of warm-up; below 1, the fraction of `total_steps`, rounded down.
-        schedule: cosine, linear or constant.
-
-    Raises:
-        ValueError: the schedule is unknown.
+    Raises ValueError where the schedule is unknown.
     """
     rising = warmup_steps(warmup, total_steps)
     if step < rising:
@@ -36,6 +30,5 @@ def learning_rate(
 
 
 def warmup_steps(warmup: float, total_steps: int) -> int:
-    """Turn --num_warmup_steps into a number of steps: at least 1 means steps, below 1 a
-    fraction."""
+    """Turn --num_warmup_steps into a number of steps: from 1 up it is one, below 1 a fraction."""
     return int(warmup) if warmup >= 1 else int(warmup * total_steps)

@@ -1,5 +1,5 @@
-"""AdamW on float32 shards: torch's own optimizer step, with only the sharding, the tie and the norm
-ours."""
+"""AdamW on float32 shards: torch's optimizer step, with sharding, tied weights and the global norm
+added."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,20 +18,19 @@ from jllm.parallel.optimizer.gradient_shards import (
 )
 
 STATES = ("exp_avg", "exp_avg_sq")
-"""Adam's moments, by the names torch gives them."""
+"""Adam's moments, by their names in torch."""
 NORM_RUN = 1 << 16
-"""Elements whose squares are summed in float32."""
+"""Number of elements whose squares are summed in float32."""
 
 
 class ShardedAdamW:
-    """AdamW (arXiv:1711.05101) with ZeRO-1 shards, float32 master weights and clipping by global
-    norm.
+    """AdamW (arXiv:1711.05101) with ZeRO-1 shards, float32 master weights, clipping by global norm.
 
-    Memory a process: 8 bytes a parameter of its stage divided by the replicas, and 4 more where
-    weights are not float32 on a single replica.
+    Memory of a process: 8 bytes per parameter of its stage, divided by the replicas, and 4 more
+    unless the weights are float32 on a single replica.
 
-    The norm is the root of the exactly rounded sum (`math.fsum`) of each parameter's square norm,
-    so it does not depend on how parameters are dealt out to stages.
+    The global norm is the root of the exactly rounded sum (`math.fsum`) of each parameter's squared
+    norm, so it does not depend on how the parameters are divided among stages.
     """
 
     def __init__(
@@ -45,17 +44,12 @@ class ShardedAdamW:
         weight_decay: float,
         max_norm: float,
     ) -> None:
-        """Build shards and zero moments. Collective: all processes call it.
+        """Build the shards, with zero moments. Collective: all processes call it.
 
-        Args:
-            named: this stage's parameters, by units and in each unit's order.
-            mesh: this process's place.
-            tied: names of the embedding and of the head where they are one parameter with two
-                holders.
-            betas: decay of the moments.
-            epsilon: added to the root of the second moment.
-            weight_decay: decoupled decay of parameters with two or more dimensions.
-            max_norm: gradients are scaled down to this global norm; 0: never.
+        `named` are this stage's parameters, unit by unit. `tied` names the embedding and the head
+        where they are one parameter. `betas` are the decay rates of the moments; `epsilon` is added
+        to the root of the second. `weight_decay` is decoupled and applies to parameters of two or
+        more dimensions. Gradients are scaled down to the global norm `max_norm`; 0 means never.
         """
         self._mesh, self._max_norm = mesh, max_norm
         self._tied = tied if tied and mesh.pp.size == 1 else None
@@ -93,7 +87,7 @@ class ShardedAdamW:
         return shard
 
     def _norm_slots(self) -> tuple[int, int]:
-        """Return where this stage's parameters stand among all stages', and how many there are."""
+        """Return the index of this stage's first parameter among all stages', and their number."""
         pp = self._mesh.pp
         counts = torch.zeros(pp.size, dtype=torch.int64)
         if self._mesh.dp.rank == 0:
@@ -103,17 +97,12 @@ class ShardedAdamW:
         return int(counts[: pp.rank].sum()), int(counts.sum())
 
     def step(self, learning_rate: float, sums: Sequence[float] = ()) -> tuple[float, list[float]]:
-        """Take one optimizer step with the gradients of the backward passes before it.
+        """Take an optimizer step with the accumulated gradients.
 
-        Args:
-            learning_rate: of this step.
-            sums: numbers to be added up over all processes on the way.
+        Returns the global gradient norm before clipping, and `sums` added up over all processes in
+        the same collective.
 
-        Returns:
-            The global gradient norm before clipping, and the summed numbers.
-
-        Raises:
-            ValueError: the norm is not finite; nothing was changed.
+        Raises ValueError where the norm is not finite; nothing was changed then.
         """
         gradients = self._reduced()
         norm, totals = self._norm(gradients, sums)
@@ -136,8 +125,10 @@ class ShardedAdamW:
         return norm, totals
 
     def skip_step(self) -> None:
-        """Count a step that changes neither weights nor moments, so that a resumed run, which
-        counts all steps, corrects the moments' bias alike."""
+        """Count a step that changes neither weights nor moments.
+
+        A resumed run counts all steps, so the bias correction of the moments agrees.
+        """
         for master in self.masters.values():
             self._adam.state[master]["step"] += 1
 
@@ -156,7 +147,7 @@ class ShardedAdamW:
         self, gradients: Sequence[torch.Tensor], sums: Sequence[float]
     ) -> tuple[float, list[float]]:
         squares = torch.zeros(self._slots + len(sums), dtype=torch.float64)
-        if gradients:  # of a frozen model's stage there may be none
+        if gradients:  # a stage of a frozen model may have none
             own = torch.stack([square_norm(g) for g in gradients])
             squares[self._slot : self._slot + len(own)] = own.cpu()
         if self._remote and self._remote == self._head:
@@ -168,18 +159,14 @@ class ShardedAdamW:
         return math.sqrt(math.fsum(values[: self._slots])), values[self._slots :]
 
     def states(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return {"exp_avg": {parameter: float32 shard}, "exp_avg_sq": …}.
-
-        Padding rows included.
-        """
+        """Return {"exp_avg": {parameter: float32 shard}, "exp_avg_sq": …}, with padding rows."""
         return {
             state: {n: self._adam.state[m][state] for n, m in self.masters.items()}
             for state in STATES
         }
 
     def load(self, step: int) -> None:
-        """Tell the optimizer that masters and moments were filled with those after `step`
-        steps."""
+        """Go on after `step` steps, once masters and moments have been filled with their values."""
         self._set_states(step, self.states())
         if not self.in_place:
             all_gather([self.masters[n] for n in self.names], self._parameters, self._mesh.dp)
@@ -197,9 +184,9 @@ class ShardedAdamW:
 def square_norm(tensor: torch.Tensor) -> torch.Tensor:
     """Return Σ x² of a float32 tensor as a float64 scalar.
 
-    Runs of NORM_RUN elements are summed in float32 and the runs in float64: ten times faster than
-    float64 throughout, and right to about 1e-7, where one float32 sum over a vocabulary's matrix
-    is off by 1e-3.
+    Runs of NORM_RUN elements are summed in float32, and their results in float64. This is ten times
+    faster than float64 throughout and accurate to about 1e-7; a single float32 sum over a
+    vocabulary matrix is off by 1e-3.
     """
     flat = tensor.reshape(-1)
     even = len(flat) // NORM_RUN * NORM_RUN

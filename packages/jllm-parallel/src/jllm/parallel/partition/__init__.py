@@ -1,1 +1,1 @@
-"""Which units of the model each pipeline stage holds: decided, and shown as a table."""
+"""Dividing the units of a model among pipeline stages, and showing the result as a table."""

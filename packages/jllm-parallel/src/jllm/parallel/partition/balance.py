@@ -1,6 +1,6 @@
-"""Cuts a row of units into contiguous stages so that the costliest stage costs as little as can be.
+"""Cutting a sequence of units into contiguous stages with the least maximum cost of a stage.
 
-Dynamic programming, exact; O(stages · units²) in numpy, milliseconds for hundreds of units.
+Exact dynamic programming in numpy, O(stages · units²): milliseconds for hundreds of units.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable
 import numpy as np
 
 Cost = Callable[[int], np.ndarray]
-"""stage → float64 [units + 1, units + 1]; [i, j] is what the units i … j−1 cost on that stage."""
+"""stage → float64 [units + 1, units + 1]; [i, j] is the cost of units i … j−1 on that stage."""
 
 
 def balance(cost: Cost, units: int, stages: int) -> tuple[int, ...]:
-    """Boundary 0 = b_0 < b_1 < … < b_stages = units with the least maximum of the stages' costs.
+    """Return the boundaries 0 = b_0 < b_1 < … < b_stages = units with the least maximum stage cost.
 
-    Among those it is the one with the least sum of squares, so that the other stages are even too.
-    `units` ≥ `stages`.
+    Among those, the result has the least sum of squared costs, so that the other stages are even
+    too. `units` ≥ `stages`.
     """
     assert units >= stages >= 1, (units, stages)
     least = _best(cost, units, stages, np.maximum, lambda matrix: matrix)[0]
@@ -37,7 +37,7 @@ def _best(
     weigh: Callable[[np.ndarray], np.ndarray],
 ) -> tuple[float, tuple[int, ...]]:
     forbidden = np.tril(np.ones((units + 1, units + 1), dtype=bool))
-    reached = np.full(units + 1, np.inf)  # [j]: the best value of all stages so far that end at j
+    reached = np.full(units + 1, np.inf)  # [j]: best value of the stages so far, ending at j
     reached[0] = 0.0
     cuts: list[np.ndarray] = []
     for stage in range(stages):
@@ -51,6 +51,6 @@ def _best(
 
 
 def interval_sums(values: np.ndarray) -> np.ndarray:
-    """float64 [n + 1, n + 1] out of float64 [n]: entry [i, j] is the sum of values i … j−1."""
+    """Return float64 [n + 1, n + 1] for float64 [n]: entry [i, j] is the sum of values i … j−1."""
     ends = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     return ends[None, :] - ends[:, None]

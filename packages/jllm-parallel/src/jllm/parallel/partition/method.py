@@ -1,16 +1,16 @@
-"""`--partition_method`: from its value and the units' costs to the boundaries of the stages.
+"""The boundaries of the stages, from the value of `--partition_method` and the costs of the units.
 
 A decoder layer is two sub-layers. With L layers the units are the embedding (0), the 2·L sub-layers
-(1 … 2·L) and the head (2·L + 1); sub-layer s of the flag is unit s + 1. The embedding goes with the
-first stage and the head with the last. A stage holds at least one unit.
+(1 … 2·L) and the head (2·L + 1); sub-layer s of the flag is unit s + 1. The embedding belongs to
+the first stage and the head to the last. A stage holds at least one unit.
 
 | value | meaning |
 |---|---|
-| `uniform` | equal numbers of sub-layers; the earlier stages take what is over |
-| `fast` | the slowest stage is as fast as can be |
-| `mem` | the fullest stage takes as little memory as can be, under 1F1B |
-| `a,b` | a sub-layers in the first stage, b in the last, between them as `fast` |
-| `0,9,…,N` | these sub-layers begin the stages, N = 2·L ends the last |
+| `uniform` | equal numbers of sub-layers; the earlier stages take the remainder |
+| `fast` | minimizes the FLOPs of the slowest stage |
+| `mem` | minimizes the memory of the fullest stage under 1F1B |
+| `a,b` | a sub-layers in the first stage, b in the last, `fast` between them |
+| `0,9,…,N` | the first sub-layer of each stage, then the end of the last, N = 2·L |
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ NAMED_METHODS = ("fast", "mem", "uniform")
 def partition(
     method: str, costs: Sequence[UnitCost], stages: int, *, memory: Memory | None = None
 ) -> tuple[int, ...]:
-    """Return the unit indices 0 = b_0 < … < b_stages = len(costs); stage s holds units b_s …
-    b_{s+1}−1.
+    """Return the boundaries 0 = b_0 < … < b_stages = len(costs) of the stages, as unit indices.
 
-    `memory` is needed by `mem` only. Pure. Raises ValueError that names the flag and the mend.
+    Stage s holds the units b_s … b_{s+1}−1. Only `mem` needs `memory`.
+
+    Raises ValueError that names the flag and the remedy where no such partition exists.
     """
     sub_layers = len(costs) - 2
     if stages < 1:
@@ -54,13 +55,13 @@ def partition(
 
 
 def sub_layer_list(boundaries: Sequence[int]) -> str:
-    """Boundary as the list that the flag takes: `0,9,…,N` in sub-layers."""
+    """Return unit boundaries in the form of the flag: `0,9,…,N` in sub-layers."""
     sub_layers = boundaries[-1] - 2
     return ",".join(str(min(max(b - 1, 0), sub_layers)) for b in boundaries)
 
 
 def _units(sub_layer_bounds: Sequence[int]) -> tuple[int, ...]:
-    """Sub-layer bounds 0 … N to unit bounds: embedding before the first, head after the last."""
+    """Turn sub-layer bounds 0 … N into unit bounds, embedding and head included."""
     return (0, *(bound + 1 for bound in sub_layer_bounds[1:-1]), sub_layer_bounds[-1] + 2)
 
 

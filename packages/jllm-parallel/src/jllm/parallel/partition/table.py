@@ -1,4 +1,4 @@
-"""The partition as people look at it before a run: a row a stage, and the predicted bubble."""
+"""The table of a partition, printed before a run: one row per stage, and the predicted bubble."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from jllm.parallel.schedule.simulate import simulate, stage_durations
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageRow:
-    """One stage."""
+    """One stage in the table."""
 
     stage: int
-    """Its number."""
+    """Number of the stage, from 0."""
     first_unit: str
     """Name of its first unit."""
     last_unit: str
@@ -27,23 +27,23 @@ class StageRow:
     units: int
     """Number of its units."""
     parameters: int
-    """Parameters that it holds."""
+    """Number of its parameters."""
     flops: float
     """FLOPs of the forward of one micro-batch."""
     bytes: float
     """Predicted bytes of weights, gradients, optimizer state and live activations."""
     share: float
-    """Its part of the whole model's FLOPs, 0 … 1."""
+    """Its fraction of the model's FLOPs, 0 … 1."""
     bubble: float
-    """Predicted part of the step, 0 … 1, in which it waits; transfers are taken to be free."""
+    """Predicted fraction of the step, 0 … 1, that it waits; transfers are assumed to be free."""
 
 
 def stage_rows(
     boundaries: Sequence[int], costs: Sequence[UnitCost], plan: Plan, memory: Memory
 ) -> tuple[StageRow, ...]:
-    """One row a stage for the partition `boundaries` of the units `costs`, run by `plan`.
+    """Return one row per stage for the partition `boundaries` of the units `costs`, run by `plan`.
 
-    The bubble is simulated with times proportional to FLOPs, a backward taken as two forwards.
+    The bubble is simulated with times proportional to FLOPs; a backward counts as two forwards.
     """
     stages = [costs[i:j] for i, j in zip(boundaries, boundaries[1:], strict=False)]
     flops = tuple(sum(cost.flops for cost in units) for units in stages)
@@ -67,7 +67,7 @@ def stage_rows(
 def print_partition(
     console: Console, method: str, boundaries: Sequence[int], rows: Sequence[StageRow]
 ) -> None:
-    """Print the rows as a table, below the list that gives the same partition again."""
+    """Print the rows as a table, under the flag value that lists the same boundaries."""
     bubble = sum(row.bubble for row in rows) / len(rows)
     title = f"--partition_method {method}: {sub_layer_list(boundaries)}"
     console.print(title, markup=False, highlight=False, soft_wrap=True)

@@ -1,1 +1,1 @@
-"""Runs the plan of one pipeline rank: stages, the transport between them, and the executor."""
+"""Running the plan of one pipeline rank: the stages, the transport between them, the executor."""

@@ -1,7 +1,7 @@
-"""What crosses a stage boundary: a tuple of tensors whose shapes and dtypes are fixed for the run.
+"""The tensors that cross a stage boundary; their shapes and dtypes are fixed for the run.
 
-Receive buffers are made from this description, because a back end does not notice by itself that a
-message has another size than the buffer.
+Receive buffers are allocated from this description, because a back end does not notice by itself
+that a message and its buffer differ in size.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ class TensorSpec:
     """One tensor of a boundary."""
 
     shape: tuple[int, ...]
-    """Its shape, the same for every micro-batch."""
+    """Shape, the same for every micro-batch."""
     dtype: torch.dtype
-    """Its dtype; only floating-point tensors have a gradient that goes back."""
+    """Dtype; only for floating-point tensors a gradient is sent back."""
 
     def __str__(self) -> str:
         return f"{str(self.dtype).removeprefix('torch.')}{list(self.shape)}"
 
 
 Boundary = tuple[TensorSpec, ...]
-"""The tensors between two stages. `boundaries[b]` lies between the stages b and b+1."""
+"""The tensors between two stages; `boundaries[b]` is the boundary of the stages b and b+1."""
 
 
 def specs(message: Message, boundaries: Sequence[Boundary]) -> Boundary:
-    """Return the tensors that `message` carries: all of them down, only floating-point ones up."""
+    """Return the tensors of `message`: all of the boundary's down, the floating-point ones up."""
     boundary = boundaries[message.boundary]
     if message.kind == "hidden":
         return boundary
@@ -41,12 +41,15 @@ def specs(message: Message, boundaries: Sequence[Boundary]) -> Boundary:
 
 
 def empty(message: Message, boundaries: Sequence[Boundary], device: torch.device) -> list[Tensor]:
-    """Buffer to receive `message` into."""
+    """Allocate the buffers into which `message` is received."""
     return [torch.empty(s.shape, dtype=s.dtype, device=device) for s in specs(message, boundaries)]
 
 
 def check(message: Message, boundaries: Sequence[Boundary], tensors: Sequence[Tensor]) -> None:
-    """Refuse `tensors` that are not what `message` has to carry, with a ValueError."""
+    """Check `tensors` before they are sent as `message`.
+
+    Raises ValueError where their shapes or dtypes are not those of the boundary.
+    """
     wanted = specs(message, boundaries)
     found = tuple(TensorSpec(shape=tuple(t.shape), dtype=t.dtype) for t in tensors)
     if found != wanted:

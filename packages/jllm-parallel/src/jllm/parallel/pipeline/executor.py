@@ -1,7 +1,7 @@
-"""Computes one step of one pipeline rank: its plan, action by action, with the messages between.
+"""Running one step of one pipeline rank: the actions of its plan and the messages between them.
 
-What is computed and communicated, and in which order, is the plan's; nothing is decided here. With
-one stage a plan holds no messages, and this is a plain loop without a process group.
+The plan decides what is computed and communicated, and in which order. With one stage a plan has no
+messages, and this is a plain loop without a process group.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ from jllm.parallel.schedule.plan import RankPlan
 from jllm.parallel.schedule.timeline import Span
 
 SENDS_KEPT_IN_EVALUATION = 2
-"""Batches that a rank without backward may be ahead of the rank that receives from it."""
+"""Batches by which a rank without a backward may be ahead of the rank that receives from it."""
 
 
 class PipelineStage(Protocol):
-    """What a rank computes. `ModuleStage` makes one from a callable."""
+    """The computation of one stage; `ModuleStage` makes one from a callable."""
 
     def forward(self, micro_batch: int, inputs: tuple[Tensor, ...], /) -> tuple[Tensor, ...]:
-        """Return the stage's outputs for `inputs`, which are () on the first stage. What the last
-        stage returns is the step's output. Runs under `torch.no_grad` when no backward follows."""
+        """Return the stage's outputs for `inputs`, which are () on the first stage.
+
+        The outputs of the last stage are those of the step. Runs under `torch.no_grad` where no
+        backward follows.
+        """
         ...
 
     def backward(
         self, micro_batch: int, output_gradients: tuple[Tensor | None, ...], /
     ) -> tuple[Tensor | None, ...]:
-        """Accumulate the parameters' gradients and return those of the inputs, None for integers.
+        """Accumulate the gradients of parameters; return those of the inputs, None for integers.
 
         `output_gradients` is () on the last stage.
         """
@@ -43,12 +46,12 @@ class PipelineStage(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What a step gave on this rank."""
+    """The results of a step on this rank."""
 
     outputs: tuple[tuple[Tensor, ...], ...]
-    """What the last stage returned, micro-batch by micro-batch; () on other ranks."""
+    """Outputs of the last stage for each micro-batch; () on other ranks."""
     spans: tuple[Span, ...]
-    """When each action ran, if there was a clock; () otherwise."""
+    """Times of each action where a clock was given; () otherwise."""
 
 
 def run_step(
@@ -58,13 +61,13 @@ def run_step(
     *,
     clock: Callable[[], float] | None = None,
 ) -> StepResult:
-    """Run all actions of `plan` on `stages`, this rank's stages by chunk.
+    """Run all actions of `plan` on `stages`, the stages of this rank by chunk.
 
-    `transport` may be None when the plan holds no messages. `clock` gives seconds; for true spans
-    on an accelerator it has to wait for the device. All sends have completed on return.
+    `transport` may be None where the plan has no messages. `clock` returns seconds; for accurate
+    spans on an accelerator it has to wait for the device. All sends have completed on return.
 
-    An error of a stage is raised here with the action in its notes. The other ranks then fail when
-    their process group times out or sees the connection close, and name the message they miss.
+    Raises the error of a stage, with the action in its notes. The other ranks then fail when their
+    process group times out or sees the connection close, and name the missing message.
     """
     outputs: list[tuple[Tensor, ...]] = []
     spans: list[Span] = []
@@ -91,7 +94,7 @@ def _communicate(
     transport: Transport | None,
     sending: deque[Exchange],
 ) -> tuple[Tensor | None, ...]:
-    """Post batch `index`, wait for what it receives, and let go of what has been sent long ago."""
+    """Post batch `index`, wait for its receive, and complete the sends of earlier batches."""
     batch = plan.batches[index]
     if not batch.messages:
         return ()

@@ -1,4 +1,7 @@
-"""A pipeline stage out of any differentiable callable: keeps what the backward needs, no longer."""
+"""A pipeline stage made from any differentiable callable.
+
+It keeps what the backward needs, and only until then.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Live:
-    """What one micro-batch keeps between forward and backward. Of the outputs only the place in the
-    graph is kept, not the values: those are the next stage's."""
+    """The state of one micro-batch between forward and backward.
+
+    Of the outputs it keeps the edges of the graph, not the values: the next stage holds those.
+    """
 
     inputs: tuple[Tensor, ...]
     edges: tuple[GradientEdge | None, ...]
@@ -23,9 +28,9 @@ class _Live:
 class ModuleStage:
     """Adapts `call(inputs, micro_batch) -> outputs` to the executor's `PipelineStage`.
 
-    Gradients of parameters are accumulated by autograd. Floating-point inputs get a gradient. The
-    outputs of the last stage, whose backward gets no gradients, have to be scalars: the losses,
-    already scaled.
+    Autograd accumulates the gradients of parameters. Floating-point inputs get a gradient. The
+    backward of the last stage receives no gradients, so the outputs of that stage have to be
+    scalars: the losses, already scaled.
     """
 
     def __init__(self, call: Callable[[tuple[Tensor, ...], int], tuple[Tensor, ...]]) -> None:

@@ -1,9 +1,9 @@
-"""Sends and receives the batches of a plan over a process group, with any back end.
+"""Sending and receiving the batches of a plan over a process group, with any back end.
 
-A batch goes out as one `batch_isend_irecv`. Receives are waited for before the computation that
-needs them. Sends are waited for later, before the first computation that waits for a later batch;
-until then their tensors are held here. That is what NCCL does by itself and what
-`jllm.parallel.schedule.execution_model` assumes, so it cannot deadlock where `check` passed.
+A batch is one `batch_isend_irecv`. A computation waits for the receives that it needs. Sends are
+waited for later, before the first computation that waits for a later batch; until then their
+tensors are held here. NCCL does the same by itself, and `jllm.parallel.schedule.execution_model`
+assumes it, so a plan that `check` accepted cannot deadlock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jllm.parallel.schedule.plan import Batch, Message
 
 
 class Exchange:
-    """A batch on its way."""
+    """A batch in flight."""
 
     def __init__(
         self, batch: Batch, group: dist.ProcessGroup, sent: list[Tensor], received: list[Tensor]
@@ -41,7 +41,7 @@ class Exchange:
         self._receive_works = works[len(sent) :] if one_each else works
 
     def wait_receive(self) -> tuple[Tensor, ...]:
-        """Wait for the received tensors, and hand them over."""
+        """Wait for the received tensors, and return them."""
         with _named(self._batch):
             for work in self._receive_works:
                 work.wait()
@@ -49,7 +49,7 @@ class Exchange:
         return received
 
     def wait_send(self) -> None:
-        """Wait until the sent tensors are no longer needed, and let go of them."""
+        """Wait until the sent tensors are no longer needed, and release them."""
         with _named(self._batch):
             for work in self._send_works:
                 work.wait()
@@ -62,7 +62,7 @@ def _op(op: Callable, tensor: Tensor, peer: int, group: dist.ProcessGroup) -> di
 
 @contextmanager
 def _named(batch: Batch) -> Iterator[None]:
-    """Say with a failure of the back end which messages are missing, and where to look."""
+    """Add to an error of the back end which messages are missing and where to look."""
     try:
         yield
     except RuntimeError as error:
@@ -79,21 +79,21 @@ class Transport:
     def __init__(
         self, group: dist.ProcessGroup, boundaries: Sequence[Boundary], device: torch.device
     ) -> None:
-        """Join the pipeline's ranks; all ranks of `group` call this together.
+        """Connect the ranks of the pipeline. Collective: all ranks of `group` call it.
 
-        `group` holds them in order, `boundaries[b]` says what goes from stage b to b+1, received
-        tensors are made on `device`.
+        `group` holds the ranks in order of their stages. `boundaries[b]` describes the tensors from
+        stage b to b+1. Received tensors are allocated on `device`.
         """
         self._group = group
         self._boundaries = tuple(boundaries)
         self._device = device
-        # A grouped call among some ranks only is defined once the group has met.
+        # A grouped call among only some ranks is defined only after a collective of the group.
         dist.all_reduce(torch.zeros(1, device=device), group=group)
 
     def start(self, batch: Batch, tensors: Sequence[Tensor | None]) -> Exchange:
-        """Post `batch`; `tensors` is what it sends, None where a gradient has nobody to go to.
+        """Post `batch`, which sends `tensors`; None stands for a gradient that is not sent.
 
-        Refuses tensors of another shape or dtype than the boundary's with a ValueError.
+        Raises ValueError where the shapes or dtypes are not those of the boundary.
         """
         sent: list[Tensor] = []
         received: list[Tensor] = []
@@ -105,9 +105,7 @@ class Transport:
         return Exchange(batch, self._group, sent, received)
 
     def received(self, message: Message, tensors: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
-        """Return what arrived, in the places of the boundary's tensors: None where a gradient has
-        none.
-        """
+        """Return one entry per tensor of the boundary: the received one, None without gradient."""
         if message.kind == "hidden":
             return tensors
         arrived = iter(tensors)

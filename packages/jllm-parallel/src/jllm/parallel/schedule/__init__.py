@@ -1,1 +1,1 @@
-"""Pipeline schedules as data: generated, checked, simulated, drawn; `pipeline` executes them."""
+"""Pipeline schedules as data: generated, checked, simulated and drawn. `pipeline` executes them."""

@@ -1,7 +1,7 @@
-"""The values a pipeline schedule is made of: actions, and a list of them for every pipeline rank.
+"""Data types of a pipeline schedule: actions, and an ordered list of them for each pipeline rank.
 
-A schedule says who computes what in which order and nothing else. What has to be communicated
-follows from it (`communication.plan`), and so does how long it takes (`simulate`).
+A schedule holds only which rank computes what, and in which order. The communication (`plan`) and
+the time a step takes (`simulate`) are derived from it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ BACKWARD: Kind = "B"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Action:
-    """One piece of computation of one rank: the forward or the backward of one micro-batch."""
+    """One computation on one rank: the forward or the backward of one micro-batch."""
 
     kind: Kind
     """`"F"` for forward, `"B"` for backward (input and weight gradients)."""
     chunk: int = 0
-    """Which of the rank's stages computes; 0 as long as every rank holds one stage."""
+    """Index of the stage among those of the rank; always 0 where each rank holds one stage."""
     micro_batch: int
-    """Number of the micro-batch inside the step, from 0."""
+    """Index of the micro-batch in the step, from 0."""
 
     def __str__(self) -> str:
         chunk = f" of chunk {self.chunk}" if self.chunk else ""
@@ -32,21 +32,21 @@ class Action:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What every pipeline rank computes in one step, in order."""
+    """The computation of every pipeline rank in one step, in order."""
 
     name: str
-    """What people call it, for pictures and messages."""
+    """Name shown in pictures and messages."""
     micro_batches: int
     """Number of micro-batches of the step."""
     ranks: tuple[tuple[Action, ...], ...]
-    """The actions of each rank in the order in which it computes them."""
+    """The actions of each rank, in the order of execution."""
     live_bound: tuple[int, ...]
-    """For each rank the number of micro-batches whose activations it holds at most; `check`
-    refuses a schedule that breaks its own promise."""
+    """For each rank, the most micro-batches whose activations it may hold at once. `check` refuses
+    a schedule that exceeds this bound."""
     chunks: int = 1
     """Number of stages that each rank holds."""
     forward_only: bool = False
-    """Evaluation: no backward, nothing is kept."""
+    """Whether this is an evaluation, which has no backward and keeps no activations."""
 
     @property
     def stages(self) -> int:
@@ -54,9 +54,7 @@ class Schedule:
         return self.chunks * len(self.ranks)
 
     def stage(self, rank: int, chunk: int) -> int:
-        """Return the pipeline stage that `chunk` of `rank` is: stages are dealt to the ranks in
-        turn.
-        """
+        """Return the pipeline stage of `chunk` on `rank`; stages are assigned to ranks in turn."""
         return chunk * len(self.ranks) + rank
 
     def rank_of(self, stage: int) -> int:

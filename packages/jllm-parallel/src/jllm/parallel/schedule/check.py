@@ -1,4 +1,4 @@
-"""Proves a schedule right before it runs, or says what is wrong with it first."""
+"""Checking a schedule before it runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from jllm.parallel.schedule.timeline import peak_live
 
 
 def check(schedule: Schedule) -> Plan:
-    """Return the plan of `schedule`, proved; raises ValueError that describes the first defect.
+    """Check `schedule` and return its plan.
 
-    It holds that every rank computes each of its actions exactly once, every forward before its
-    backward, both in the order of the micro-batches (so that gradients add up in the same order on
-    every layout); that no rank keeps more activations than `live_bound` promises; that both ends of
-    every link agree on the order of the messages; and that all ranks come to the end even when a
-    send completes only together with its receive. Takes about 20 µs an action.
+    Every rank computes each of its actions exactly once, every forward before its backward, and
+    both in the order of the micro-batches, so that gradients are summed in the same order on every
+    layout. No rank holds more activations than `live_bound` allows. Both ends of every link agree
+    on the order of the messages. All ranks finish even where a send completes only together with
+    its receive. Takes about 20 µs per action.
+
+    Raises ValueError that describes the first defect.
     """
     if len(schedule.live_bound) != len(schedule.ranks):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Draws a timeline as a Gantt picture in SVG: text alone, no dependency.
+"""Drawing a timeline as a Gantt chart in SVG, written as text without a drawing library.
 
 python -m jllm.parallel.schedule.draw --schedule 1f1b --stages 4 --micro_batches 8 -o 1f1b.svg
 """
@@ -21,11 +21,11 @@ EDGE = {"F": "#3182bd", "B": "#e6550d"}
 LABEL = {"F": "forward", "B": "backward"}
 INK, QUIET, IDLE = "#222222", "#555555", "#f0f0f0"
 SMALLEST_NUMBERED = 11.0
-"""Narrowest bar, in pixels, that shows its micro-batch's number."""
+"""Width of the narrowest bar, in pixels, that shows the number of its micro-batch."""
 
 
 def draw(timeline: Timeline) -> str:
-    """Return the SVG of `timeline`: a row a rank, a bar an action with its micro-batch's number."""
+    """Return the SVG of `timeline`: a row per rank, a bar per action, numbered by micro-batch."""
     scale = (WIDTH - LEFT - MARGIN) / timeline.step_time
     bottom = TOP + ROW * len(timeline.ranks)
     parts = [_head(timeline, bottom)]
@@ -112,7 +112,7 @@ def _seconds(value: float) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Simulate a schedule and write its picture: the command above."""
+    """Simulate a schedule and write its picture, as the command above does."""
     parser = argparse.ArgumentParser(description="Draw a pipeline schedule as an SVG picture.")
     parser.add_argument("--schedule", choices=sorted(GENERATORS), default="1f1b")
     parser.add_argument("--stages", type=int, default=4)

@@ -1,14 +1,14 @@
-"""Runs a plan on paper, under the strictest rules that a communication library has.
+"""A model of how a plan executes, under the strictest rules of any communication library.
 
 The rules are those of NCCL's grouped calls on one communicator:
 
-* a rank's batches are executed one after the other, in the order in which they were posted;
-* a message moves when the batches that hold it are being executed on both sides (rendezvous), then
-  takes its transfer time; there is no buffering;
-* a batch is over when all of its messages are; an action whose input a batch receives waits for
+* a rank executes its batches one after the other, in the order in which they were posted;
+* a message starts once both sides are executing the batch that holds it (rendezvous), then takes
+  its transfer time; nothing is buffered;
+* a batch is done when all of its messages are; an action whose input arrives in a batch waits for
   the whole batch, any other action waits for no communication.
 
-What completes here completes on every back end. Nothing in it is a matter of chance, so whether a
+A plan that completes here completes on every back end. The model is deterministic, and whether a
 plan completes does not depend on the durations.
 """
 
@@ -26,14 +26,15 @@ Transfer = Callable[[Message], float]
 
 
 class Deadlock(ValueError):
-    """The ranks wait for each other for ever; the message says who waits for what."""
+    """Ranks that wait for each other forever; the message says which rank waits for what."""
 
 
 def run(plan: Plan, duration: Duration, transfer: Transfer) -> tuple[tuple[Span, ...], ...]:
-    """Return the spans of every rank. `duration(rank, action)` and `transfer(message)` are in
-    seconds.
+    """Return the spans of every rank, in time linear in the number of actions.
 
-    Raises Deadlock. Linear in the number of actions.
+    `duration(rank, action)` and `transfer(message)` return seconds.
+
+    Raises Deadlock where the plan cannot complete.
     """
     begun: dict[Message, list[float]] = {}
     ranks = [_Rank(rank_plan, duration, transfer, begun) for rank_plan in plan.ranks]
@@ -73,7 +74,7 @@ class _Rank:
         return f"rank {self.plan.rank} waits for {' and '.join(missing)}"
 
     def advance(self) -> set[int]:
-        """Go as far as possible; returns the ranks that may go on because of it."""
+        """Advance as far as possible, and return the ranks that this may unblock."""
         woken: set[int] = set()
         while self._compute() or self._communicate(woken):
             pass

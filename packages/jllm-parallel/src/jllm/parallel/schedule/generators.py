@@ -1,7 +1,7 @@
-"""Generators of schedules: GPipe, 1F1B and the forward-only schedule of evaluation.
+"""Generators of schedules: GPipe, 1F1B, and the forward-only schedule of evaluation.
 
-In all of them every rank takes the micro-batches in the order 0 … M−1, forward and backward, so
-that every layout adds the gradients of a parameter in the same order, to the same bits.
+In all of them every rank takes the micro-batches in the order 0 … M−1, forward and backward. Every
+layout therefore sums the gradients of a parameter in the same order, with bitwise equal results.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from jllm.parallel.schedule.actions import BACKWARD, FORWARD, Action, Kind, Sche
 
 
 def gpipe(stages: int, micro_batches: int) -> Schedule:
-    """Return all forwards, then all backwards (Huang et al. 2019, arXiv:1811.06965).
+    """Return the GPipe schedule (Huang et al. 2019, arXiv:1811.06965): all forwards, all backwards.
 
-    Takes (M + S − 1)·(forward + backward) for S equal stages and M micro-batches, as 1F1B does,
-    but holds the activations of all M micro-batches.
+    With S equal stages and M micro-batches a step takes (M + S − 1)·(forward + backward), as with
+    1F1B, but each rank holds the activations of all M micro-batches.
     """
     _refuse_empty(stages, micro_batches)
     actions = (*_run(FORWARD, 0, micro_batches), *_run(BACKWARD, 0, micro_batches))
@@ -28,10 +28,11 @@ def gpipe(stages: int, micro_batches: int) -> Schedule:
 
 
 def one_f_one_b(stages: int, micro_batches: int) -> Schedule:
-    """One forward, one backward in turn after a warm-up (PipeDream-Flush, arXiv:2104.04473).
+    """Return the 1F1B schedule (PipeDream-Flush, arXiv:2104.04473).
 
-    Rank r runs at most S − r − 1 forwards ahead of its backwards, so it holds the activations of at
-    most S − r micro-batches, however many there are.
+    After a warm-up, forwards and backwards alternate. Rank r is at most S − r − 1 forwards ahead
+    of its backwards, so it holds the activations of at most S − r micro-batches, however many the
+    step has.
     """
     _refuse_empty(stages, micro_batches)
     return Schedule(
@@ -43,10 +44,7 @@ def one_f_one_b(stages: int, micro_batches: int) -> Schedule:
 
 
 def forward_only(stages: int, micro_batches: int) -> Schedule:
-    """Return all forwards and nothing else: evaluation.
-
-    Holds no activations between micro-batches.
-    """
+    """Return the schedule of evaluation: forwards alone, no activations kept between them."""
     _refuse_empty(stages, micro_batches)
     return Schedule(
         name="forward only",
@@ -58,7 +56,7 @@ def forward_only(stages: int, micro_batches: int) -> Schedule:
 
 
 GENERATORS: dict[str, Callable[[int, int], Schedule]] = {"gpipe": gpipe, "1f1b": one_f_one_b}
-"""The training schedules by the name that users give: (stages, micro_batches) → Schedule."""
+"""The training schedules by the names users give: (stages, micro_batches) → Schedule."""
 
 
 def _one_f_one_b_rank(ahead: int, micro_batches: int) -> tuple[Action, ...]:

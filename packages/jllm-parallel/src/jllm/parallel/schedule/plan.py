@@ -1,16 +1,16 @@
-"""What a schedule makes the ranks send and receive, as one batch between any two actions.
+"""The communication of a schedule: one batch of messages between any two actions of a rank.
 
-Before action i a rank posts one batch: it sends what action i−1 produced and receives what action
-i needs. Both go out in one grouped call, so the exchange of neighbours (a hidden state down, a
-gradient up) cannot deadlock even where a send completes only when it is received, as with NCCL and
-HCCL.
+Before action i a rank posts one batch: it sends the result of action i−1 and receives the input of
+action i. Both go out in one grouped call, so neighbours that exchange (a hidden state down, a
+gradient up) cannot deadlock, even where a send completes only once it is received, as with NCCL
+and HCCL.
 
-Receives are not posted earlier than that. The grouped calls of a rank are executed one after the
-other, so a receive that is posted early would hold up the sends behind it: the pipeline would fill
-at half the speed. And in the steady state of 1F1B there is little to gain: rank r has S − r
-micro-batches on their way, whose round trip contains the transfers wherever they are posted. The
-price is that a rank may not need a message much later than its sender needs to be rid of it, or the
-two wait for each other; `check` finds such schedules (an interleaved one can be of that kind).
+Receives are not posted earlier than that. A rank executes its grouped calls one after the other,
+so an early receive would hold up the sends behind it, and the pipeline would fill at half the
+speed. In the steady state of 1F1B there would be little to gain: rank r has S − r micro-batches in
+flight, and their round trip contains the transfers wherever they are posted. The price is a
+deadlock where a rank needs a message much later than its sender has to be rid of it. `check` finds
+such schedules (an interleaved one can be of that kind).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jllm.parallel.schedule.actions import FORWARD, Action, Schedule
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """The tuple of tensors that crosses one boundary for one micro-batch, in one direction."""
+    """The tensors of one micro-batch that cross one boundary in one direction."""
 
     source: int
     """Rank that sends."""
@@ -32,9 +32,9 @@ class Message:
     kind: Literal["hidden", "gradient"]
     """`hidden` goes from stage b to b+1, `gradient` from b+1 to b."""
     boundary: int
-    """b: the boundary between the stages b and b+1."""
+    """Index b of the boundary between the stages b and b+1."""
     micro_batch: int
-    """Number of the micro-batch."""
+    """Index of the micro-batch in the step, from 0."""
 
     def __str__(self) -> str:
         return (
@@ -45,31 +45,31 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """What a rank communicates between two actions, in one grouped call."""
+    """The messages of a rank between two actions, in one grouped call."""
 
     send: Message | None = None
-    """What the action before produced, unless nobody needs it."""
+    """The result of the action before; None where no other rank needs it."""
     receive: Message | None = None
-    """What the action after needs, unless it needs nothing."""
+    """The input of the action after; None where it needs none."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The messages there are."""
+        """The messages of the batch, without None."""
         return tuple(m for m in (self.send, self.receive) if m is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankPlan:
-    """Everything one rank does in a step: batches[0], actions[0], batches[1], …, batches[-1]."""
+    """The work of one rank in a step: batches[0], actions[0], batches[1], …, batches[-1]."""
 
     rank: int
     """Coordinate along the pp axis."""
     actions: tuple[Action, ...]
-    """What is computed, n actions."""
+    """The computation: n actions."""
     batches: tuple[Batch, ...]
-    """What is communicated, n + 1 batches."""
+    """The communication: n + 1 batches."""
     forward_only: bool
-    """No backward follows; nothing is kept."""
+    """Whether no backward follows, so that no activations are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +77,13 @@ class Plan:
     """A schedule with its communication."""
 
     schedule: Schedule
-    """What it was made from."""
+    """Schedule that the plan was derived from."""
     ranks: tuple[RankPlan, ...]
-    """One plan a rank."""
+    """One plan per rank."""
 
 
 def plan(schedule: Schedule) -> Plan:
-    """Derive all communication of `schedule`. Pure; linear in the number of actions."""
+    """Derive the communication of `schedule`, in time linear in the number of actions."""
     return Plan(
         schedule=schedule,
         ranks=tuple(_rank_plan(schedule, rank) for rank in range(len(schedule.ranks))),
@@ -91,10 +91,10 @@ def plan(schedule: Schedule) -> Plan:
 
 
 def link_orders(plan: Plan) -> dict[tuple[int, int], tuple[list[Message], list[Message]]]:
-    """For every directed pair of ranks the messages in the sender's and in the receiver's order.
+    """Return, for every directed pair of ranks, the messages in the order of sender and receiver.
 
-    Point-to-point messages carry no name: the n-th send meets the n-th receive, so the lists have
-    to be equal.
+    Point-to-point messages carry no name: the n-th send matches the n-th receive, so the two lists
+    have to be equal.
     """
     orders: dict[tuple[int, int], tuple[list[Message], list[Message]]] = {}
     for rank_plan in plan.ranks:

@@ -1,4 +1,4 @@
-"""Predicts when every action of a plan runs, from the durations of actions and transfers."""
+"""Predicting when each action of a plan runs, from the durations of actions and transfers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ def simulate(
 ) -> Timeline:
     """Return the timeline of `plan`, under the rules of `execution_model`.
 
-    `duration(rank, action)` gives seconds, `transfer` the seconds of every message or a function of
-    it. Raises `rendezvous.Deadlock` when the plan cannot complete. Takes about 10 µs an action.
+    `duration(rank, action)` returns seconds. `transfer` is the seconds of every message, or a
+    function from a message to its seconds. Takes about 10 µs per action.
+
+    Raises `execution_model.Deadlock` where the plan cannot complete.
     """
     seconds = transfer if callable(transfer) else lambda _message: transfer
     spans = execution_model.run(plan, duration, seconds)
@@ -28,7 +30,5 @@ def simulate(
 def stage_durations(
     forward: tuple[float, ...], backward: tuple[float, ...]
 ) -> Callable[[int, Action], float]:
-    """Return `duration` for `simulate` from the seconds of one forward and one backward on each
-    rank.
-    """
+    """Return the `duration` of `simulate`, given each rank's seconds per forward and backward."""
     return lambda rank, action: (forward if action.kind == FORWARD else backward)[rank]

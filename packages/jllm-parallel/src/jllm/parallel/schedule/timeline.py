@@ -1,4 +1,4 @@
-"""When each action ran: the common result of simulating and of executing a schedule."""
+"""The times at which actions ran: the result of simulating or of executing a schedule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jllm.parallel.schedule.actions import FORWARD, Action
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """One action and its time, in seconds since a moment common to all ranks."""
+    """One action and its times, in seconds since an instant common to all ranks."""
 
     action: Action
     start: float
@@ -18,21 +18,21 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """The spans of every rank of one step, in the order in which they ran."""
+    """The spans of every rank in one step, in the order in which they ran."""
 
     name: str
-    """What is shown, for pictures."""
+    """Title of a picture of it."""
     ranks: tuple[tuple[Span, ...], ...]
     """Spans of each rank."""
 
     @property
     def start(self) -> float:
-        """When the first action began, in seconds."""
+        """Start of the first action of all ranks, in seconds."""
         return min(span.start for spans in self.ranks for span in spans)
 
     @property
     def step_time(self) -> float:
-        """From the begin of the first action of all ranks to the end of the last, in seconds."""
+        """Seconds from the start of the first action of all ranks to the end of the last."""
         return max(span.end for spans in self.ranks for span in spans) - self.start
 
     @property
@@ -42,28 +42,26 @@ class Timeline:
 
     @property
     def idle(self) -> tuple[float, ...]:
-        """Seconds of the step in which each rank does not compute."""
+        """Seconds of the step during which each rank does not compute."""
         return tuple(self.step_time - busy for busy in self.busy)
 
     @property
     def bubble(self) -> float:
-        """The part of all ranks' time, 0 … 1, in which they do not compute."""
+        """Fraction of the time of all ranks, 0 … 1, during which they do not compute."""
         return sum(self.idle) / (self.step_time * len(self.ranks))
 
     @property
     def peak_live(self) -> tuple[int, ...]:
-        """For each rank the most micro-batches that have begun their forward and not ended their
-        backward."""
+        """For each rank, the most micro-batches whose activations it holds at once."""
         return tuple(peak_live([span.action for span in spans]) for spans in self.ranks)
 
     def peak_bytes(self, activation_bytes: tuple[float, ...]) -> tuple[float, ...]:
-        """Peak activation memory of each rank, given the bytes that one micro-batch keeps there."""
+        """Return each rank's peak activation bytes, given the bytes per micro-batch there."""
         return tuple(n * size for n, size in zip(self.peak_live, activation_bytes, strict=True))
 
 
 def peak_live(actions: list[Action] | tuple[Action, ...]) -> int:
-    """Return the most micro-batches whose activations a rank holds at once when it runs
-    `actions`."""
+    """Return the most micro-batches whose activations a rank running `actions` holds at once."""
     live = peak = 0
     for action in actions:
         live += 1 if action.kind == FORWARD else -1
