@@ -1,10 +1,10 @@
-"""A text that a model writes: `python -m jllm.generate --help`."""
+"""Generating text with a model: `python -m jllm.generate --help`."""
 
 import sys
 
 
 def main(*, prog: str = "python -m jllm.generate") -> None:
-    """Run the command; 2 is the exit code of a mistake the user can mend."""
+    """Run the command; the exit code is 2 for a mistake that the user can correct."""
     from jllm.models.generation.command import run
 
     sys.exit(run(prog=prog))

@@ -1,10 +1,10 @@
-"""An adapter added to its model: `python -m jllm.merge_lora --help`."""
+"""Merging an adapter into its model: `python -m jllm.merge_lora --help`."""
 
 import sys
 
 
 def main(*, prog: str = "python -m jllm.merge_lora") -> None:
-    """Run the command; 2 is the exit code of a mistake the user can mend."""
+    """Run the command; the exit code is 2 for a mistake that the user can correct."""
     from jllm.models.lora.merge_command import run
 
     sys.exit(run(prog=prog))

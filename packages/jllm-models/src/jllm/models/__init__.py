@@ -1,7 +1,7 @@
-"""Model mathematics, the families, and the table that names every weight.
+"""Model mathematics, the model families, and the table that names every weight.
 
-`load(model_dir)` gives one whole model: its loss, its logits, and what it writes. It is imported,
-and PyTorch with it, when it is first used.
+`load(model_dir)` returns a whole model with its loss, its logits and text generation. It is
+imported, and PyTorch with it, on first use.
 """
 
 from importlib import import_module

@@ -30,26 +30,27 @@ DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The figures of a unit, or of the whole model."""
+    """The figures of a unit or of the whole model."""
 
     parameters: int
-    """Trained numbers."""
+    """Number of trained parameters."""
     active_parameters: int
-    """Those of them that a token meets: all but the experts that it does not go to."""
+    """Parameters used for a token: all but those of experts to which it is not routed."""
     bytes: int
-    """Bytes of them in the directory's dtype."""
+    """Bytes of the parameters in the directory's dtype."""
     flops_per_token: float
-    """Operations of forward and backward per token, attention counted causally."""
+    """FLOPs of forward and backward per token, with the causal half of attention."""
     flops_per_token_square: float
     """The same with the whole square of attention."""
     cache_bytes: int
-    """Bytes, in the directory's dtype, that generation keeps of each token that can be seen."""
+    """Bytes of the generation cache per visible token, in the directory's dtype."""
 
 
 def unit_figures(config: DecoderConfig, length: int) -> dict[str, Figures]:
     """Return the figures of every unit by name, for documents of `length` tokens.
 
-    The head of a tied model has the embedding's parameters again: it holds and multiplies them.
+    The head of a tied model counts the embedding's parameters again, since it holds them and
+    multiplies with them.
     """
     width = DTYPE_BYTES[config.dtype]
     both = (unit_costs(config, length, length, causal=causal) for causal in (True, False))
@@ -81,7 +82,7 @@ def total_figures(config: DecoderConfig, length: int) -> Figures:
 
 
 def alike(config: DecoderConfig, units: dict[str, Figures]) -> Iterator[tuple[str, int, Figures]]:
-    """Give (name, how many, figures of one) of the units; layers alike in a row are one line."""
+    """Yield (name, count, figures of one) of the units; consecutive equal layers are one line."""
     names = unit_names(config)
     layers = [
         (unit_layer(index), units[names[index]], units[names[index + 1]])
@@ -98,9 +99,9 @@ def alike(config: DecoderConfig, units: dict[str, Figures]) -> Iterator[tuple[st
 
 
 def table(config: DecoderConfig, length: int, parameters: int) -> Table:
-    """Return the table that people see.
+    """Return the table that is printed.
 
-    parameters: those of the model with its modules of multi-token prediction.
+    parameters: number of the model's, with its modules of multi-token prediction.
     """
     units, total = unit_figures(config, length), total_figures(config, length)
     shown = Table(
@@ -124,7 +125,7 @@ def table(config: DecoderConfig, length: int, parameters: int) -> Table:
 
 
 def _cells(config: DecoderConfig, figures: Figures) -> Iterator[str]:
-    """Give the numbers of a line; the active parameters where not all are."""
+    """Yield the numbers of a line; active parameters only where they are not all."""
     yield f"{figures.parameters:,}"
     if config.experts:
         yield _short(figures.active_parameters, ("", "k", "M", "G", "T"), 1000)
@@ -134,12 +135,12 @@ def _cells(config: DecoderConfig, figures: Figures) -> Iterator[str]:
 
 
 def _binary(number: int) -> str:
-    """Return bytes in the unit that leaves few digits before the point."""
+    """Format a number of bytes with a binary unit that leaves few digits before the point."""
     return _short(number, ("B", "KiB", "MiB", "GiB", "TiB"), 1024)
 
 
 def _short(number: float, units: Sequence[str], step: int) -> str:
-    """Return a number with a unit that leaves few digits before the point."""
+    """Format a number with a unit that leaves few digits before the point."""
     for unit in units[:-1]:
         if number < step:
             return f"{number:.4g} {unit}".rstrip()
@@ -154,12 +155,12 @@ class AdapterFigures:
     rank: int
     matrices: int
     parameters: int
-    """Trained numbers, if the model is frozen."""
+    """Number of the adapter's parameters: the trained ones where the model is frozen."""
     fraction: float
-    """Those of the model's and the adapter's together."""
+    """Fraction of the parameters of model and adapter together."""
 
     def __str__(self) -> str:
-        """Say them in a line."""
+        """Format them as one line."""
         return (
             f"adapter of rank {self.rank}: {self.parameters:,} parameters in {self.matrices:,} "
             f"matrices, {self.fraction:.3%} of all"
@@ -167,7 +168,7 @@ class AdapterFigures:
 
 
 def adapter_figures(config: DecoderConfig, rank: int, modules: str) -> AdapterFigures | None:
-    """Return the figures of an adapter of the modules named; None for rank 0."""
+    """Return the figures of an adapter of the named modules; None for rank 0."""
     if rank < 0:
         raise ValueError(f"--lora_dim must be 0 or more, found {rank}")
     if not rank:
@@ -185,7 +186,7 @@ def adapter_figures(config: DecoderConfig, rank: int, modules: str) -> AdapterFi
 def main(
     arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.models.describe"
 ) -> int:
-    """Run the command; returns the exit code, 2 for what the user can mend."""
+    """Run the command and return the exit code: 2 for a mistake that the user can correct."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("model_dir", type=Path, help="a directory with config.json")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""`jllm.models.load`: a whole model as one value, with its loss, its logits and what it writes.
+"""`jllm.models.load`: a whole model as one value, with loss, logits and text generation.
 
 Letters: T tokens, V vocabulary.
 """
@@ -35,8 +35,8 @@ Bounds = Documents | Sequence[int] | Tensor
 class Model:
     """A decoder with all its units.
 
-    `module` is the PyTorch module: its parameters are what an optimizer takes, and it is in
-    evaluation mode, as Transformers leaves a model. Generating leaves it as it was.
+    `module` is the PyTorch module, whose parameters go to an optimizer. It is in evaluation mode,
+    as a model of Transformers is after loading. Generation does not change it.
     """
 
     def __init__(self, module: Stage, model_dir: Path):
@@ -46,33 +46,34 @@ class Model:
 
     @property
     def config(self) -> DecoderConfig:
-        """What `config.json` says."""
+        """The configuration from `config.json`."""
         return self.module.config
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return next(self.module.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the parameters."""
+        """The dtype of the parameters."""
         return next(self.module.parameters()).dtype
 
     @cached_property
     def tokenizer(self) -> PromptTokenizer:
-        """The directory's tokenizer; its `hf` is the one of Transformers.
+        """The directory's tokenizer; its `hf` is that of Transformers.
 
-        ValueError where there is none, or Transformers is not installed.
+        Raises ValueError where there is none, or Transformers is not installed.
         """
         return load_tokenizer(self.model_dir)
 
     def loss(self, tokens: Any, targets: Any, documents: Bounds | None = None) -> Tensor:
         """Return the sum of the losses of the trained tokens, an fp32 scalar with a gradient.
 
-        tokens, targets: whole numbers [T] (tensors, arrays or lists); −100 among the targets where
-        nothing is predicted. documents: where they begin and end, 0 … T; None for one document.
-        ValueError names the argument that is wrong.
+        tokens, targets: integers [T] (tensors, arrays or lists); a target of −100 is not trained.
+        documents: their bounds, 0 … T; None for one document.
+
+        Raises ValueError that names the wrong argument.
         """
         tokens_T = self._ids("tokens", tokens)
         targets_T = self._ids("targets", targets, untrained=True)
@@ -82,7 +83,7 @@ class Model:
         return self.module(tokens_T, self._documents(documents, len(tokens_T)), targets_T)
 
     def logits(self, tokens: Any, documents: Bounds | None = None) -> Tensor:
-        """Return the logits [T, V] of what follows each token; arguments as in `loss`."""
+        """Return the logits [T, V] of the token after each; arguments as in `loss`."""
         tokens_T = self._ids("tokens", tokens)
         return self.module.logits(tokens_T, self._documents(documents, len(tokens_T)))
 
@@ -121,11 +122,13 @@ class Model:
         seed: int = 0,
         chat: bool | None = None,
     ) -> str | list[int]:
-        """Return what the model writes after a text, as text, or after ids, as ids.
+        """Return the model's continuation of a prompt: text after a text, ids after ids.
 
         It ends at an end-of-sequence token or after `max_new_tokens`. temperature: 0 takes the
-        likeliest token, more draws one by `top_k`, `top_p` and `seed`. chat: a text is what a user
-        says, by the chat template; None: where there is one. ValueError names the argument.
+        likeliest token; above 0, one is drawn with `top_k`, `top_p` and `seed`. chat: apply the
+        chat template to a text as a user's message; None applies it where there is one.
+
+        Raises ValueError that names the wrong argument.
         """
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         try:
@@ -170,7 +173,7 @@ class Model:
         return ids
 
     def _decoder(self) -> Decoder:
-        """Return a decoder of modules of its own over the same parameters."""
+        """Return a decoder with its own modules over the same parameters."""
         shared: dict[int, Any] = {
             id(parameter): nn.Parameter(parameter.detach(), requires_grad=False)
             for parameter in self.module.parameters()
@@ -179,9 +182,9 @@ class Model:
         return Decoder(copy.deepcopy(self.module, shared))
 
     def _ids(self, name: str, values: Any, *, untrained: bool = False) -> Tensor:
-        """Return ids [T] on the model's device; ValueError where they are none of its ids.
+        """Return ids [T] on the model's device; untrained: −100 may be among them.
 
-        untrained: −100 may be among them.
+        Raises ValueError where they are not ids of the model.
         """
         try:
             ids_T = torch.as_tensor(values)
@@ -222,9 +225,11 @@ def load(
 ) -> Model:
     """Load a Hugging Face model directory as one whole model.
 
-    dtype: of the parameters and the computation, "float32" or "bfloat16"; None: that of the
-    directory. Modules that predict further tokens are left out.
-    ValueError names a wrong argument, or the file that is missing, damaged or of another model.
+    dtype: of the parameters and the computation, "float32" or "bfloat16"; None is that of the
+    directory. Modules of multi-token prediction are left out.
+
+    Raises ValueError that names a wrong argument, or a file that is missing, damaged or from
+    another model.
     """
     folder = Path(model_dir)
     config = read_config(folder)

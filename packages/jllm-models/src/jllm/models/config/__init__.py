@@ -1,1 +1,1 @@
-"""A model as a value: sizes and variants, the names of its tensors, its units."""
+"""The configuration of a model: its sizes and variants, the names of its tensors, its units."""

@@ -1,11 +1,11 @@
-"""Units: the pieces that a pipeline stage is a contiguous run of.
+"""Units: the pieces of a model; a pipeline stage is a contiguous run of them.
 
     0        1                   2              …  2·layers+1
     embed    layers.0.attention  layers.0.mlp   …  head
 
-The head is the last norm together with the output matrix, the loss and what predicts further
-tokens. Parameters are named
-`units.<index>.…` with the unit's global index, so that names never depend on how a model is cut.
+The head is the last norm, the output matrix, the loss and the modules of multi-token prediction.
+Parameters are named `units.<index>.…` with the global index of the unit, so names do not depend on
+how a model is divided.
 """
 
 from jllm.models.config.decoder_config import DecoderConfig
@@ -14,7 +14,7 @@ _LAYER_KINDS = ("attention", "mlp")
 
 
 def unit_count(config: DecoderConfig) -> int:
-    """Return the number of units: two a layer, the embedding and the head."""
+    """Return the number of units: two per layer, the embedding and the head."""
     return 2 * config.num_layers + 2
 
 
@@ -40,10 +40,10 @@ def unit_layer(unit: int) -> int:
 
 
 def tied_parameters(config: DecoderConfig) -> tuple[str, str] | None:
-    """Return the names of two parameters that are one, whatever is held; None if there are none.
+    """Return the names of the two parameters that are tied, whatever is held; None without any.
 
-    The first is the embedding. The second is the head's matrix where it is tied, or else the
-    embedding of the modules that predict further tokens.
+    The first is the embedding. The second is the head's matrix where it is tied, otherwise the
+    embedding of the modules of multi-token prediction.
     """
     head = f"units.{unit_count(config) - 1}"
     if config.tie_word_embeddings:

@@ -1,10 +1,10 @@
-"""What a mixture of experts costs, by the convention of `jllm.models.costs.flops`."""
+"""The cost of a mixture of experts, by the convention of `jllm.models.costs.flops`."""
 
 from jllm.models.config.decoder_config import DecoderConfig, ExpertsConfig
 
 
 def idle_parameters(config: DecoderConfig, experts: ExpertsConfig | None) -> int:
-    """Return the parameters of the experts of one layer that a token does not go to."""
+    """Return the number of parameters in the experts of one layer that a token does not use."""
     if experts is None:
         return 0
     idle = experts.num_experts - experts.experts_per_token
@@ -12,7 +12,7 @@ def idle_parameters(config: DecoderConfig, experts: ExpertsConfig | None) -> int
 
 
 def mixture_flops(config: DecoderConfig, experts: ExpertsConfig) -> float:
-    """Return the operations of a forward pass per token: router, chosen experts, shared expert."""
+    """Return the FLOPs of a forward pass per token: router, chosen experts, shared expert."""
     inner = experts.experts_per_token * experts.intermediate_size
     rows = experts.num_experts + 3 * (inner + experts.shared_intermediate_size)
     gate = experts.shared_intermediate_size > 0 and experts.shared_gate
@@ -28,10 +28,10 @@ def mixture_bytes(
     kept += chosen * (2 * hidden + 3 * experts.intermediate_size) * value_bytes
     router_bytes = 4 if experts.float32_router else value_bytes
     kept += chosen * (8 + 8 + 8) + chosen * router_bytes  # numbers, order, places; weights
-    if router_bytes > value_bytes:  # the router's input and matrix once more
+    if router_bytes > value_bytes:  # copies of the router's input and matrix
         kept += router_bytes * hidden * (1 + experts.num_experts / tokens)
     kept += 4 * experts.num_experts  # fp32 scores
-    kept += 4 * experts.num_experts / tokens  # where the rows of each expert end
+    kept += 4 * experts.num_experts / tokens  # end of each expert's rows
     if experts.renormalise:
         kept += 4 * (chosen + 1)
     if experts.shared_intermediate_size:

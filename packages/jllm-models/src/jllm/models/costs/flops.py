@@ -1,14 +1,13 @@
-"""What a unit costs: parameters, floating-point operations, bytes.
+"""The cost of a unit: parameters, floating-point operations, bytes.
 
-Convention, stated wherever a utilisation (MFU) is printed: a multiplication with its addition is
-two operations; the backward pass costs twice the forward; recomputation, norms, rotation,
-softmax and the embedding's look-up count nothing. A matrix of n parameters so costs 6n a token
-(arXiv:2001.08361; the head counts, the embedding does not). Attention to s tokens adds 12·N·K·s a
-layer (N query heads of width K; where values are of another width V, 6·N·(K + V)·s) as in PaLM's
-MFU (arXiv:2204.02311, appendix B); the causal
-half of that, 6·N·K·s, is what is really computed and is the default here. Where a window of w < s
-tokens slides, s/2 becomes w − w²/2s, the mean number of tokens that are seen. Of a mixture of
-experts, those count that a token goes to.
+The convention, stated wherever a utilisation (MFU) is printed: a multiplication with its addition
+is two operations. The backward pass costs twice the forward. Recomputation, norms, rotation,
+softmax and the look-up in the embedding do not count. A matrix of n parameters thus costs 6n per
+token (arXiv:2001.08361; the head counts, the embedding does not). Attention to s tokens adds
+12·N·K·s per layer (N query heads of width K; 6·N·(K + V)·s where values have another width V), as
+in PaLM's MFU (arXiv:2204.02311, appendix B). The causal half of that, 6·N·K·s, is actually
+computed, and is the default here. With a sliding window of w < s tokens, s/2 becomes w − w²/2s, the
+mean number of visible tokens. Of a mixture of experts, only the experts of a token count.
 """
 
 import math
@@ -30,16 +29,16 @@ class UnitCost:
     name: str
     """Name of the unit."""
     parameters: int
-    """Trained numbers; a tied head counts its matrix again, for it is held and multiplied."""
+    """Number of trained parameters; a tied head counts its matrix again, since it holds it too."""
     active_parameters: int
-    """Those of them that a token meets: all but the experts that it does not go to."""
+    """Parameters used for a token: all but those of experts to which it is not routed."""
     forward_flops: float
-    """Operations of the forward pass per token."""
+    """FLOPs of the forward pass per token."""
     activation_bytes: float
-    """Bytes per token kept from forward to backward, the masks of windows and biases aside; the
-    head's are its peak while it runs."""
+    """Bytes per token kept from forward to backward, without the masks of windows and biases; for
+    the head, its peak while it runs."""
     recomputed_bytes: float
-    """The same when the unit is recomputed: its input alone."""
+    """The same where the unit is recomputed: its input alone."""
 
 
 def unit_costs(
@@ -52,9 +51,9 @@ def unit_costs(
 ) -> tuple[UnitCost, ...]:
     """Return the cost of every unit.
 
-    tokens: tokens of a micro-batch, over which the head's fixed memory is spread.
-    mean_document_length: Σ length² / Σ length, the length of the document of a mean token.
-    value_bytes: bytes of an activation. causal: count the causal half of attention.
+    tokens: tokens of a micro-batch, over which the fixed memory of the head is spread.
+    mean_document_length: Σ length² / Σ length, the mean over tokens of their document's length.
+    value_bytes: bytes of an activation element. causal: count the causal half of attention.
     """
     parameters = _parameters(config)
     costs = []
@@ -98,7 +97,7 @@ class _Work(NamedTuple):
 
 
 def _unit_work(config: DecoderConfig, kind: str, layer: int, work: _Work) -> tuple[float, float]:
-    """Return a unit's operations of a forward pass and its bytes kept, per token."""
+    """Return a unit's FLOPs of a forward pass and the bytes it keeps, per token."""
     if kind == "mlp" and (experts := config.mixture(layer)):
         return mixture_flops(config, experts), mixture_bytes(
             config, experts, work.tokens, work.value_bytes
@@ -110,13 +109,13 @@ def _unit_work(config: DecoderConfig, kind: str, layer: int, work: _Work) -> tup
 
 
 def trained_predictions(config: DecoderConfig) -> int:
-    """Return the modules of multi-token prediction that are computed."""
+    """Return the number of modules of multi-token prediction that are computed."""
     prediction = config.prediction
     return prediction.depth if prediction and prediction.loss_weight else 0
 
 
 def _idle_behind(config: DecoderConfig) -> int:
-    """Return the parameters of multi-token prediction that a token does not meet."""
+    """Return the number of parameters of multi-token prediction that a token does not use."""
     depth = config.prediction.depth if config.prediction else 0
     if depth and not trained_predictions(config):
         return _parameters(config)[-1] - _parameters(replace(config, prediction=None))[-1]
@@ -127,7 +126,7 @@ def _idle_behind(config: DecoderConfig) -> int:
 def prediction_bytes(config: DecoderConfig, tokens: int, value_bytes: int) -> float:
     """Return the bytes per token that a recomputed module of multi-token prediction keeps.
 
-    They are its two inputs, the look-up's tokens and the gradients that the loss has computed.
+    They are its two inputs, the tokens of the look-up, and the gradients computed by the loss.
     """
     hidden, matrix = config.hidden_size, config.vocab_size * config.hidden_size
     return 3 * hidden * value_bytes + 8 + 4 * matrix / tokens
@@ -136,39 +135,39 @@ def prediction_bytes(config: DecoderConfig, tokens: int, value_bytes: int) -> fl
 def flops_per_token(
     config: DecoderConfig, mean_document_length: float, *, causal: bool = True
 ) -> float:
-    """Return the operations of forward and backward per token, by the convention above.
+    """Return the FLOPs of forward and backward per token, by the convention above.
 
-    causal=False counts the whole square of attention, as Megatron-LM and PaLM do; where a window
-    slides, the same twice.
+    causal=False counts the whole square of attention, as Megatron-LM and PaLM do; with a sliding
+    window it counts twice the causal number.
     """
     costs = unit_costs(config, 1, mean_document_length, causal=causal)
     return 3 * sum(cost.forward_flops for cost in costs)
 
 
 def weight_gradient_flops(config: DecoderConfig) -> float:
-    """Return the operations per token that the gradients of all matrices take: a third of theirs.
+    """Return the FLOPs per token of the gradients of all matrices, a third of the matrices' total.
 
-    A frozen model does without them.
+    A frozen model does not compute them.
     """
     return flops_per_token(config, 0) / 3
 
 
 def parameter_count(config: DecoderConfig) -> int:
-    """Return the numbers in the model's files: a tied matrix counts once."""
+    """Return the number of parameters in the model's files; a tied matrix counts once."""
     tied = config.vocab_size * config.hidden_size * (tied_parameters(config) is not None)
     return sum(_parameters(config)) - tied
 
 
 def active_parameter_count(config: DecoderConfig) -> int:
-    """Return the numbers in the model's files that a token meets."""
+    """Return the number of parameters in the model's files that are used for a token."""
     mixtures = map(config.mixture, range(config.num_layers))
     idle = sum(idle_parameters(config, each) for each in mixtures) + _idle_behind(config)
     return parameter_count(config) - idle
 
 
-@lru_cache(maxsize=4)  # of many experts a table takes tenths of a second, and MFU asks every step
+@lru_cache(maxsize=4)  # with many experts it takes tenths of a second; MFU needs it every step
 def _parameters(config: DecoderConfig) -> tuple[int, ...]:
-    """Return the parameters held by each unit."""
+    """Return the number of parameters held by each unit."""
     return tuple(
         sum(math.prod(piece.extents) for piece in weight_table(config, range(unit, unit + 1)))
         for unit in range(unit_count(config))
@@ -176,14 +175,14 @@ def _parameters(config: DecoderConfig) -> tuple[int, ...]:
 
 
 def tokens_seen(length: float, window: int | None) -> float:
-    """Return the mean number of tokens that a query sees: the area of a triangle or a band."""
+    """Return the mean number of tokens that a query sees, from the area of a triangle or a band."""
     if window is None or length <= window:
         return length / 2
     return window - window**2 / (2 * length)
 
 
 def _forward_flops(config: DecoderConfig, kind: str, seen: float) -> float:
-    """Return the operations of one unit's forward pass per token, whose query sees `seen`."""
+    """Return the FLOPs of one unit's forward pass per token, whose query sees `seen` tokens."""
     hidden, queries = config.hidden_size, config.num_heads * config.head_dim
     keys = config.num_kv_heads * config.head_dim
     match kind:
@@ -214,7 +213,7 @@ def _activation_bytes(config: DecoderConfig, kind: str, tokens: int, value_bytes
         case "attention":
             projected = queries + 2 * keys
             rotated = queries + keys
-            mixed = 2 * queries  # by document, and all of them in one tensor
+            mixed = 2 * queries  # results by document, and concatenated
             scales = 4 * (qk_norms + config.num_heads)  # of the norms and of each softmax
             return normed + (projected + rotated + mixed) * value_bytes + scales
         case "mlp":

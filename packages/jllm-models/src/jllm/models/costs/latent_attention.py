@@ -1,13 +1,13 @@
-"""What multi-head latent attention costs, by the convention of `jllm.models.costs.flops`.
+"""The cost of multi-head latent attention, by the convention of `jllm.models.costs.flops`.
 
-Counted as training computes it: keys and values of every head are made from the latent vectors.
+Counted as in training, which computes the keys and values of every head from the latent vectors.
 """
 
 from jllm.models.config.decoder_config import DecoderConfig, LatentConfig
 
 
 def latent_flops(config: DecoderConfig, latent: LatentConfig, seen: float) -> float:
-    """Return the operations of a forward pass per token, whose query sees `seen` tokens."""
+    """Return the FLOPs of a forward pass per token, whose query sees `seen` tokens."""
     hidden, heads, source = config.hidden_size, config.num_heads, latent.query_rank
     queries, values = heads * config.head_dim, heads * latent.value_dim
     plain = heads * (config.head_dim - latent.rotary_dim)
@@ -23,7 +23,7 @@ def latent_bytes(config: DecoderConfig, latent: LatentConfig, value_bytes: int) 
     queries, values = heads * config.head_dim, heads * latent.value_dim
     plain = heads * (config.head_dim - latent.rotary_dim)
     numbers = 2 * hidden + 2 * latent.rank + latent.rotary_dim + 2 * (source or 0)
-    if values < queries:  # values and results of a head's width, and the results without the rest
+    if values < queries:  # values and results padded to a head's width, and the results cut again
         numbers += 4 * queries + values
     else:
         numbers += 2 * queries + plain + 3 * values
@@ -32,7 +32,7 @@ def latent_bytes(config: DecoderConfig, latent: LatentConfig, value_bytes: int) 
 
 
 def cache_numbers(config: DecoderConfig) -> int:
-    """Return the numbers that a cache keeps of a token in one layer."""
+    """Return how many elements a cache keeps per token in one layer."""
     if config.latent is None:
         return 2 * config.num_kv_heads * config.head_dim
     return config.latent.rank + config.latent.rotary_dim

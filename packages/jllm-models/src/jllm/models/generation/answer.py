@@ -17,7 +17,7 @@ def answer(
     max_new_tokens: int,
     stop: frozenset[int] = frozenset(),
 ) -> Iterator[int]:
-    """Give tokens one by one as they are made, up to and with the first that is in `stop`."""
+    """Yield tokens one by one as they are made, up to and with the first that is in `stop`."""
     logits_V = decoder.start(prompt)
     for number in range(max_new_tokens):
         token = choose(logits_V, sampling, number)

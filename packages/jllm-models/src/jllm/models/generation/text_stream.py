@@ -15,7 +15,7 @@ CONTEXT = 8
 def stream_text(
     tokens: Iterable[int], text: Callable[[Sequence[int]], str], prompt: Sequence[int] = ()
 ) -> Iterator[str]:
-    """Give pieces whose sum is the text of all tokens after a prompt; `text` decodes ids."""
+    """Yield pieces whose sum is the text of all tokens after a prompt; `text` decodes ids."""
     context, pending = list(prompt[-CONTEXT:]), []
     for token in tokens:
         pending.append(token)

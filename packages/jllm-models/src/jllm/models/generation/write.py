@@ -99,7 +99,7 @@ class _Clock:
         self.token = -1
 
     def timed(self, tokens: Iterable[int]) -> Iterator[int]:
-        """Give the tokens on, noting the time of each."""
+        """Yield the tokens on, noting the time of each."""
         for self.token in tokens:
             self.last = time.perf_counter()
             self.first = self.last if self.tokens == 0 else self.first

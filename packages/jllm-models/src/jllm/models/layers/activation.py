@@ -107,7 +107,7 @@ def _one_and_exp(x: Tensor) -> Tensor:
 
 
 def _blocks(x_TF: Tensor) -> Iterator[slice]:
-    """Give slices of rows that hold about BLOCK numbers each."""
+    """Yield slices of rows that hold about BLOCK numbers each."""
     tokens, width = x_TF.shape
     size = max(1, BLOCK // max(1, width))
     return (slice(start, start + size) for start in range(0, tokens, size))

@@ -101,7 +101,7 @@ def _shortest(chosen: Iterable[str], every: Iterable[str]) -> set[str]:
 
 
 def _suffixes(name: str) -> Iterator[str]:
-    """Give the last parts of a dotted name, the shortest first; `x.weight` is one part."""
+    """Yield the last parts of a dotted name, the shortest first; `x.weight` is one part."""
     kind = ".weight" if name.endswith(".weight") else ""
     parts = name.removesuffix(kind).split(".")
     for count in range(1, len(parts) + 1):

@@ -183,7 +183,7 @@ def _copy(file: BinaryIO, out: BinaryIO, stop: int, report: Callable[[int], None
 
 
 def _sums(file: BinaryIO, entry: Entry, pair: Pair) -> Iterator[memoryview]:
-    """Give the bytes of a weight with its adapter added, some rows at a time."""
+    """Yield the bytes of a weight with its adapter added, some rows at a time."""
     a_RI, b_OR = pair.read()
     count, width = entry.shape
     step = max(PIECE_BYTES // max(width * entry.dtype.itemsize, 1), 1)
@@ -199,7 +199,7 @@ def _sums(file: BinaryIO, entry: Entry, pair: Pair) -> Iterator[memoryview]:
 
 
 def _small_files(model: Path) -> Iterator[Path]:
-    """Give configuration, tokenizer and whatever else lies beside the weights."""
+    """Yield configuration, tokenizer and whatever else lies beside the weights."""
     for path in sorted(model.iterdir()):
         left_out = path.name in LEFT_OUT or path.suffix in WEIGHTS or path.name.startswith(".")
         if path.is_file() and not left_out:

@@ -60,7 +60,7 @@ def adapted_matrices(config: DecoderConfig, units: range, lora: Lora) -> tuple[A
 
 
 def _parts(pieces: tuple[Slice, ...]) -> Iterator[AdaptedRows]:
-    """Give the rows of each tensor of a parameter."""
+    """Yield the rows of each tensor of a parameter."""
     by_tensor: dict[str, list[Slice]] = {}
     for piece in pieces:
         by_tensor.setdefault(piece.tensor, []).append(piece)
@@ -83,7 +83,7 @@ def adapter_table(config: DecoderConfig, units: range, lora: Lora) -> tuple[Slic
 
 
 def _matrix_slices(matrix: AdaptedMatrix, rank: int) -> Iterator[Slice]:
-    """Give the slices of `lora_A` and of `lora_B` of one parameter."""
+    """Yield the slices of `lora_A` and of `lora_B` of one parameter."""
     for number, part in enumerate(matrix.parts):
         name, _ = adapter_names(part.tensor)
         first = whole(f"{matrix.module}.lora_A", name, (rank, matrix.inputs))

@@ -182,7 +182,7 @@ def _check(files: WeightFiles, slices: Iterable[Slice]) -> None:
 
 @contextmanager
 def _descriptors() -> Iterator:
-    """Give a function that opens a path once; all are closed in the end."""
+    """Yield a function that opens a path once; all are closed in the end."""
     opened: dict[Path, int] = {}
 
     def descriptor_of(path: Path) -> int:

@@ -152,7 +152,7 @@ class Run:
 
 
 def runs(piece: Slice) -> Iterator[Run]:
-    """Give the contiguous runs of a slice in the whole tensor, in row-major order, in elements.
+    """Yield the contiguous runs of a slice in the whole tensor, in row-major order, in elements.
 
     Equally spaced runs are one `Run`: a box of a matrix is always one, whatever its columns.
     """

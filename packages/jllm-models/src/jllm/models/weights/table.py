@@ -34,7 +34,7 @@ def is_buffer(piece: Slice) -> bool:
 
 
 def _unit_slices(config: DecoderConfig, unit: int, *, for_saving: bool) -> Iterator[Slice]:
-    """Give the slices of one unit."""
+    """Yield the slices of one unit."""
     here, names = f"units.{unit}", config.names
     matrix = (config.vocab_size, config.hidden_size)
     match unit_kind(config, unit):
@@ -88,7 +88,7 @@ def untrained_tensors(config: DecoderConfig) -> frozenset[str]:
 
 
 def _predictor(config: DecoderConfig, here: str, index: int) -> Iterator[Slice]:
-    """Give the slices of a module of multi-token prediction."""
+    """Yield the slices of a module of multi-token prediction."""
     hidden, names, layer = config.hidden_size, config.names, config.num_layers + index
     there = f"{names.layers}.{layer}"
     for part, name in (
@@ -103,7 +103,7 @@ def _predictor(config: DecoderConfig, here: str, index: int) -> Iterator[Slice]:
 
 
 def _attention_unit(config: DecoderConfig, here: str, layer: int) -> Iterator[Slice]:
-    """Give the slices of a layer's attention."""
+    """Yield the slices of a layer's attention."""
     there = f"{config.names.layers}.{layer}"
     if config.latent:
         yield from _latent(config, config.latent, here, there)
@@ -112,7 +112,7 @@ def _attention_unit(config: DecoderConfig, here: str, layer: int) -> Iterator[Sl
 
 
 def _mlp_unit(config: DecoderConfig, here: str, layer: int) -> Iterator[Slice]:
-    """Give the slices of a layer's MLP or mixture of experts."""
+    """Yield the slices of a layer's MLP or mixture of experts."""
     there, experts = f"{config.names.layers}.{layer}", config.mixture(layer)
     if experts:
         yield from _mixture(config, experts, here, there)
@@ -121,7 +121,7 @@ def _mlp_unit(config: DecoderConfig, here: str, layer: int) -> Iterator[Slice]:
 
 
 def _attention(config: DecoderConfig, here: str, layer: str) -> Iterator[Slice]:
-    """Give the slices of an attention unit."""
+    """Yield the slices of an attention unit."""
     hidden, width, names = config.hidden_size, config.head_dim, config.names
     yield whole(f"{here}.norm.weight", f"{layer}.{names.attention_norm}.weight", (hidden,))
     yield from _qkv(config, f"{here}.qkv", layer, "weight", (hidden,))
@@ -141,7 +141,7 @@ def _attention(config: DecoderConfig, here: str, layer: str) -> Iterator[Slice]:
 
 
 def _latent(config: DecoderConfig, latent: LatentConfig, here: str, layer: str) -> Iterator[Slice]:
-    """Give the slices of a multi-head latent attention unit."""
+    """Yield the slices of a multi-head latent attention unit."""
     hidden, heads, names = config.hidden_size, config.num_heads, config.names
     width = config.head_dim - latent.rotary_dim + latent.value_dim
     queries, source = heads * config.head_dim, latent.query_rank
@@ -166,7 +166,7 @@ def _latent(config: DecoderConfig, latent: LatentConfig, here: str, layer: str) 
 def _qkv(
     config: DecoderConfig, here: str, layer: str, kind: str, columns: tuple[int, ...]
 ) -> Iterator[Slice]:
-    """Give the slices of the weight or the bias of the fused projection, in the order of `here`."""
+    """Yield the slices of the fused projection's weight or bias, in the order of `here`."""
     names, width = config.names, config.head_dim
     queries, keys = config.num_heads * width, config.num_kv_heads * width
     parameter = f"{here}.{kind}"
@@ -183,7 +183,7 @@ def _qkv(
 def _grouped(
     config: DecoderConfig, parameter: str, tensor: str, shape: tuple[int, ...]
 ) -> Iterator[Slice]:
-    """Give the slices of a tensor whose rows are, group by group, queries, a key and a value."""
+    """Yield the slices of a tensor whose rows are, group by group, queries, a key and a value."""
     groups, width = config.num_kv_heads, config.head_dim
     queries = config.num_heads // groups * width
     columns = tuple((0, size) for size in shape[1:])
@@ -202,7 +202,7 @@ def _grouped(
 
 
 def _mlp(config: DecoderConfig, here: str, layer: str) -> Iterator[Slice]:
-    """Give the slices of an MLP unit."""
+    """Yield the slices of an MLP unit."""
     hidden, inner, names = config.hidden_size, config.intermediate_size, config.names
     yield whole(f"{here}.norm.weight", f"{layer}.{names.mlp_norm}.weight", (hidden,))
     parts = tuple(f"{layer}.{name}.weight" for name in (names.gate, names.up, names.down))
@@ -212,7 +212,7 @@ def _mlp(config: DecoderConfig, here: str, layer: str) -> Iterator[Slice]:
 def _mixture(
     config: DecoderConfig, experts: ExpertsConfig, here: str, layer: str
 ) -> Iterator[Slice]:
-    """Give the slices of a mixture of experts: all experts are rows of the same two parameters."""
+    """Yield the slices of a mixture of experts: all experts are rows of the same two parameters."""
     hidden, names = config.hidden_size, config.names
     yield whole(f"{here}.norm.weight", f"{layer}.{names.mlp_norm}.weight", (hidden,))
     router = (experts.num_experts, hidden)
@@ -236,14 +236,14 @@ def _mixture(
 def _swiglu(
     here: str, tensors: Sequence[tuple[str, ...]], hidden: int, inner: int
 ) -> Iterator[Slice]:
-    """Give the slices of gate and up, fused, and of down; `tensors` names the three of each."""
+    """Yield the slices of gate and up, fused, and of down; `tensors` names the three of each."""
     gates_ups = ((name, (inner, hidden)) for parts in tensors for name in parts[:2])
     yield from _stacked(f"{here}.gate_up.weight", gates_ups)
     yield from _stacked(f"{here}.down.weight", ((parts[2], (hidden, inner)) for parts in tensors))
 
 
 def _stacked(parameter: str, tensors: Iterable[tuple[str, tuple[int, ...]]]) -> Iterator[Slice]:
-    """Give the slices of a parameter whose rows are those of several tensors, in order."""
+    """Yield the slices of a parameter whose rows are those of several tensors, in order."""
     start = 0
     for tensor, shape in tensors:
         box = tuple((0, size) for size in shape)

@@ -42,7 +42,7 @@ def attend(
 
 
 def _equal_neighbours(lengths: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Give (length, how many documents of it follow each other)."""
+    """Yield (length, how many documents of it follow each other)."""
     for length, run in groupby(lengths):
         yield length, sum(1 for _ in run)
 
