@@ -41,4 +41,4 @@ def test_missing_training_data_is_named(model, tmp_path):
 
 def test_more_stages_than_processes_are_refused(model, tmp_path):
     command = ("-m", "jllm.train_pipe", "--model", model, "--train_data", tmp_path)
-    assert_refused((*command, "--pipe_parallel_size", "2"), "--pipe_parallel_size")
+    assert_refused((*command, "--no_save", "--pipe_parallel_size", "2"), "--pipe_parallel_size")
