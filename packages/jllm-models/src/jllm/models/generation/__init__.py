@@ -1,1 +1,1 @@
-"""Generation on the modules that train: enough to try a checkpoint, one prompt at a time."""
+"""Generation with the modules of training, one prompt at a time: enough to try a checkpoint."""

@@ -1,4 +1,4 @@
-"""The tokens that a model answers with, and where it stops."""
+"""Generating the tokens of an answer, up to a stop token."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ def answer(
     max_new_tokens: int,
     stop: frozenset[int] = frozenset(),
 ) -> Iterator[int]:
-    """Yield tokens one by one as they are made, up to and with the first that is in `stop`."""
+    """Yield tokens as they are generated, up to and including the first that is in `stop`."""
     logits_V = decoder.start(prompt)
     for number in range(max_new_tokens):
         token = choose(logits_V, sampling, number)

@@ -1,7 +1,7 @@
-"""The keys and values of past tokens, as a back end of attention that goes on where it stopped.
+"""The keys and values of past tokens, kept by an attention back end that continues a document.
 
-One of these for each attention unit. It keeps what the layer's queries can still see: everything,
-or the last window; up to twice that in memory, so that a token is written without moving others.
+Each attention unit has its own. It keeps the tokens that the layer's queries can still see: all, or
+the last window. It takes up to twice their memory, so that adding a token does not move others.
 
 Letters: T tokens, H query heads, G key/value heads, K head_dim, S tokens held.
 """
@@ -15,16 +15,16 @@ from jllm.models.layers.documents import Documents
 
 
 class KeyValueCache:
-    """An `Attend` of one document: tokens from its beginning, then the next one, and so on.
+    """An `Attend` of one document: first the tokens of its beginning, then one token per call.
 
-    Tokens without a past start anew and are left to the back end given, so that a prompt costs
-    what it costs in training. After that each call has one token.
+    Tokens without a past start a new document and go to the given back end, so a prompt costs as
+    much as in training.
     """
 
     def __init__(self, attend: Attend):
         self._attend = attend
         self._room: Tensor | None = None
-        """[2, G, room, K]: keys and values, of which `_held` are there."""
+        """[2, G, room, K]: keys and values, of which `_held` are in use."""
         self._held = 0
         self._seen = 0
 
@@ -39,7 +39,7 @@ class KeyValueCache:
         bias_HLL: Tensor | None = None,
         scale: float | None = None,
     ) -> Tensor:
-        """Attend to the past and these tokens; [T, H, K]. Options as in `Attend`."""
+        """Attend to the past and to these tokens; [T, H, K]. Options as in `Attend`."""
         if documents.past == 0:
             self._room, self._held, self._seen = None, 0, 0
         assert len(documents.lengths) == 1 and documents.past == self._seen, documents
@@ -60,7 +60,7 @@ class KeyValueCache:
         return out_1H1K[0].transpose(0, 1)
 
     def _keep(self, new_2GTK: Tensor, window: int | None) -> Tensor:
-        """Add keys and values of tokens; return [2, G, S, K], as many as are held."""
+        """Add the keys and values of tokens; return all that are held, [2, G, S, K]."""
         tokens = new_2GTK.shape[2]
         self._seen += tokens
         if self._room is None or self._held + tokens > self._room.shape[2]:

@@ -1,9 +1,10 @@
-"""A whole model that reads a document token by token and says what may come next.
+"""A whole model that reads a document token by token and returns the logits of the next token.
 
 After n tokens the logits are those of a full forward pass over these n tokens. A token costs one
-pass over the weights and over the cache. `dynamic` rotary embedding turns every key of a document
-by its length: where the frequencies change with a token, all tokens are computed again. That is
-each token beyond the length that the model knew, or (first Qwen) those at which it doubles.
+pass over the weights and over the cache. With `dynamic` rotary embedding the rotation of all keys
+depends on the length of the document, so all tokens are recomputed where a token changes the
+frequencies: at each token beyond the original length or, in the first Qwen, where the length
+doubles.
 """
 
 from collections.abc import Sequence
@@ -22,9 +23,10 @@ from jllm.models.layers.rotary import inverse_frequencies
 
 
 class Decoder:
-    """Takes a stage over that holds all units, for good: do not train it afterwards.
+    """A decoder around a stage that holds all units. Do not train the stage afterwards.
 
-    It is in evaluation mode, attention units have a cache, a normalised head is divided once.
+    The stage is in evaluation mode, its attention units have a cache, and the rows of a normalised
+    head are divided once.
     """
 
     def __init__(self, stage: Stage):
@@ -40,20 +42,18 @@ class Decoder:
                 unit.divide_rows_()
 
     def start(self, prompt: Sequence[int]) -> Tensor:
-        """Begin a new document with at least one token; fp32 logits [V] of the next."""
+        """Start a new document with at least one token; return fp32 logits [V] of the next."""
         self._tokens = list(prompt)
         return self._logits(0)
 
     def append(self, token: int) -> Tensor:
-        """Go on with a token; fp32 logits [V] of the next."""
+        """Add a token to the document; return fp32 logits [V] of the next."""
         self._tokens.append(token)
         length = len(self._tokens)
         return self._logits(0 if self._is_stretched(length) else length - 1)
 
     def _is_stretched(self, length: int) -> bool:
-        """Return whether a document of this length has other rotary frequencies than one token
-        before.
-        """
+        """Return whether the rotary frequencies at this length differ from those a token before."""
         rope, width = self._stage.config.rope, self._stage.config.rotary_dim
         if rope is None or rope.type != "dynamic":
             return False

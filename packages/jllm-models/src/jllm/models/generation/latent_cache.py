@@ -1,8 +1,8 @@
-"""The latent vectors of past tokens: all that a cache of multi-head latent attention keeps.
+"""The cache of multi-head latent attention: the latent vectors of past tokens.
 
-C + R numbers a token and layer, whatever the number of heads. A token's query is multiplied with
-the matrix that would make keys, and what it collects with the one that would make values
-(arXiv:2405.04434 §2.1.2), so that keys and values of past tokens never exist.
+It keeps C + R elements per token and layer, whatever the number of heads. The query of a token is
+multiplied by the matrix of the keys, and the result of attention by the matrix of the values
+(arXiv:2405.04434 §2.1.2), so the keys and values of past tokens are never computed.
 
 Letters: T tokens, H heads, K head_dim (N of it not rotated, R rotated), V width of a value, C width
 of the latent vector, X = N + V, S tokens held.
@@ -16,15 +16,15 @@ from jllm.models.layers.latent_attention import AttendLatent
 
 
 class LatentCache:
-    """An `AttendLatent` of one document: its beginning, then one token after the other.
+    """An `AttendLatent` of one document: first the tokens of its beginning, then one per call.
 
-    Tokens without a past start anew and are left to what is given, as in training.
+    Tokens without a past start a new document and go to the given back end, as in training.
     """
 
     def __init__(self, attend: AttendLatent):
         self._attend = attend
         self._room: Tensor | None = None
-        """[room, C + R]: latent vectors and rotated keys, of which `_held` are there."""
+        """[room, C + R]: latent vectors and rotated keys, of which `_held` are in use."""
         self._held = 0
 
     def __call__(
@@ -37,7 +37,7 @@ class LatentCache:
         *,
         scale: float,
     ) -> Tensor:
-        """Attend to the past and these tokens; [T, H, V]."""
+        """Attend to the past and to these tokens; [T, H, V]."""
         if documents.past == 0:
             self._room, self._held = None, 0
         assert len(documents.lengths) == 1 and documents.past == self._held, documents

@@ -1,23 +1,23 @@
-"""How tokens are chosen: values that are checked before anything heavy is imported."""
+"""Sampling options, checked before anything heavy is imported."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How tokens are chosen; the restrictions apply in the order of these fields."""
+    """Sampling options; the restrictions apply in the order of these fields."""
 
     temperature: float = 0.0
-    """Logits are divided by it; 0 takes the likeliest token."""
+    """Divisor of the logits; 0 takes the likeliest token."""
     top_k: int | None = None
-    """Draw from the so many likeliest tokens; None from all."""
+    """Number of likeliest tokens to draw from; None for all."""
     top_p: float = 1.0
-    """Draw from the likeliest tokens that together have at least this probability."""
+    """Least total probability of the likeliest tokens to draw from."""
     seed: int = 0
-    """Another one gives another answer."""
+    """Seed of the draws."""
 
     def check(self) -> None:
-        """Refuse (ValueError) values that mean nothing, naming the flag."""
+        """Check the values. Raises ValueError that names the flag of an invalid one."""
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"--temperature must be 0 or more, found {self.temperature}")
         if self.top_k is not None and self.top_k < 1:

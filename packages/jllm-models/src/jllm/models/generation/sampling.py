@@ -1,9 +1,9 @@
-"""The choice of a token from logits: the likeliest, or one drawn.
+"""Choosing a token from logits: the likeliest, or a drawn one.
 
 A drawn token is a function of logits, options, seed and its number in the answer, on every device:
-the random number is a hash and the sum over the vocabulary is taken in float64 on the host.
+the random number is a hash, and the sum over the vocabulary is computed in float64 on the host.
 
-Letters: V vocabulary, S tokens by falling logit.
+Letters: V vocabulary, S tokens by descending logit.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from jllm.models.generation.options import Sampling
 def choose(logits_V: Tensor, sampling: Sampling, number: int) -> int:
     """Return the token of the `number`-th choice; logits fp32, the lower id first among equals.
 
-    Refuses (ValueError) logits that are not finite.
+    Raises ValueError where logits are not finite.
     """
     if not bool(logits_V.isfinite().all()):
         raise ValueError(
@@ -37,6 +37,6 @@ def choose(logits_V: Tensor, sampling: Sampling, number: int) -> int:
 
 
 def uniform(seed: int, number: int) -> float:
-    """Return a number in [0, 1) that looks random: 53 bits of a hash."""
+    """Return a pseudo-random number in [0, 1): 53 bits of a hash."""
     digest = hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "little") >> 11) / 2**53

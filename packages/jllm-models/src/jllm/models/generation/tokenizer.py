@@ -1,6 +1,6 @@
-"""Text to ids and back, by the tokenizer of a model directory.
+"""Text to ids and back, with the tokenizer of a model directory.
 
-Transformers is imported here alone; it is the extra `jllm-models[generate]`.
+Only this module imports Transformers, the extra `jllm-models[generate]`.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ class PromptTokenizer:
     """The tokenizer of a model directory."""
 
     hf: Any
-    """The one of Transformers."""
+    """The tokenizer of Transformers."""
     source: str
-    """The directory, for messages."""
+    """Name of the directory in messages."""
 
     @property
     def has_chat_template(self) -> bool:
-        """Whether the directory says how a chat is written."""
+        """Whether the directory has a chat template."""
         return bool(self.hf.chat_template)
 
     @property
@@ -29,7 +29,7 @@ class PromptTokenizer:
         return self.hf.eos_token_id
 
     def prompt_ids(self, text: str, *, chat: bool) -> list[int]:
-        """Return the ids of a text, or of a chat in which the user says it and the model is next.
+        """Return the ids of a text; with `chat`, as a user's message with a generation prompt.
 
         Special tokens written in the text become these tokens, as in Transformers.
         """
@@ -48,16 +48,16 @@ class PromptTokenizer:
         return list(ids)
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, special tokens left out."""
+        """Return the text of ids without special tokens."""
         return self.hf.decode(
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
 
 
 def load_tokenizer(model_dir: Path) -> PromptTokenizer:
-    """Load the tokenizer of a directory; code that lies there is not run.
+    """Load the tokenizer of a directory, without running code from it.
 
-    Raises ValueError where Transformers is absent or finds no tokenizer that it knows.
+    Raises ValueError where Transformers is not installed or finds no known tokenizer.
     """
     try:
         from transformers import AutoTokenizer

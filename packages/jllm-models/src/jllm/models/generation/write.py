@@ -1,4 +1,4 @@
-"""One prompt answered into a stream: tokenizer, weights, tokens, text and their speed."""
+"""Answering one prompt into a stream: tokenizer, weights, tokens, text and their speed."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -21,21 +21,21 @@ from jllm.models.generation.tokenizer import load_tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What an answer cost and how it ended."""
+    """The cost of an answer, and how it ended."""
 
     prompt_tokens: int
-    """Tokens of the prompt, chat template included."""
+    """Number of tokens of the prompt, chat template included."""
     tokens: int
-    """Tokens of the answer, the one that ended it included."""
+    """Number of tokens of the answer, the end-of-sequence token included."""
     first_seconds: float
-    """Until the first token was there: the pass over the prompt."""
+    """Seconds until the first token: the pass over the prompt."""
     other_seconds: float
-    """For all tokens after the first."""
+    """Seconds for all tokens after the first."""
     stopped: bool
-    """It ended at an end-of-sequence token."""
+    """Whether it ended at an end-of-sequence token."""
 
     def summary(self) -> str:
-        """Return the line for people."""
+        """Return the summary for the user, one line."""
         others = self.tokens - 1
         speed = f", then {others / self.other_seconds:.1f} tokens/s" if others else ""
         end = "end of sequence" if self.stopped else "--max_new_tokens"
@@ -57,10 +57,12 @@ def write(
     device: str,
     stream: TextIO,
 ) -> Written:
-    """Write the answer to a prompt into a stream, piece by piece, and a line's end.
+    """Write the answer to a prompt into a stream, piece by piece, and end the line.
 
-    chat: apply the chat template; None where there is one. dtype, device: names of torch.
-    Raises ValueError and OSError as reading the tokenizer and the weights does.
+    chat: apply the chat template; None applies it where there is one. dtype, device: names of
+    torch.
+
+    Raises ValueError and OSError where the tokenizer or the weights cannot be read.
     """
     tokenizer = load_tokenizer(model_dir)
     chat = tokenizer.has_chat_template if chat is None else chat
@@ -91,7 +93,7 @@ def write(
 
 
 class _Clock:
-    """The times at which tokens came."""
+    """The times at which tokens arrived."""
 
     def __init__(self) -> None:
         self.start = self.first = self.last = time.perf_counter()
@@ -99,7 +101,7 @@ class _Clock:
         self.token = -1
 
     def timed(self, tokens: Iterable[int]) -> Iterator[int]:
-        """Yield the tokens on, noting the time of each."""
+        """Yield the tokens, noting the time of each."""
         for self.token in tokens:
             self.last = time.perf_counter()
             self.first = self.last if self.tokens == 0 else self.first

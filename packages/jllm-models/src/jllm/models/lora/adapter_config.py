@@ -1,10 +1,10 @@
 """`adapter_config.json`, which `peft` and vLLM read beside `adapter_model.safetensors`.
 
-Experts are adapted each by its own A and B, under their own names, as vLLM wants them. Transformers
-keeps all experts of a layer in two parameters, so for `peft` they stand in `target_parameters`,
-gate and up together with the double rank; `peft` stacks the tensors when it opens the files. What
-else an MLP has stands there too, because `peft` takes `gate_proj` and its like among
-`target_modules` for names of experts, wherever there are any.
+Each expert has its own A and B under its own names, as vLLM expects. Transformers keeps all experts
+of a layer in two parameters, so for `peft` they are listed in `target_parameters`, gate and up
+together with twice the rank; `peft` stacks the tensors when it reads the files. In a model with
+experts the other matrices of MLPs are listed there too, because `peft` takes `gate_proj` and the
+like in `target_modules` for names of experts.
 """
 
 import json
@@ -26,7 +26,7 @@ from jllm.models.lora.targets import adaptable
 CONFIG = "adapter_config.json"
 STEM = "adapter_model"
 PLAIN_INITS = (True, False, "gaussian", "orthogonal", None)
-"""Values of init_lora_weights that leave the base model as it is."""
+"""Values of init_lora_weights that do not change the base model."""
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "bias": ("none", None),
     "fan_in_fan_out": (False, None),
@@ -39,11 +39,11 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "use_qalora": (False, None),
     "alora_invocation_tokens": ([], None),
 }
-"""Options of `peft` → the values with which an adapter is the plain product B · A."""
+"""Options of `peft` → their values where an adapter is the plain product B · A."""
 
 
 def config_text(config: DecoderConfig, lora: Lora, base: str) -> str:
-    """Return the file's contents; base: path or name of the model that the adapter is of."""
+    """Return the contents of the file; base: path or name of the base model."""
     modules, parameters = _targets(config, lora)
     fused = f"{config.names.experts}.gate_up_proj"
     pattern = re.escape(fused)
@@ -94,14 +94,14 @@ def _targets(config: DecoderConfig, lora: Lora) -> tuple[list[str], list[str]]:
 
 
 def _shortest(chosen: Iterable[str], every: Iterable[str]) -> set[str]:
-    """Return the shortest last parts of names that stand for the chosen ones and no others."""
+    """Return the shortest suffixes of names that match the chosen names and no others."""
     wanted = Counter(part for name in chosen for part in _suffixes(name))
     there = Counter(part for name in every for part in _suffixes(name))
     return {next(p for p in _suffixes(name) if wanted[p] == there[p]) for name in chosen}
 
 
 def _suffixes(name: str) -> Iterator[str]:
-    """Yield the last parts of a dotted name, the shortest first; `x.weight` is one part."""
+    """Yield the suffixes of a dotted name, the shortest first; `x.weight` counts as one part."""
     kind = ".weight" if name.endswith(".weight") else ""
     parts = name.removesuffix(kind).split(".")
     for count in range(1, len(parts) + 1):
@@ -110,7 +110,7 @@ def _suffixes(name: str) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterSpec:
-    """What an adapter's configuration says about its tensors."""
+    """The part of an adapter's configuration that concerns its tensors."""
 
     rank: int
     alpha: float
@@ -120,7 +120,7 @@ class AdapterSpec:
     """Path or name of the base model; "" where it is not named."""
 
     def scale(self, module: str, rank: int) -> float:
-        """Return what B · A of rank `rank` is multiplied with in a module."""
+        """Return the factor of B · A, of rank `rank`, in a module."""
         alpha = next(
             (
                 value
@@ -133,7 +133,7 @@ class AdapterSpec:
 
 
 def read_adapter_config(directory: Path) -> AdapterSpec:
-    """Read `adapter_config.json`; refuse (ValueError) what is not plain LoRA."""
+    """Read `adapter_config.json`. Raises ValueError where it is not plain LoRA."""
     path = directory / CONFIG
     if not path.is_file():
         raise ValueError(f"{directory}: holds no {CONFIG}; an adapter is a directory that does")

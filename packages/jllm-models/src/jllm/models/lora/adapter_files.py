@@ -1,8 +1,8 @@
-"""The tensors of an adapter, made by jllm or by `peft`: for each weight of the model its A and B.
+"""The tensors of an adapter written by jllm or by `peft`: A and B of each weight of the model.
 
-`peft` stacks what experts have: A of all experts one below the other, [E·r, in], and B with the
-experts' columns interleaved, [out, r·E]; gate and up share one A. Taken apart, each expert's
-weight has a pair like any other.
+`peft` stacks the adapters of experts: A of all experts one below the other, [E·r, in], and B with
+the experts' columns interleaved, [out, r·E]; gate and up share one A. They are split here, so that
+each expert's weight has a pair like any other.
 """
 
 import os
@@ -20,7 +20,7 @@ from jllm.models.weights.format import Entry
 from jllm.models.weights.read import open_weights
 
 EXPERT_PARTS = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))
-"""What gate, up and down of an expert are called in the files of models."""
+"""Names of gate, up and down of an expert in the files of models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +34,11 @@ class Pair:
     a: tuple[Path, Entry]
     b: tuple[Path, Entry]
     rows: tuple[int, int] | None = None
-    """The rows of B that are this weight's, where B is stacked."""
+    """Rows of B for this weight, where B is stacked."""
     expert: int = 0
     """Number of the expert, where A and B are stacked."""
     experts: int = 0
-    """Experts in A and B; 0 where they are not stacked."""
+    """Number of experts in A and B; 0 where they are not stacked."""
 
     def read(self) -> tuple[Tensor, Tensor]:
         """Return A [r, in] and B [out, r] in the dtype of the file."""
@@ -61,7 +61,7 @@ class Adapter:
     """By name of the weight."""
 
 
-@lru_cache(maxsize=4)  # the experts of a layer come one after the other out of the same tensors
+@lru_cache(maxsize=4)  # the experts of a layer are read one after the other from the same tensors
 def _read(path: Path, entry: Entry) -> Tensor:
     """Read a whole tensor."""
     data = bytearray(entry.size)
@@ -72,10 +72,10 @@ def _read(path: Path, entry: Entry) -> Tensor:
 
 
 def open_adapter(directory: Path, weights: Mapping[str, tuple[int, ...]]) -> Adapter:
-    """Find the pairs of an adapter of a model with these weights (name → shape).
+    """Find the pairs of an adapter for a model with these weights (name → shape).
 
-    Raises ValueError that lists every tensor without a counterpart, of another shape or unknown:
-    an adapter is used wholly or not at all. Reads headers alone.
+    Reads only headers. Raises ValueError that lists every tensor that has no counterpart, has
+    another shape or is unknown: an adapter is used as a whole or not at all.
     """
     spec = read_adapter_config(directory)
     files = open_weights(directory, STEM)
@@ -112,7 +112,7 @@ def _pairs(
     weights: Mapping[str, tuple[int, ...]],
     spec: AdapterSpec,
 ) -> list[Pair] | str:
-    """Return the pairs of one module of `peft`, or what is wrong with it."""
+    """Return the pairs of one module of `peft`, or an error message."""
     (rank, inputs), (outputs, columns) = _matrix(a[1].shape), _matrix(b[1].shape)
     weight = f"{module}.weight"
     if weight in weights:
@@ -153,11 +153,11 @@ def _pairs(
 
 
 def _matrix(shape: Iterable[int]) -> tuple[int, int]:
-    """Return a shape of two dimensions; what has others fits nothing."""
+    """Return a shape if it has two dimensions, otherwise one that fits nothing."""
     rows, columns, *others = (*shape, 0, 0)
     return (rows, columns) if len(others) == 2 else (-1, -1)
 
 
 def _shapes(a: tuple[Path, Entry], b: tuple[Path, Entry]) -> str:
-    """Return the shapes of A and B for an error."""
+    """Format the shapes of A and B for an error message."""
     return f"A {list(a[1].shape)} and B {list(b[1].shape)}"

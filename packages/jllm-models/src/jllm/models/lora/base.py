@@ -1,7 +1,7 @@
-"""Which model an adapter is of: the path, and a digest of all bytes of its weights.
+"""The base model of an adapter: its path, and a digest of all bytes of its weights.
 
-The digest is that of the digests of pieces, so processes can share the work. Costs one pass over
-the files, at about 1 GB/s a core.
+The digest is computed from the digests of pieces, so processes can share the work. Costs one pass
+over the files, at about 1 GB/s per core.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from jllm.models.weights.read import open_weights
 
 BASE = "jllm_base.json"
-"""File beside `adapter_config.json`; `peft` and vLLM do not look at it."""
+"""File beside `adapter_config.json`; `peft` and vLLM ignore it."""
 PIECE_BYTES = 64 * 2**20
 
 
@@ -26,12 +26,12 @@ class Base:
 
 
 def write_base(base: Base) -> bytes:
-    """Return the file's contents."""
+    """Return the contents of the file."""
     return json.dumps(asdict(base), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def read_base(adapter: Path) -> Base | None:
-    """Read what an adapter's directory says; None where it says nothing, as with `peft`'s own."""
+    """Read the base from an adapter's directory; None without the file, as in those of `peft`."""
     path = adapter / BASE
     if not path.exists():
         return None
@@ -47,7 +47,7 @@ def piece_digests(
 ) -> list[str]:
     """Return the digests of every `size`-th piece of a model's weights, from number `rank` on.
 
-    done: told the bytes of each piece that was read.
+    done: called with the bytes of each piece once it has been read.
     """
     files = sorted({path for path, _ in open_weights(directory).tensors.values()})
     places = [
@@ -65,7 +65,7 @@ def piece_digests(
 
 
 def digest_of_pieces(shares: Iterable[list[str]]) -> str:
-    """Return the digest of a model from what each of the processes, in order, has found."""
+    """Return the digest of a model from the digests of all processes, in order."""
     shares = list(shares)
     longest = max(map(len, shares))
     ordered = [share[row] for row in range(longest) for share in shares if row < len(share)]

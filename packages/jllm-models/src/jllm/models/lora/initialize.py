@@ -1,6 +1,6 @@
-"""Fresh adapters: A uniform in ±1/√in, as `peft` draws it, and B zero, so that they add nothing.
+"""Fresh adapters: A uniform in ±1/√in, as in `peft`, and B zero, so that they add nothing.
 
-Each tensor is a function of its name and the seed, so the same on every layout.
+Each tensor is a function of its name and the seed, and so the same on every layout.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from jllm.models.lora.table import adapter_table
 
 @torch.no_grad()
 def initialize_adapter_(stage: Stage, lora: Lora, seed: int) -> None:
-    """Fill the adapters of a stage."""
+    """Fill the adapters of a stage with fresh values."""
     fill_adapter_(stage, lora, lambda name, shape: fresh(name, shape, seed))
 
 
@@ -24,7 +24,7 @@ def initialize_adapter_(stage: Stage, lora: Lora, seed: int) -> None:
 def fill_adapter_(
     stage: Stage, lora: Lora, values_of: Callable[[str, tuple[int, ...]], Tensor]
 ) -> None:
-    """Fill the adapters of a stage with the whole tensors that a function of name, shape gives."""
+    """Fill the adapters of a stage from whole tensors, which `values_of(name, shape)` returns."""
     parameters = dict(stage.named_parameters())
     held: tuple[str, Tensor] | None = None
     for piece in adapter_table(stage.config, stage.unit_range, lora):

@@ -1,7 +1,7 @@
-"""Modules with an adapter, and how they come into a stage.
+"""Modules with an adapter, and putting them into a stage.
 
-The adapted matrix keeps its name and its storage; A and B are parameters beside it. Dropout there
-is none: a run is a function of data, seed and step, and peft refuses dropout on experts too.
+The adapted matrix keeps its name and its storage; A and B are parameters beside it. There is no
+dropout: a run is a function of data, seed and step, and peft refuses dropout on experts too.
 
 Letters: T tokens, R rows of all experts, I inputs, O outputs, N adapted tensors, E experts.
 """
@@ -22,7 +22,7 @@ from jllm.models.lora.table import AdaptedMatrix, AdaptedRows, adapted_matrices
 
 
 class LoraLinear(Linear):
-    """x · weightᵀ + bias, to whose adapted columns scale · x · Aᵀ · Bᵀ is added."""
+    """x · weightᵀ + bias, with scale · x · Aᵀ · Bᵀ added to the adapted columns."""
 
     def __init__(self, base: Linear, matrix: AdaptedMatrix, lora: Lora):
         nn.Module.__init__(self)
@@ -35,7 +35,7 @@ class LoraLinear(Linear):
         self.lora_B = nn.Parameter(torch.empty(matrix.rows, lora.rank, **place))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply x [T, I]; [T, O]."""
+        """Multiply x [T, I] to [T, O]."""
         y_TO = super().forward(x)
         inner_TN = functional.linear(x, self.lora_A) * self.scale
         return self.add_products(y_TO, inner_TN, self.lora_B, self.parts, functional.linear)
@@ -59,9 +59,9 @@ class LoraLinear(Linear):
     ) -> Tensor:
         """Add product(inner, outer) of each part to its own columns of y, in place.
 
-        inner: scale · x · Aᵀ, `rank` columns a part: scaled there, since an addition that scales
-        gives an element of bfloat16 bits that depend on its place on the CPU, and these columns are
-        few. outer: B, whose next to last dimension the parts cut.
+        inner: scale · x · Aᵀ, `rank` columns per part. It is scaled there, because these columns
+        are few, and because in bfloat16 on the CPU the bits of an addition that scales depend on
+        the place of the element. outer: B; the parts divide its next to last dimension.
         """
         for number, part in enumerate(parts):
             mine = inner[:, number * self.rank : (number + 1) * self.rank]
@@ -71,7 +71,7 @@ class LoraLinear(Linear):
 
 
 class LoraExperts(Experts):
-    """Routed experts of which gate and up, or down, or all have an adapter of each expert's own."""
+    """Routed experts whose gate and up, or down, or all three have an adapter per expert."""
 
     def __init__(self, base: Experts):
         nn.Module.__init__(self)
@@ -84,7 +84,7 @@ class LoraExperts(Experts):
         return self._multiply(self.down, inner_RF, ends_E)
 
     def _multiply(self, linear: Linear, x_RI: Tensor, ends_E: Tensor) -> Tensor:
-        """Multiply each expert's rows with its matrix and its adapter; [R, O]."""
+        """Multiply each expert's rows by its matrix and its adapter; [R, O]."""
 
         def by_expert(parameter: Tensor) -> Tensor:
             return parameter.unflatten(0, (self.count, -1))
@@ -104,7 +104,7 @@ class LoraExperts(Experts):
 
 
 def attach_(stage: Stage, lora: Lora, *, freeze: bool) -> None:
-    """Put adapters, uninitialised, into a stage; freeze: nothing but them needs a gradient."""
+    """Put uninitialised adapters into a stage; freeze: no other parameter needs a gradient."""
     if freeze:
         stage.requires_grad_(False)
     for matrix in adapted_matrices(stage.config, stage.unit_range, lora):

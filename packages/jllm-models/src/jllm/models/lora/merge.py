@@ -1,4 +1,4 @@
-"""A weight with its adapter added: weight + scale · B · A, in float64 and rounded once."""
+"""Merging a weight with its adapter: weight + scale · B · A, in float64 and rounded once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from jllm.models.lora.layers import LoraLinear
 
 
 def merged(weight_OI: Tensor, a_RI: Tensor, b_OR: Tensor, scale: float) -> Tensor:
-    """Return weight + scale · b · a on the host, in the dtype of weight; 16 bytes a number."""
+    """Return weight + scale · b · a on the host, in the weight's dtype; 16 bytes per element."""
     product_OI = b_OR.to("cpu", torch.float64) @ a_RI.to("cpu", torch.float64)
     return product_OI.mul_(scale).add_(weight_OI.to("cpu")).to(weight_OI.dtype)
 
 
 @dataclass(frozen=True)
 class MergedRows:
-    """Rows [start, …) of an adapted parameter, merged piece by piece when they are asked for."""
+    """Rows [start, …) of an adapted parameter, merged piece by piece when they are read."""
 
     linear: LoraLinear
     start: int

@@ -20,7 +20,7 @@ at which it stopped; MERGED_DIR appears when it is complete."""
 
 
 def parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    """Return the flags; prints and exits (code 2) where one is unknown or unreadable."""
+    """Return the flags; where one is unknown or invalid, print an error and exit with code 2."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description=ABOUT,
@@ -37,7 +37,7 @@ def parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.merge_lora") -> int:
-    """Run the command line; returns the exit code: 0, 2 for a mistake, 130 after Ctrl-C."""
+    """Run the command and return the exit code: 0, 2 for a mistake, 130 after Ctrl-C."""
     flags = parse(arguments, prog)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:

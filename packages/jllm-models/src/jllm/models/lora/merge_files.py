@@ -1,9 +1,9 @@
-"""A model's files written again with an adapter added, piece by piece.
+"""Writing the files of a model with an adapter added, piece by piece.
 
 A file of the result has the header of the model's file and the same tensors at the same places, so
-every range of bytes is either copied or computed from the same range. Finished files are renamed
-from `*.part` in a hidden folder beside the output, which takes its name in the end; an interrupted
-merge of the same inputs goes on with the file it was at.
+every range of bytes is either copied or computed from the same range. Files are written as `*.part`
+in a hidden folder beside the output and renamed when finished; in the end the folder is renamed to
+the output. An interrupted merge of the same inputs continues with the unfinished file.
 """
 
 import hashlib
@@ -31,22 +31,22 @@ MERGED_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 """Endings of files that are not copied: they hold the model without the adapter."""
 LEFT_OUT = ("manifest.json", CONFIG)
-"""More files that would say something else of the result than it is."""
+"""Other files that are not copied, since they would not be true of the result."""
 STARTED = "merge.json"
 
 Report = Callable[[str, int, int], None]
-"""Told `checking` or `merging`, bytes done and bytes in all."""
+"""Called with `checking` or `merging`, the bytes done, and the bytes in total."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge has done."""
+    """The result of a merge."""
 
     matrices: int
     files: int
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Format it as one line."""
         return f"{self.matrices} weights merged, {self.files} files of weights"
 
 
@@ -55,10 +55,10 @@ def merge_files(
 ) -> Merged:
     """Write `model` with the adapter added to the new directory `output`.
 
-    Raises ValueError, before anything is written, where a manifest says that model or adapter are
-    not as they were written, where the adapter names another base or tensors
-    that the model does not have in these shapes, where a weight is quantised, and where `output` is
-    there already; OSError where a file cannot be read or written.
+    Raises ValueError, before anything is written, where model or adapter do not match their
+    manifest, where the adapter names another base, or tensors that the model does not have in these
+    shapes, where a weight is quantised, and where `output` exists; OSError where a file cannot be
+    read or written.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"--output {output}: is there already; name a new directory")
@@ -101,7 +101,7 @@ def merge_files(
 
 
 def _check_base(model: Path, adapter: Path, files: WeightFiles, report: Report) -> None:
-    """Refuse a model that the adapter was not trained on, if it says which one."""
+    """Refuse a model on which the adapter was not trained, where its base is known."""
     base = read_base(adapter)
     if base is None:
         return
@@ -121,7 +121,7 @@ def _check_base(model: Path, adapter: Path, files: WeightFiles, report: Report) 
 
 
 def _by_training(model: Path, adapter: Path) -> str:
-    """Return the command that merges with weights that have to be dequantised."""
+    """Return the command that merges into weights that have to be dequantised."""
     return (
         f"python -m jllm.train_pipe --model {model} --lora_adapter {adapter} --num_train_epochs 0 "
         "--output_dir MERGED_DIR dequantises and merges"
@@ -129,7 +129,7 @@ def _by_training(model: Path, adapter: Path) -> str:
 
 
 def _inputs(files: WeightFiles, adapter: Path) -> str:
-    """Return what tells these inputs from others: sizes and times of all files, as JSON."""
+    """Return a JSON text that identifies these inputs: sizes and times of all files."""
     paths = sorted({path for path, _ in files.tensors.values()})
     found = [path.resolve() for path in (*paths, *sorted(adapter.glob("adapter_*")))]
     listed = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in found]
@@ -137,7 +137,7 @@ def _inputs(files: WeightFiles, adapter: Path) -> str:
 
 
 def _begin(output: Path, inputs: str) -> Path:
-    """Return the folder to work in: of an interrupted merge of the same inputs, or a new one."""
+    """Return the working folder: that of an interrupted merge of the same inputs, or a new one."""
     work = output.resolve().parent / f".tmp-merge-{output.resolve().name}"
     started = work / STARTED
     if work.exists() and (not started.exists() or started.read_text() != inputs):
@@ -154,7 +154,7 @@ def _merge_file(
     adapter: Adapter,
     report: Callable[[int], None],
 ) -> None:
-    """Write one file of the result; it has its name when it is complete and on the disk."""
+    """Write one file of the result; it gets its name once it is complete and synced to disk."""
     part = target.with_name(f"{target.name}.part")
     with source.open("rb") as file, part.open("wb") as out, naming_errors(part):
         for name, entry in sorted(entries.items(), key=lambda item: item[1].offset):
@@ -172,7 +172,7 @@ def _merge_file(
 
 
 def _copy(file: BinaryIO, out: BinaryIO, stop: int, report: Callable[[int], None]) -> None:
-    """Copy the bytes from where `out` ends up to `stop`."""
+    """Copy the bytes from the end of `out` up to `stop`."""
     file.seek(out.tell())
     while (left := stop - out.tell()) > 0:
         data = file.read(min(left, PIECE_BYTES))
@@ -199,7 +199,7 @@ def _sums(file: BinaryIO, entry: Entry, pair: Pair) -> Iterator[memoryview]:
 
 
 def _small_files(model: Path) -> Iterator[Path]:
-    """Yield configuration, tokenizer and whatever else lies beside the weights."""
+    """Yield the configuration, the tokenizer and all other files beside the weights."""
     for path in sorted(model.iterdir()):
         left_out = path.name in LEFT_OUT or path.suffix in WEIGHTS or path.name.startswith(".")
         if path.is_file() and not left_out:

@@ -1,8 +1,8 @@
-"""The weight table of an adapter: where A and B of each Hugging Face tensor lie in a stage.
+"""The weight table of an adapter: the places of each Hugging Face tensor's A and B in a stage.
 
 A fused parameter of n adapted tensors has one `lora_A` [n·r, in], tensor by tensor, and one
-`lora_B` whose rows are those rows of the parameter that are adapted, in the same order. So what
-holds for the rows of a parameter (experts in order, heads by group) holds for those of its B.
+`lora_B` whose rows are the adapted rows of the parameter, in the same order. The rows of B thus
+have the order of the parameter's rows (experts in order, heads by group).
 """
 
 import math
@@ -19,15 +19,15 @@ from jllm.models.weights.table import weight_table
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptedRows:
-    """The rows [start, stop) of a parameter, which hold one adapted tensor."""
+    """The rows [start, stop) of a parameter that hold one adapted tensor."""
 
     tensor: str
     start: int
     stop: int
     offset: int
-    """The first of them in `lora_B`."""
+    """Their first row in `lora_B`."""
     slices: tuple[Slice, ...]
-    """The tensor's own slices."""
+    """The slices of the tensor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +35,13 @@ class AdaptedMatrix:
     """A parameter of a stage with an adapter."""
 
     module: str
-    """Name of the module whose `weight` it is."""
+    """Name of the module that has it as `weight`."""
     inputs: int
     parts: tuple[AdaptedRows, ...]
 
     @property
     def rows(self) -> int:
-        """Rows of `lora_B`."""
+        """Number of rows of `lora_B`."""
         return sum(part.stop - part.start for part in self.parts)
 
 
@@ -102,6 +102,6 @@ def _matrix_slices(matrix: AdaptedMatrix, rank: int) -> Iterator[Slice]:
 
 
 def trained_parameters(config: DecoderConfig, lora: Lora) -> int:
-    """Return the numbers of the adapter."""
+    """Return the number of parameters of the adapter."""
     table = adapter_table(config, range(unit_count(config)), lora)
     return sum(math.prod(piece.extents) for piece in table)

@@ -1,4 +1,4 @@
-"""From module names that people give to the tensors of the model: found in the weight table.
+"""Resolving the module names given by users to tensors of the model, by the weight table.
 
 A name is that of a module in the Hugging Face files, or its last parts (`q_proj`, `attn.c_proj`);
 or one of the fused names of ROLES, which every family has; or `all-linear`.
@@ -11,20 +11,20 @@ from jllm.models.config.units import unit_count, unit_kind
 from jllm.models.weights.table import weight_table
 
 ALL = "all-linear"
-"""Every matrix of attention, MLPs and experts; not routers, embedding and head."""
+"""Name for every matrix of attention, MLPs and experts; not routers, embedding and head."""
 ROLES = {
     "qkv_proj": ("qkv", "q_down", "q_up", "kv_down", "kv_up"),
     "o_proj": ("output",),
     "gate_up_proj": ("gate_up",),
     "down_proj": ("down",),
 }
-"""Fused names → modules of a unit that hold such matrices, whatever the files call them."""
+"""Fused names → modules of a unit with such matrices, whatever their names in the files."""
 NOT_ADAPTED = ("router", "share")
-"""Modules of a unit that decide rather than transform."""
+"""Modules of a unit that are never adapted: routers and gates of shared experts."""
 
 
 def adaptable(config: DecoderConfig) -> dict[str, str]:
-    """Return the tensors that can have an adapter, each with the module that holds it."""
+    """Return the tensors that can have an adapter, each with the name of its module."""
     units = [u for u in range(unit_count(config)) if unit_kind(config, u) in ("attention", "mlp")]
     table = weight_table(config, range(units[0], units[-1] + 1))
     found = {}
@@ -37,10 +37,10 @@ def adaptable(config: DecoderConfig) -> dict[str, str]:
 
 
 def resolve(config: DecoderConfig, names: Sequence[str]) -> frozenset[str]:
-    """Return the tensors that the names stand for.
+    """Return the tensors that the names match.
 
-    Raises ValueError for a name that matches none, listing those there are, and for experts of
-    which a part alone is named.
+    Raises ValueError where a name matches none, listing those that exist, and where only some
+    matrices of a layer's experts are named.
     """
     known = adaptable(config)
     chosen: set[str] = set()
@@ -59,7 +59,7 @@ def resolve(config: DecoderConfig, names: Sequence[str]) -> frozenset[str]:
 
 
 def _matching(known: dict[str, str], name: str) -> set[str]:
-    """Return the tensors that one name stands for."""
+    """Return the tensors that one name matches."""
     if name == ALL:
         return set(known)
     if exact := {tensor for tensor in known if f".{tensor}".endswith(f".{name}.weight")}:
@@ -69,16 +69,16 @@ def _matching(known: dict[str, str], name: str) -> set[str]:
 
 
 def module_names(tensors: Iterable[str]) -> list[str]:
-    """Return the last parts of the modules' names, in order of appearance."""
+    """Return the last parts of module names, in order of appearance."""
     modules = (tensor.removesuffix(".weight") for tensor in tensors)
     return list(dict.fromkeys(module.rpartition(".")[2] for module in modules))
 
 
 def check_tensors(config: DecoderConfig, chosen: Iterable[str]) -> None:
-    """Refuse (ValueError) tensors of which a stage can hold no adapter.
+    """Check that a stage can hold an adapter of the chosen tensors.
 
-    Those are all but the adaptable ones, and gate and up, or down, of some of a layer's experts:
-    in a stage all experts are rows of the same parameters.
+    Raises ValueError for tensors that are not adaptable, and for gate and up, or down, of only some
+    of a layer's experts: in a stage all experts are rows of the same parameters.
     """
     known, chosen = adaptable(config), set(chosen)
     if strange := sorted(chosen - known.keys()):
@@ -92,7 +92,7 @@ def check_tensors(config: DecoderConfig, chosen: Iterable[str]) -> None:
 def _refuse_partial_experts(
     config: DecoderConfig, chosen: set[str], group_of: Callable[[str], str]
 ) -> None:
-    """Refuse to adapt some matrices of routed experts and not all of the group; holder → group."""
+    """Refuse to adapt only some of a group of matrices of routed experts; module → group."""
     groups: dict[str, list[str]] = {}
     for tensor, holder in adaptable(config).items():
         if f".{config.names.experts}." in tensor:
@@ -108,6 +108,6 @@ def _refuse_partial_experts(
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
-    """Return the first of some names, and how many more there are."""
+    """Format the first of some names and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
