@@ -1,1 +1,1 @@
-"""The weight table, and slices of safetensors files read and written by it."""
+"""The weight table, and reading and writing slices of safetensors files with it."""

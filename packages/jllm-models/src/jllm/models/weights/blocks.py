@@ -1,10 +1,10 @@
-"""Weights that are kept in 8 bits with a scale for each block of rows and columns.
+"""Weights of 8 bits with a scale for each block of rows and columns.
 
     <name>            float8_e4m3fn [rows, columns]
     <name>_scale_inv  float32 [⌈rows / R⌉, ⌈columns / C⌉]    weight = value · scale of its block
 
 as DeepSeek-V3 publishes them (arXiv:2412.19437 §3.3) and vLLM reads them. `config.json` gives R and
-C as `quantization_config.weight_block_size`. Here are the decisions, without PyTorch.
+C as `quantization_config.weight_block_size`. This module does not need PyTorch.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from jllm.models.weights.slices import Box, Slice
 
 SCALES = "_scale_inv"
-"""What follows a tensor's name in that of its scales."""
+"""Suffix of a tensor's name in the name of its scales."""
 MEND = "dequantise the weights"
 
 Blocks = tuple[int, int]
@@ -22,7 +22,7 @@ Blocks = tuple[int, int]
 
 
 def weight_blocks(quantization: Any, source: str) -> Blocks:
-    """Return the blocks of a `quantization_config`; refuse (ValueError) every other kind."""
+    """Return the blocks of a `quantization_config`. Raises ValueError for every other kind."""
     given = quantization if isinstance(quantization, dict) else {}
     method, kind = given.get("quant_method"), given.get("fmt", "e4m3")
     if (method, kind) != ("fp8", "e4m3"):
@@ -40,12 +40,12 @@ def weight_blocks(quantization: Any, source: str) -> Blocks:
 
 
 def _is_size(value: object) -> bool:
-    """Say whether a JSON value is a positive whole number."""
+    """Return whether a JSON value is a positive integer."""
     return type(value) is int and value > 0
 
 
 def directory_blocks(directory: Path) -> Blocks:
-    """Return the blocks that the directory's `config.json` gives; ValueError where it does not."""
+    """Return the blocks in the directory's `config.json`. Raises ValueError where it has none."""
     path = directory / "config.json"
     try:
         values = json.loads(path.read_bytes())
@@ -61,12 +61,12 @@ def directory_blocks(directory: Path) -> Blocks:
 
 
 def scales_shape(shape: tuple[int, ...], blocks: Blocks) -> tuple[int, ...]:
-    """Return the shape of the scales of a matrix; what is none has no such scales."""
+    """Return the shape of a matrix's scales; for other shapes, one that no scales have."""
     return tuple(-(-size // block) for size, block in zip(shape, blocks, strict=False))
 
 
 def scales_slice(piece: Slice, blocks: Blocks) -> Slice:
-    """Return the slice of the scales that a slice of a matrix needs; `here` begins at 0."""
+    """Return the slice of the scales that a slice of a matrix needs; `here` starts at 0."""
     there: Box = tuple(
         (start // block, -(-stop // block))
         for (start, stop), block in zip(piece.there, blocks, strict=True)

@@ -1,4 +1,4 @@
-"""Values of 8 bits times the scales of their blocks, for any box of a matrix."""
+"""Multiplying 8-bit values by the scales of their blocks, for any box of a matrix."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from jllm.models.weights.blocks import Blocks
 from jllm.models.weights.slices import Box
 
 QUANTISED = torch.float8_e4m3fn
-"""The element type whose tensors have scales beside them."""
+"""Dtype of the tensors that have scales beside them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -17,13 +17,13 @@ class Scales:
     """The scales of the blocks that a slice touches."""
 
     values: Tensor
-    """Of any floating type, two dimensions."""
+    """Two-dimensional, of any floating-point dtype."""
     there: Box
-    """Where they lie in the whole matrix of scales."""
+    """Their box in the whole matrix of scales."""
     blocks: Blocks
 
     def times(self, values: Tensor, there: Box) -> Tensor:
-        """Return value · scale in float32, of the float8 numbers in a box of the whole matrix."""
+        """Return value · scale in float32 for the float8 values of a box of the whole matrix."""
         rows, columns = (
             torch.arange(start, stop) // block - low
             for (start, stop), block, (low, _) in zip(there, self.blocks, self.there, strict=True)

@@ -1,6 +1,6 @@
-"""Tensors of a model directory that its config.json does not speak of: another model's.
+"""Detecting tensors in a model directory that its config.json does not account for.
 
-Dropped in silence they would change every result. By names alone, without PyTorch.
+Ignoring them silently would change every result. Works on names alone, without PyTorch.
 """
 
 from collections.abc import Iterable
@@ -13,15 +13,15 @@ from jllm.models.weights.names import tensor_names
 from jllm.models.weights.table import copied_slices, weight_table
 
 COMPUTED = tuple(f".rotary_emb.{name}" for name in ("inv_freq", "cos_cached", "sin_cached"))
-"""Ends of names of buffers in older files that follow from the configuration."""
+"""Suffixes of buffers in older files that are computed from the configuration."""
 LISTED = 8
-"""Names in an error; the others are counted."""
+"""Most names listed in an error; the others are counted."""
 
 
 def extra_tensors(config: DecoderConfig, names: Iterable[str]) -> list[str]:
-    """Return the names that neither the model has nor anything that is known to be left out.
+    """Return the names that belong neither to the model nor to the tensors that may be ignored.
 
-    Left out are copies for multi-token prediction, scales of 8-bit weights, rotary buffers and the
+    Those are copies for multi-token prediction, scales of 8-bit weights, rotary buffers, and the
     head of a tied model.
     """
     units = range(unit_count(config))
@@ -34,7 +34,7 @@ def extra_tensors(config: DecoderConfig, names: Iterable[str]) -> list[str]:
 
 
 def refuse_extra(config: DecoderConfig, model_dir: Path) -> None:
-    """Refuse (ValueError) a directory with tensors that the model does not have."""
+    """Raise ValueError for a directory with tensors that the model does not have."""
     extra = extra_tensors(config, tensor_names(model_dir) or ())
     if extra:
         more = f"\n  and {len(extra) - LISTED} more" if len(extra) > LISTED else ""

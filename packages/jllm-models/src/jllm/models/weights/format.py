@@ -1,8 +1,8 @@
-"""The safetensors file format: 8 bytes of header length, a JSON header, the tensors' bytes.
+"""The safetensors file format: 8 bytes of header length, a JSON header, the bytes of the tensors.
 
-Headers are built so that a file of ours equals, byte for byte, what the safetensors library writes
-for the same tensors, and are checked on reading as strictly as that library does: every file that
-is cut short or damaged in its header is refused with its name. Format:
+Files are byte for byte the same as those that the safetensors library writes for the same tensors.
+Headers are checked on reading as strictly as by that library: a file that is truncated or has a
+damaged header is refused by name. The format is described at
 https://github.com/huggingface/safetensors#format. Costs one read of the header, a few KiB to MiB.
 """
 
@@ -16,7 +16,7 @@ from typing import TypeGuard
 
 import torch
 
-# In the order in which the safetensors library lays dtypes out, from the last to the first.
+# In the reverse of the order in which the safetensors library lays out dtypes.
 _DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
@@ -38,19 +38,19 @@ _DTYPES: dict[str, torch.dtype] = {
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _RANK = {dtype: rank for rank, dtype in enumerate(_DTYPES.values())}
 _LENGTH_BYTES = 8
-_MAX_HEADER_BYTES = 100_000_000  # the library's own limit
+_MAX_HEADER_BYTES = 100_000_000  # the library's limit
 _METADATA = "__metadata__"
 MEND = "fetch or write the file again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """Where one tensor lies in a safetensors file."""
+    """The place of one tensor in a safetensors file."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
     offset: int
-    """Position of the first byte, counted from the start of the file."""
+    """Offset of the first byte from the start of the file."""
 
     @property
     def size(self) -> int:
@@ -68,10 +68,10 @@ def dtype_name(dtype: torch.dtype) -> str:
 def build_header(
     tensors: Mapping[str, tuple[torch.dtype, tuple[int, ...]]],
 ) -> tuple[bytes, dict[str, Entry]]:
-    """Return the header of a file that holds these tensors, and where each one will lie.
+    """Return the header of a file with these tensors, and the place of each tensor.
 
-    The file's size is `len(header)` plus the sizes of all entries. The order is the library's: the
-    dtypes of the strictest alignment first, then by name; the mapping's own order has no effect.
+    The size of the file is `len(header)` plus the sizes of all entries. The order is the library's:
+    dtypes of the strictest alignment first, then by name, whatever the order of the mapping.
     """
     order = sorted(tensors, key=lambda name: (-_RANK[tensors[name][0]], name))
     header: dict[str, object] = {_METADATA: {"format": "pt"}}
@@ -100,10 +100,10 @@ def build_header(
 
 
 def read_header(path: Path) -> dict[str, Entry]:
-    """Read the header of a safetensors file and check it against the file's size.
+    """Read the header of a safetensors file, and check it against the file's size.
 
-    Raises ValueError, naming the file and what is wrong with it, for a file that is cut short, has
-    bytes too many, or whose header is damaged; OSError where it cannot be read.
+    Raises ValueError that names the file and the defect where the file is truncated, has extra
+    bytes or a damaged header; OSError where it cannot be read.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -130,7 +130,7 @@ def read_header(path: Path) -> dict[str, Entry]:
 
 
 def _is_sizes(value: object) -> TypeGuard[list[int]]:
-    """Say whether a JSON value is a list of integers that are not negative."""
+    """Return whether a JSON value is a list of non-negative integers."""
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
 
@@ -158,7 +158,7 @@ def _entry(path: Path, name: str, value: object, start: int) -> Entry:
 
 
 def _check_layout(path: Path, entries: Mapping[str, Entry], start: int, size: int) -> None:
-    """Check that the tensors lie one behind the other and end where the file ends."""
+    """Check that the tensors are contiguous and end at the end of the file."""
     position = start
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].offset, item[1].size)):
         if entry.offset != position:

@@ -1,4 +1,4 @@
-"""The names of the tensors in a model directory, by its index or header, without PyTorch."""
+"""The names of the tensors in a model directory, from its index or header, without PyTorch."""
 
 import json
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def tensor_names(directory: Path, stem: str = "model") -> frozenset[str] | None:
-    """Return the names; None where there are no files, or damaged ones, which a reader refuses."""
+    """Return the names; None where the files are missing or damaged, which a reader refuses."""
     index, single = (directory / f"{stem}.safetensors{end}" for end in (".index.json", ""))
     try:
         if index.exists():
@@ -19,9 +19,9 @@ def tensor_names(directory: Path, stem: str = "model") -> frozenset[str] | None:
 
 
 def layers_behind(names: Iterable[str], layers: str, last: int) -> int:
-    """Return how many layers are named from number `last` on, one after the other.
+    """Return how many consecutive layers the names have from number `last` on.
 
-    layers: what stands before the number of a layer.
+    layers: the prefix of the number of a layer.
     """
     found = {
         name.removeprefix(f"{layers}.").partition(".")[0]

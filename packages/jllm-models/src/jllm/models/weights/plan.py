@@ -1,7 +1,7 @@
-"""Which safetensors files a set of tensors becomes: names, headers, the offset of every tensor.
+"""Planning the safetensors files of a set of tensors: names, headers, the offset of every tensor.
 
-A plan is a pure function of the tensors' names, dtypes and shapes. It knows nothing of ranks, so
-every layout writes the same bytes to the same places, and a file never has to be merged.
+A plan is a pure function of the names, dtypes and shapes of the tensors. It does not depend on
+ranks, so every layout writes the same bytes to the same places, and no files have to be merged.
 """
 
 import json
@@ -14,7 +14,7 @@ import torch
 from jllm.models.weights.format import Entry, build_header
 
 MAX_SHARD_BYTES = 5 * 2**30
-"""Tensor bytes in one file unless a single tensor is larger, as Hugging Face's savers choose."""
+"""Most tensor bytes in a file, unless a single tensor is larger; Hugging Face's default."""
 
 TensorSpec = tuple[torch.dtype, tuple[int, ...]]
 
@@ -26,7 +26,7 @@ class PlannedFile:
     name: str
     header: bytes
     size: int
-    """Bytes of the whole file, header included."""
+    """Size of the file in bytes, header included."""
     entries: Mapping[str, Entry]
 
 
@@ -37,10 +37,10 @@ class FilePlan:
     files: tuple[PlannedFile, ...]
     index_name: str
     index: bytes | None
-    """Contents of `index_name`; None when there is but one file."""
+    """Contents of the file `index_name`; None where there is only one file of tensors."""
 
     def locate(self) -> dict[str, tuple[str, Entry]]:
-        """Return, for every tensor, its file's name and its place there."""
+        """Return, for every tensor, the name of its file and its place there."""
         return {
             name: (file.name, entry) for file in self.files for name, entry in file.entries.items()
         }
@@ -53,8 +53,8 @@ def plan_files(
 ) -> FilePlan:
     """Plan `<stem>.safetensors`, or `<stem>-00001-of-0000N.safetensors` … and their index.
 
-    Tensors are taken in the natural order of their names (layer 2 before layer 10), whatever the
-    order of the mapping; a file is closed before the tensor that would lift it over the limit.
+    Tensors are in the natural order of their names (layer 2 before layer 10), whatever the order of
+    the mapping. A new file starts at the tensor that would exceed the limit.
     """
     groups: list[dict[str, TensorSpec]] = [{}]
     filled = 0
@@ -94,7 +94,7 @@ def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def _index(files: list[PlannedFile]) -> bytes:
-    """Return the index file's contents, as Transformers writes it."""
+    """Return the contents of the index file, as written by Transformers."""
     weight_map = {name: file.name for file in files for name in file.entries}
     total = sum(entry.size for file in files for entry in file.entries.values())
     value = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}

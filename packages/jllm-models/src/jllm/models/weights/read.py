@@ -1,9 +1,9 @@
-"""Reading slices of the tensors of a model directory, and no byte more than needed.
+"""Reading slices of the tensors of a model directory, and no more bytes than needed.
 
-Bytes are read with `pread` through one buffer, so the extra memory is the buffer (4 MiB) whatever
-the size of the model; nothing is mapped, because mapped pages count as memory once touched.
-Weights of 8 bits (`jllm.models.weights.blocks`) are multiplied with their scales on the way: a
-slice of them needs its own bytes and its blocks' scales, and 8 MiB more of memory.
+Bytes are read with `pread` through one buffer, so the extra memory is that buffer (4 MiB) whatever
+the size of the model. Nothing is mapped, because mapped pages count as memory once touched.
+Weights of 8 bits (`jllm.models.weights.blocks`) are multiplied by their scales on the way: a slice
+of them needs its own bytes, the scales of its blocks, and another 8 MiB of memory.
 """
 
 import json
@@ -29,24 +29,24 @@ from jllm.models.weights.plan import index_name
 from jllm.models.weights.slices import Slice, first_element, runs, span, split, strides
 
 BUFFER_BYTES = 4 * 2**20
-_MIN_RUN_BYTES = 32 * 1024  # shorter runs are read together with what lies between them
+_MIN_RUN_BYTES = 32 * 1024  # shorter runs are read together with the gaps between them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightFiles:
-    """The tensors of a model directory: for each, its file and its place there."""
+    """The tensors of a model directory: the file and the place of each."""
 
     directory: Path
     tensors: Mapping[str, tuple[Path, Entry]]
     blocks: Blocks | None = None
-    """Rows and columns that share a scale, where there are weights of 8 bits."""
+    """Rows and columns of a block with one scale, where there are weights of 8 bits."""
 
 
 def open_weights(directory: Path, stem: str = "model") -> WeightFiles:
-    """Read the headers of `<stem>.safetensors`, or of all files named by its index.
+    """Read the headers of `<stem>.safetensors`, or of all files in its index; no tensor data.
 
-    Raises ValueError where there are no such files or both, where the index names a file or a
-    tensor that is not there, and for damaged files. Reads headers alone.
+    Raises ValueError where neither or both exist, where the index names a file or a tensor that
+    does not exist, and where a file is damaged.
     """
     single, index = directory / f"{stem}.safetensors", directory / index_name(stem)
     if single.exists() and index.exists():
@@ -65,7 +65,7 @@ def open_weights(directory: Path, stem: str = "model") -> WeightFiles:
 
 
 def _with_blocks(directory: Path, tensors: Mapping[str, tuple[Path, Entry]]) -> WeightFiles:
-    """Return the table; every weight of 8 bits has to have its scales."""
+    """Return the table with the size of blocks; check that every 8-bit weight has its scales."""
     narrow = {name: entry for name, (_, entry) in tensors.items() if entry.dtype == QUANTISED}
     if not narrow:
         return WeightFiles(directory=directory, tensors=tensors)
@@ -85,7 +85,7 @@ def _with_blocks(directory: Path, tensors: Mapping[str, tuple[Path, Entry]]) -> 
 
 
 def _indexed(directory: Path, index: Path) -> dict[str, tuple[Path, Entry]]:
-    """Read the files that an index names and check that they hold what it says."""
+    """Read the headers of the files in an index, and check that they hold the tensors it lists."""
     try:
         weight_map = json.loads(index.read_bytes())["weight_map"]
     except (ValueError, KeyError, TypeError):
@@ -110,7 +110,7 @@ def _indexed(directory: Path, index: Path) -> dict[str, tuple[Path, Entry]]:
 
 
 def check_slices(directory: Path, slices: Iterable[Slice], stem: str = "model") -> None:
-    """Check that a model directory can give these slices, by its headers alone.
+    """Check by its headers alone that a model directory has these slices.
 
     Raises ValueError as `load_slices` does.
     """
@@ -122,10 +122,11 @@ def load_slices(
 ) -> WeightFiles:
     """Fill the parameters `tensors` with the slices of a model directory; return its table.
 
-    Parameters may be of any dtype, layout and device; values are converted as `Tensor.copy_` does.
-    Parts of parameters that no slice names, and tensors that no slice wants, are left alone
-    (`jllm.models.weights.extra` looks for the latter). Before the first read, all missing tensors
-    and wrong shapes are reported in one ValueError.
+    Parameters may have any dtype, layout and device; values are converted as by `Tensor.copy_`.
+    Parts of parameters without a slice are not changed, and tensors without a slice are ignored
+    (`jllm.models.weights.extra` finds them).
+
+    Raises ValueError, before the first read, that lists all missing tensors and wrong shapes.
     """
     files = open_weights(directory, stem)
     wanted = sorted(slices, key=lambda piece: _position(files, piece))
@@ -147,7 +148,7 @@ def load_slices(
 
 
 def _scales(files: WeightFiles, piece: Slice, descriptor_of: Callable[[Path], int]) -> Scales:
-    """Read the scales of the blocks that a slice touches."""
+    """Read the scales of the blocks that a slice overlaps."""
     assert files.blocks is not None, piece
     needed = scales_slice(piece, files.blocks)
     path, entry = files.tensors[needed.tensor]
@@ -157,7 +158,7 @@ def _scales(files: WeightFiles, piece: Slice, descriptor_of: Callable[[Path], in
 
 
 def _position(files: WeightFiles, piece: Slice) -> tuple[str, int, int]:
-    """Sort key: the order of the slices' bytes on disk."""
+    """Return a sort key: the order of the slices' bytes on disk."""
     if piece.tensor not in files.tensors:
         return ("", 0, 0)
     path, entry = files.tensors[piece.tensor]
@@ -182,7 +183,7 @@ def _check(files: WeightFiles, slices: Iterable[Slice]) -> None:
 
 @contextmanager
 def _descriptors() -> Iterator:
-    """Yield a function that opens a path once; all are closed in the end."""
+    """Yield a function that opens each path once; all are closed at the end."""
     opened: dict[Path, int] = {}
 
     def descriptor_of(path: Path) -> int:

@@ -1,9 +1,9 @@
-"""Which part of which Hugging Face tensor a local parameter holds.
+"""Slices: the parts of Hugging Face tensors that local parameters hold.
 
 A `Slice` pairs a box of a whole tensor (`there`) with a box of equal extents of a local parameter
-(`here`). Fused, split, stacked, sharded and expert weights are nothing but slices, so loading,
-saving, optimizer shards and conversion share these few pure functions. They cost microseconds a
-slice and never look at data.
+(`here`). Fused, split, stacked, sharded and expert weights are all described by slices, so loading,
+saving, optimizer shards and conversion share these few pure functions. They take microseconds per
+slice and never read data.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 Box = tuple[tuple[int, int], ...]
-"""Half-open (start, stop) ranges, one a dimension; () is the box of a scalar."""
+"""Half-open (start, stop) ranges, one per dimension; () is the box of a scalar."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,14 +23,14 @@ class Slice:
     tensor: str
     """Name of the tensor in the Hugging Face files."""
     shape: tuple[int, ...]
-    """Shape of that whole tensor."""
+    """Shape of the whole tensor."""
     there: Box
-    """The box in the whole tensor."""
+    """Box in the whole tensor."""
     here: Box
-    """The box in the local parameter; the same extents as `there`."""
+    """Box in the local parameter, of the same extents as `there`."""
 
     def __post_init__(self) -> None:
-        """Check that the two boxes agree and that `there` lies in the tensor."""
+        """Check that the two boxes have the same extents and that `there` is inside the tensor."""
         assert len(self.there) == len(self.here) == len(self.shape), self
         for (start, stop), (low, high), size in zip(self.there, self.here, self.shape, strict=True):
             assert 0 <= start <= stop <= size and low >= 0 and stop - start == high - low, self
@@ -69,8 +69,8 @@ def shapes(slices: Iterable[Slice]) -> dict[str, tuple[int, ...]]:
 def rows(slices: Iterable[Slice], parameter: str, start: int, stop: int) -> tuple[Slice, ...]:
     """Restrict the slices of one parameter to its rows [start, stop) along dimension 0.
 
-    The result describes a tensor that holds just those rows: its `here` begins at row 0. This is
-    how a ZeRO shard of a parameter finds its own bytes of the Hugging Face tensors.
+    The result describes a tensor of only those rows: its `here` starts at row 0. A ZeRO shard of a
+    parameter finds its bytes of the Hugging Face tensors this way.
     """
     assert 0 <= start <= stop, (start, stop)
     kept = []
@@ -101,7 +101,7 @@ def first_element(piece: Slice) -> int:
 
 
 def span(piece: Slice) -> int:
-    """Return the distance in elements from the first element of `there` to behind its last one."""
+    """Return the number of elements from the first to the last of `there`, gaps included."""
     if 0 in piece.extents:
         return 0
     pairs = zip(piece.extents, strides(piece.shape), strict=True)
@@ -111,8 +111,8 @@ def span(piece: Slice) -> int:
 def split(piece: Slice, limit: int) -> Iterator[Slice]:
     """Cut a slice into slices whose span is at most `limit` elements, in row-major order.
 
-    Cuts run along the outermost dimension first, so that pieces of a contiguous slice are
-    contiguous too. Empty slices give nothing.
+    The outermost dimension is cut first, so the pieces of a contiguous slice are contiguous too. An
+    empty slice has no pieces.
     """
     assert limit > 0
     length = span(piece)
@@ -136,7 +136,7 @@ def split(piece: Slice, limit: int) -> Iterator[Slice]:
 
 
 def _narrow(box: Box, dim: int, low: int, high: int) -> Box:
-    """Return the box with `dim` restricted to [low, high) counted from its own start."""
+    """Return the box with `dim` restricted to [low, high), relative to its start."""
     start = box[dim][0]
     return (*box[:dim], (start + low, start + high), *box[dim + 1 :])
 
@@ -154,7 +154,7 @@ class Run:
 def runs(piece: Slice) -> Iterator[Run]:
     """Yield the contiguous runs of a slice in the whole tensor, in row-major order, in elements.
 
-    Equally spaced runs are one `Run`: a box of a matrix is always one, whatever its columns.
+    Equally spaced runs are one `Run`, so a box of a matrix is always a single one.
     """
     if 0 in piece.extents:
         return
@@ -176,8 +176,8 @@ def runs(piece: Slice) -> Iterator[Run]:
 def assert_cover(slices: Iterable[Slice], whole_shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Assert that the slices hold every element of every tensor exactly once.
 
-    Boxes inside their tensor that are pairwise disjoint and whose sizes add up to the tensor's
-    cover it exactly. Costs O(n²) in the slices of one tensor.
+    Pairwise disjoint boxes inside a tensor cover it exactly where their sizes add up to its size.
+    Costs O(n²) in the slices of one tensor.
     """
     by_tensor: dict[str, list[Slice]] = {name: [] for name in whole_shapes}
     for piece in slices:
@@ -195,6 +195,6 @@ def assert_cover(slices: Iterable[Slice], whole_shapes: Mapping[str, tuple[int, 
 
 
 def _overlap(one: Box, other: Box) -> bool:
-    """Say whether two non-empty boxes share an element."""
+    """Return whether two non-empty boxes overlap."""
     pairs = zip(one, other, strict=True)
     return all(max(a[0], b[0]) < min(a[1], b[1]) for a, b in pairs)

@@ -1,8 +1,8 @@
 """The weight table: which slices of which Hugging Face tensors each local parameter holds.
 
-Query, key and value are rows of one parameter, gate and up of another, and so are all experts of a
-layer, however the files keep them: here they are only slices. The table is a pure function of the
-configuration and costs microseconds a tensor.
+Query, key and value are rows of one parameter, gate and up of another, and all experts of a layer
+share one too, however the files store them: here they are only slices. The table is a pure function
+of the configuration and takes microseconds per tensor.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from jllm.models.config.units import tied_parameters, unit_count, unit_kind, uni
 from jllm.models.weights.slices import Slice, whole
 
 ROUTER_BIAS = "router_bias"
-"""Last part of the name of a mixture's buffer."""
+"""Last part of the name of the buffer of a mixture of experts."""
 
 
 def weight_table(
@@ -20,8 +20,8 @@ def weight_table(
 ) -> tuple[Slice, ...]:
     """Return the slices of the parameters of some units, named as in `Stage`.
 
-    A tied head is a slice of the embedding's tensor, so both units load it. For saving it is left
-    out: then the slices over all units hold every tensor of the model exactly once.
+    A tied head is a slice of the embedding's tensor, so both units load it. With `for_saving` it is
+    omitted, and the slices of all units hold every tensor of the model exactly once.
     """
     return tuple(
         piece for unit in units for piece in _unit_slices(config, unit, for_saving=for_saving)
@@ -29,7 +29,7 @@ def weight_table(
 
 
 def is_buffer(piece: Slice) -> bool:
-    """Say whether a slice is of a buffer: float32 everywhere, not trained by gradients."""
+    """Return whether a slice is of a buffer, which is always float32 and gets no gradients."""
     return piece.parameter.endswith(f".{ROUTER_BIAS}")
 
 
@@ -60,10 +60,10 @@ def _unit_slices(config: DecoderConfig, unit: int, *, for_saving: bool) -> Itera
 
 
 def copied_slices(config: DecoderConfig, units: range) -> tuple[Slice, ...]:
-    """Return the tensors that files hold once more than the table for saving, for some units.
+    """Return the slices of some units that files hold in addition to the table for saving.
 
-    Each module of multi-token prediction has the model's embedding and head in its files. They are
-    written, and never read.
+    For each module of multi-token prediction the files hold another copy of the model's embedding
+    and head. The copies are written but never read.
     """
     depth, names = config.prediction.depth if config.prediction else 0, config.names
     matrix, head = (config.vocab_size, config.hidden_size), unit_count(config) - 1
@@ -77,9 +77,9 @@ def copied_slices(config: DecoderConfig, units: range) -> tuple[Slice, ...]:
 
 
 def untrained_tensors(config: DecoderConfig) -> frozenset[str]:
-    """Return the tensors, buffers aside, that training does not change by themselves.
+    """Return the tensors, other than buffers, that are not trained on their own.
 
-    They are the copies and, where their loss does not weigh, the modules of multi-token prediction.
+    They are the copies and, where its loss weight is 0, the modules of multi-token prediction.
     """
     units, prediction = range(unit_count(config)), config.prediction
     frozen = units[-1:] if prediction and not prediction.loss_weight else range(0)
@@ -112,7 +112,7 @@ def _attention_unit(config: DecoderConfig, here: str, layer: int) -> Iterator[Sl
 
 
 def _mlp_unit(config: DecoderConfig, here: str, layer: int) -> Iterator[Slice]:
-    """Yield the slices of a layer's MLP or mixture of experts."""
+    """Yield the slices of the MLP or the mixture of experts of a layer."""
     there, experts = f"{config.names.layers}.{layer}", config.mixture(layer)
     if experts:
         yield from _mixture(config, experts, here, there)
@@ -183,7 +183,7 @@ def _qkv(
 def _grouped(
     config: DecoderConfig, parameter: str, tensor: str, shape: tuple[int, ...]
 ) -> Iterator[Slice]:
-    """Yield the slices of a tensor whose rows are, group by group, queries, a key and a value."""
+    """Yield the slices of a tensor whose rows are queries, a key and a value, group by group."""
     groups, width = config.num_kv_heads, config.head_dim
     queries = config.num_heads // groups * width
     columns = tuple((0, size) for size in shape[1:])
@@ -236,7 +236,7 @@ def _mixture(
 def _swiglu(
     here: str, tensors: Sequence[tuple[str, ...]], hidden: int, inner: int
 ) -> Iterator[Slice]:
-    """Yield the slices of gate and up, fused, and of down; `tensors` names the three of each."""
+    """Yield the slices of fused gate and up, and of down; `tensors` names these three of each."""
     gates_ups = ((name, (inner, hidden)) for parts in tensors for name in parts[:2])
     yield from _stacked(f"{here}.gate_up.weight", gates_ups)
     yield from _stacked(f"{here}.down.weight", ((parts[2], (hidden, inner)) for parts in tensors))

@@ -1,8 +1,8 @@
-"""Writing slices of tensors at their final place in safetensors files.
+"""Writing slices of tensors to their final places in safetensors files.
 
-One rank creates the files at their full size; then every rank writes its own slices with `pwrite`,
-in any order and at the same time, through pieces of 8 MiB. Every piece is digested on its way, so
-that a flipped bit can be found later. Costs one pass over the bytes on four threads, and 32 MiB
+One rank creates the files at their full size. Then every rank writes its own slices with `pwrite`,
+in any order and concurrently, in pieces of 8 MiB. A digest of every piece is computed on the way,
+so that a flipped bit can be found later. Costs one pass over the bytes on four threads, and 32 MiB
 where values are converted or lie on another device; digests run at about 1 GB/s a core.
 """
 
@@ -30,7 +30,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Values(Protocol):
-    """What gives the values of a box of a parameter: a tensor, or something that makes them."""
+    """A source of the values of a parameter: a tensor, or an object that computes them."""
 
     def __getitem__(self, index: tuple[slice, ...], /) -> Tensor:
         """Return the values of a box."""
@@ -40,7 +40,7 @@ class Values(Protocol):
 def create_files(directory: Path, plan: FilePlan) -> list[Chunk]:
     """Create the planned files at full size with their headers, and the index; return the chunks.
 
-    Space is allocated now, so that a full disk is an OSError here rather than a surprise later.
+    Space is allocated now, so a full disk raises OSError here rather than later.
     """
     chunks = []
     for file in plan.files:
@@ -65,7 +65,7 @@ def _chunk(file: str, offset: int, data: bytes) -> Chunk:
 
 
 def allocate(descriptor: int, size: int) -> None:
-    """Reserve the file's bytes on the disk; where that is not supported, set its size alone."""
+    """Reserve the file's bytes on the disk; where that is not supported, only set its size."""
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
@@ -77,10 +77,10 @@ def allocate(descriptor: int, size: int) -> None:
 def write_slices(
     directory: Path, plan: FilePlan, slices: Iterable[Slice], tensors: Mapping[str, Values]
 ) -> list[Chunk]:
-    """Write slices of the parameters `tensors` into the created files; return what was written.
+    """Write slices of the parameters `tensors` into the created files; return the chunks written.
 
-    Values are converted to the planned dtype piece by piece, as `Tensor.to` does; parameters may
-    be on any device. The files are not synced (`sync_files`). Slices of several callers must not
+    Values are converted to the planned dtype piece by piece, as by `Tensor.to`; parameters may be
+    on any device. The files are not synced (see `sync_files`). Slices of several callers must not
     overlap unless they hold the same values.
     """
     places = plan.locate()
@@ -110,7 +110,7 @@ def _parts(piece: Slice, entry: Entry) -> Iterator[Slice]:
 
 
 def _bytes(values: Tensor, dtype: torch.dtype, memory: threading.local) -> memoryview:
-    """Return a part's row-major bytes in `dtype`, if need be in the buffer of this thread."""
+    """Return a part's row-major bytes in `dtype`, in this thread's buffer where they are copied."""
     if values.device.type == "cpu" and values.dtype == dtype and values.is_contiguous():
         flat = values.detach().view(-1)
     else:
@@ -124,7 +124,7 @@ def _bytes(values: Tensor, dtype: torch.dtype, memory: threading.local) -> memor
 def _write(
     descriptor: int, name: str, entry: Entry, part: Slice, data: memoryview
 ) -> Iterator[Chunk]:
-    """Write and digest one part's bytes, run by run."""
+    """Write one part's bytes run by run; yield the chunks with their digests."""
     item, position = entry.dtype.itemsize, 0
     for run in runs(part):
         length, stride = run.length * item, run.stride * item
@@ -164,7 +164,7 @@ def sync_files(directory: Path, names: Iterable[str]) -> None:
 
 @contextmanager
 def naming_errors(path: Path) -> Iterator[None]:
-    """Name the file, and the mend for a full disk, in an OSError that does not."""
+    """Add the name of the file, and the remedy for a full disk, to an OSError without them."""
     try:
         yield
     except OSError as error:
