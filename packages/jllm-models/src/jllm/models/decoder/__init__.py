@@ -1,1 +1,1 @@
-"""A contiguous run of a decoder's units: put together, filled with weights, and its loss."""
+"""A contiguous run of a decoder's units: its construction, its weights, its loss."""

@@ -15,7 +15,7 @@ from jllm.models.layers.row_norm import unit_rows
 
 
 class Embedding(nn.Module):
-    """One row of the weight for each token."""
+    """The token embedding: a row of the weight per token."""
 
     def __init__(self, config: DecoderConfig, *, dtype: torch.dtype, device: torch.device | str):
         super().__init__()
@@ -23,12 +23,12 @@ class Embedding(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape, dtype=dtype, device=device))
 
     def forward(self, tokens_T: Tensor) -> Tensor:
-        """Look up int64 tokens [T]; hidden [T, D]."""
+        """Look up int64 tokens [T]; return hidden states [T, D]."""
         return functional.embedding(tokens_T, self.weight)
 
 
 class Head(nn.Module):
-    """Final norm and output matrix; `weight` given means that storage is shared with it.
+    """Final norm and output matrix, which shares the storage of `weight` where that is given.
 
     prediction: the modules of multi-token prediction, which belong to this unit.
     """
@@ -56,7 +56,7 @@ class Head(nn.Module):
     def forward(self, x_TD: Tensor, targets_T: Tensor, context: Context | None = None) -> Tensor:
         """Return the sum of token losses, an fp32 scalar.
 
-        context: lets the gradient be that of the predictions' weighted losses too.
+        context: with it the gradient includes that of the weighted losses of further predictions.
         """
         normed_TD, matrix_VD = self.norm(x_TD), self._matrix()
         loss = linear_cross_entropy(normed_TD, matrix_VD, targets_T, self.chunk_tokens)
@@ -67,15 +67,15 @@ class Head(nn.Module):
         return loss + (further - further.detach())
 
     def logits(self, x_TD: Tensor) -> Tensor:
-        """Return the whole logits [T, V] in the dtype of x: T·V numbers, so for few tokens."""
+        """Return all logits [T, V] in the dtype of x; T·V elements, so for few tokens only."""
         return functional.linear(self.norm(x_TD), self._matrix())
 
     @torch.no_grad()
     def divide_rows_(self) -> None:
-        """Divide the rows of a normalised head for good: the same logits at less cost for each."""
+        """Normalise the rows of a normalised head in place: the same logits at less cost."""
         if self.normalised:
             self.weight.data, self.normalised = unit_rows(self.weight), False
 
     def _matrix(self) -> Tensor:
-        """Return what hidden states are multiplied with."""
+        """Return the matrix by which hidden states are multiplied."""
         return unit_rows(self.weight) if self.normalised else self.weight

@@ -1,7 +1,7 @@
 """Fresh weights: each Hugging Face tensor is a function of its name and the seed alone.
 
-So a model cut into any stages, shards or slices starts from the same numbers. Costs one whole
-tensor of host memory at a time.
+A model divided into any stages, shards or slices thus starts from the same values. Takes the host
+memory of one whole tensor at a time.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The two units of a decoder layer, as the configuration wants them."""
+"""The two units of a decoder layer, by the configuration."""
 
 import torch
 

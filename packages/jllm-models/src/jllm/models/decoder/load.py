@@ -1,4 +1,4 @@
-"""Fill a stage from a model directory, reading only the bytes that it holds."""
+"""Loading a stage from a model directory, reading only the bytes that it holds."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from jllm.models.weights.table import weight_table
 def check_weights(config: DecoderConfig, model_dir: Path) -> None:
     """Check the headers of a directory's files against the whole model.
 
-    Refuses (ValueError) missing or truncated files, missing tensors and other shapes.
+    Raises ValueError for missing or truncated files, missing tensors and wrong shapes.
     """
     check_slices(model_dir, weight_table(config, range(unit_count(config))))
 
@@ -20,7 +20,7 @@ def check_weights(config: DecoderConfig, model_dir: Path) -> None:
 def load_stage(stage: Stage, config: DecoderConfig, model_dir: Path) -> None:
     """Load the stage's parameters and buffers in place, converting to their dtype.
 
-    Refuses (ValueError) missing or truncated files, missing tensors and other shapes.
+    Raises ValueError for missing or truncated files, missing tensors and wrong shapes.
     """
     shared = stage.has_embedding and stage.has_head
     slices = weight_table(config, stage.unit_range, for_saving=shared)

@@ -1,8 +1,8 @@
 """The head's matrix multiplication and cross-entropy, chunk by chunk.
 
-Logits are never kept whole: for each chunk of trained tokens they are computed, turned into
-probabilities in place, and multiplied into both gradients at once. Backward only scales these, in
-place: autograd refuses to run it a second time.
+The logits never exist as a whole. For each chunk of trained tokens they are computed, turned into
+probabilities in place, and multiplied into both gradients at once. Backward only scales the
+gradients, in place, so autograd refuses to run it twice.
 Memory: one chunk of fp32 logits and one fp32 gradient of the weight. Time: three matrix products
 over the trained tokens alone. (The idea: arXiv:2411.09009, Liger-Kernel arXiv:2410.10989.)
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 IGNORED = -100
-"""Target of a token that is not trained on."""
+"""Target of a position that is not trained."""
 
 
 def linear_cross_entropy(
@@ -25,8 +25,8 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Return Σ −log softmax(hidden · weightᵀ)[target] over the trained tokens, an fp32 scalar.
 
-    Softmax and sums are fp32 whatever the dtype of hidden and weight. No trained token gives 0
-    and gradients of zero. Targets that are not −100 must lie in [0, V): that is checked.
+    Softmax and sums are fp32 whatever the dtype of hidden and weight. Without a trained token the
+    loss and the gradients are 0. Targets other than −100 must lie in [0, V), which is checked.
     """
     keep = torch.is_grad_enabled()
     needs = (keep and hidden_TD.requires_grad, keep and weight_VD.requires_grad)
@@ -89,7 +89,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _check_targets(targets_R: Tensor, vocabulary: int) -> None:
-    """Refuse a target that is no row of the head: on a GPU it would read foreign memory."""
+    """Refuse a target that is no row of the head, which on a GPU would read out of bounds."""
     if len(targets_R) == 0:
         return
     low, high = (int(value) for value in targets_R.aminmax())
@@ -114,13 +114,13 @@ def _logits(hidden_CD: Tensor, weight_VD: Tensor, buffer: Tensor) -> Tensor:
 
 
 def _fresh_total(weight_VD: Tensor, trained: int) -> Tensor:
-    """Return fp32 memory for the weight's gradient: the first chunk writes it, if there is one."""
+    """Allocate the fp32 gradient of the weight; zeros only where no chunk will write it."""
     allocate = torch.empty_like if trained else torch.zeros_like
     return allocate(weight_VD, dtype=torch.float32)
 
 
 def _add_product(total_VD: Tensor, left_VC: Tensor, right_CD: Tensor, *, first: bool) -> None:
-    """Add a matrix product to an fp32 total, or write it there when it is the first."""
+    """Add a matrix product to an fp32 total, or overwrite the total with the first."""
     if left_VC.dtype == torch.float32:
         total_VD.addmm_(left_VC, right_CD, beta=0 if first else 1)
     elif first:

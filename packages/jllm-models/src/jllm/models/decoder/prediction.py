@@ -1,14 +1,14 @@
-"""Multi-token prediction (MTP, arXiv:2412.19437 §2.2): modules behind the last layer, for training.
+"""Multi-token prediction (MTP, arXiv:2412.19437 §2.2): modules after the last layer, for training.
 
-Module k = 1 … n predicts, beside the next token of every position, the one k further on. It joins
-what came out below it with the embedding of the token k on, and sends that through a layer of its
-own:
+Where the model predicts the next token of every position, module k = 1 … n predicts the one k
+further on. It joins the output below it with the embedding of the token k positions ahead, and
+applies a layer of its own:
 
     hₖ(i) = norm(layer(join [token_norm(embedding(token i+k)); hidden_norm(hₖ₋₁(i))]))
     loss  += λ / n · Σ token losses of head(hₖ(i)) and the target i+k
 
-h₀ is the model's hidden state behind its last norm, as in vLLM and Transformers; the embedding and
-the head's matrix are the model's own. What lies beyond a document's end is not predicted.
+h₀ is the model's hidden state after its last norm, as in vLLM and Transformers. The embedding and
+the head's matrix are those of the model. Nothing is predicted beyond the end of a document.
 
 Letters: T tokens, D hidden_size, V vocabulary.
 """
@@ -37,18 +37,18 @@ UNTRAINED = -100
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Context:
-    """What predictions need of a micro-batch beside the hidden states."""
+    """The inputs of predictions for a micro-batch, besides the hidden states."""
 
     tokens_T: Tensor
     """The model's input, int64."""
     documents: Documents
     positions: Positions
     balance: BalanceTerms | None
-    """What the backward pass does for the balance of experts."""
+    """Terms with which the backward pass balances the experts."""
 
 
 class Predictor(nn.Module):
-    """One module: two norms, what joins them, a decoder layer, a norm."""
+    """One module: two norms, the projection that joins their results, a decoder layer, a norm."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Predictor(nn.Module):
         self.norm = RMSNorm(hidden, eps, **place)
 
     def forward(self, hidden_TD: Tensor, embedded_TD: Tensor, context: Context) -> Tensor:
-        """Return the hidden states that the head multiplies; [T, D]."""
+        """Return the hidden states for the head; [T, D]."""
         both = [self.token_norm(embedded_TD), self.hidden_norm(hidden_TD)]
         x_TD = self.join(torch.cat(both, dim=-1))
         x_TD = self.attention(x_TD, context.documents, context.positions)
@@ -80,7 +80,7 @@ class Predictor(nn.Module):
 class Prediction(nn.Module):
     """All modules of a model, and its embedding where the head does not have it.
 
-    Where the loss does not weigh, they are held to be saved again, without gradients.
+    With a loss weight of 0 they are only held, without gradients, to be saved again.
     """
 
     def __init__(
@@ -110,19 +110,19 @@ class Prediction(nn.Module):
                 torch.empty(shape, **place) if embedding is None else embedding
             )
         self.losses = torch.zeros(prediction.depth, dtype=torch.float64, device=device)
-        """Σ token losses of each module since `begin`."""
+        """Sum of the token losses of each module since `begin`."""
         self.counts = torch.zeros(prediction.depth, dtype=torch.int64, device=device)
-        """Tokens that they were computed of."""
+        """Number of tokens in each of these sums."""
 
     def begin(self) -> None:
-        """Forget the losses of the step that ended."""
+        """Reset the losses and counts for a new step."""
         self.losses.zero_()
         self.counts.zero_()
 
     def forward(
         self, hidden_TD: Tensor, matrix_VD: Tensor, targets_T: Tensor, context: Context
     ) -> Tensor:
-        """Return λ / n · Σ token losses, an fp32 scalar; hidden: behind the model's last norm."""
+        """Return λ / n · Σ token losses, an fp32 scalar; hidden: after the model's last norm."""
         embedding_VD = matrix_VD if self.embedding is None else self.embedding
         total = hidden_TD.new_zeros((), dtype=torch.float32)
         for index, layer in enumerate(self.layers):
@@ -137,14 +137,14 @@ class Prediction(nn.Module):
         return total * (self.weight / len(self.layers))
 
     def _run(self, layer: nn.Module, *arguments: Any) -> Tensor:
-        """Run a module, keeping its activations or not."""
+        """Run a module, keeping or recomputing its activations."""
         if not self.recompute:
             return layer(*arguments)
         return checkpoint(layer, *arguments, use_reentrant=False, preserve_rng_state=False)
 
 
 def ahead(values_T: Tensor, documents: Documents, by: int, *, fill: int) -> Tensor:
-    """Return each position's value `by` positions on in its document, `fill` beyond its end."""
+    """Return, at each position, the value `by` positions ahead in its document, or `fill`."""
     at_T = torch.arange(by, len(values_T) + by, device=values_T.device)
     lengths = documents.cu_seqlens.diff()
     ends_T = documents.cu_seqlens[1:].repeat_interleave(lengths, output_size=len(values_T))

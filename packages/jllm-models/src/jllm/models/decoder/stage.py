@@ -1,7 +1,7 @@
-"""A stage: a contiguous run of a model's units as one module. It knows nothing of ranks.
+"""A stage: a contiguous run of a model's units as one module, independent of ranks.
 
-The whole model is the stage that holds all units. Parameters are called `units.<global index>.…`
-however the model is cut, and a cut changes no bit of any result.
+The whole model is the stage that holds all units. Parameters are named `units.<global index>.…`
+however the model is divided, and results are bitwise the same.
 """
 
 from typing import Any
@@ -32,8 +32,8 @@ class Stage(nn.Module):
 
     attention: name of the attention back end.
     recompute_interval: k > 0 drops the activations inside every k-th attention or MLP unit (by
-        global index) and computes them again in backward; the results are the same bits. Of the
-        head those are the modules that predict further tokens.
+        global index) and recomputes them in backward, with bitwise the same results. In the head,
+        it applies to the modules of multi-token prediction.
     loss_chunk_tokens: trained tokens whose logits are held at once; None takes LOGITS_PER_CHUNK.
     """
 
@@ -89,7 +89,7 @@ class Stage(nn.Module):
             self.units[str(unit)] = module
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what the weight table names: parameters, and buffers such as the routers' bias."""
+        """Return the tensors of the weight table: parameters, and buffers (the routers' bias)."""
         named = (*self.named_parameters(), *self.named_buffers())
         return {name: tensor.detach() for name, tensor in named}
 
@@ -103,12 +103,12 @@ class Stage(nn.Module):
     ) -> Tensor:
         """Run the units over T flat tokens.
 
-        x: int64 tokens [T] when the embedding is held, else hidden states [T, D].
-        targets: int64 [T] with −100 where there is nothing to learn; wanted with the head.
-        balance: what the backward pass does for the balance of experts; None: nothing.
-        tokens: int64 [T], wanted with the head alone where further tokens are predicted.
-        Returns hidden states [T, D], or with the head the fp32 sum of token losses; its gradient is
-        that of what further predictions weigh as well.
+        x: int64 tokens [T] where the stage holds the embedding, else hidden states [T, D].
+        targets: int64 [T], −100 where nothing is trained; needed with the head.
+        balance: terms with which the backward pass balances the experts; None for none.
+        tokens: int64 [T]; needed with the head but not the embedding, for multi-token prediction.
+        Returns hidden states [T, D] or, with the head, the fp32 sum of token losses, whose gradient
+        includes that of the weighted losses of multi-token prediction.
         """
         hidden = self._body(x, documents, balance)
         if not self.has_head:
@@ -130,14 +130,14 @@ class Stage(nn.Module):
     def logits(self, x: Tensor, documents: Documents, *, last: int | None = None) -> Tensor:
         """Return logits [T, V] of a stage that holds the head; x as in forward.
 
-        last: give those of the last so many tokens alone, [last, V]; None gives all.
+        last: number of final tokens whose logits are returned, [last, V]; None for all.
         """
         x = self._body(x, documents)
         return self._head.logits(x if last is None else x[-last:])
 
     @property
     def _head(self) -> Head:
-        """The last unit, of a stage that holds the head."""
+        """The last unit of a stage that holds the head."""
         head = self.units[str(unit_count(self.config) - 1)]
         assert isinstance(head, Head)
         return head
@@ -160,7 +160,7 @@ class Stage(nn.Module):
         return x
 
     def _run(self, index: int, unit: nn.Module, *arguments: Any) -> Tensor:
-        """Run one unit, keeping its activations or not."""
+        """Run one unit, keeping or recomputing its activations."""
         interval = self.recompute_interval
         recompute = interval > 0 and index % interval == 0 and not isinstance(unit, Embedding)
         if not (recompute and torch.is_grad_enabled()):

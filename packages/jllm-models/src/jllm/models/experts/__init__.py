@@ -1,4 +1,4 @@
-"""Mixture of experts, step by step: each a pure function, so that others can go between them.
+"""Mixture of experts, step by step; each step is a pure function, so others can go between them.
 
     routing → permutation → computation → combination
 

@@ -1,18 +1,18 @@
-"""Balance of the experts: two losses on the router's logits, the count of its choices, its bias.
+"""Balancing the experts: two losses on the router's logits, the counts of its choices, its bias.
 
 auxiliary loss   α · Σ_e f_e · P_e of a layer, where P_e is the mean probability of expert e and f_e
                  its share of the choices, times E, so that even use gives α (arXiv:2101.03961; by
                  sequence, and with sigmoids, as in DeepSeek-V3, arXiv:2412.19437, §2.1.2)
 z-loss           β · mean (log Σ_e exp logit_e)², which keeps logits small (arXiv:2202.08906)
 
-Their gradients are added where the router is, in the backward pass of the layer's output: no value
-travels to the head, so a pipeline carries nothing more. There the choices are counted too: once a
-micro-batch, recomputed or not, and never in evaluation. A layer that no gradient goes through,
-below the lowest adapter of a frozen model, has no backward pass, is not recomputed, and counts at
-once.
+Their gradients are added at the router, in the backward pass of the layer's output, so no values
+have to be sent to the head through the pipeline. The choices are counted there too: once per
+micro-batch, recomputed or not, and never in evaluation. A layer without gradients, below the lowest
+adapter of a frozen model, has no backward pass and is not recomputed, so it counts in the forward
+pass.
 
-All means are over the *global* step, whose sizes are known before it begins. So nothing depends on
-how a step is cut into micro-batches and replicas.
+All means are over the *global* step, whose sizes are known before it begins. Nothing thus depends
+on how a step is divided into micro-batches and replicas.
 
 Letters: T tokens, S sequences of L tokens in them, E experts, A experts of a token, D hidden_size.
 """
@@ -32,47 +32,48 @@ Scope = Literal["sequence", "global"]
 
 @dataclass(frozen=True, kw_only=True)
 class BalanceLoss:
-    """How much the losses weigh; 0 leaves one out."""
+    """The weights of the losses; 0 switches one off."""
 
     alpha: float = 0.0
     """Factor of the auxiliary loss of each layer."""
     scope: Scope = "sequence"
-    """`sequence`: f of each sequence, by itself, and the mean of their losses. `global`: f of all
-    tokens of the step before, even in the first one; it has no gradient anyway."""
+    """Tokens of the shares f. `sequence`: f of each sequence by itself, and the mean of their
+    losses. `global`: f of all tokens of the step before, even in the first step; f has no gradient
+    anyway."""
     z_alpha: float = 0.0
     """Factor of the z-loss of each layer."""
     backward_scale: float = 1.0
-    """What the gradients of both are multiplied with, and their values are not."""
+    """Factor of the gradients of both losses, but not of their values."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BalanceTerms:
-    """What the losses of one micro-batch are computed with."""
+    """The inputs of the losses of one micro-batch."""
 
     loss: BalanceLoss
     counted_T: Tensor
-    """The tokens that count; bool [T] on the device. Others have no part in any loss or count."""
+    """The tokens that count; bool [T] on the device. Others are in no loss and no count."""
     length: int
     """Tokens of a sequence, L; divides T."""
     tokens: int
-    """Tokens that count in the whole global step."""
+    """Number of tokens that count in the global step."""
     sequences: int
-    """Sequences of the whole global step with a token that counts."""
+    """Number of sequences in the global step with a token that counts."""
 
 
 class Tally:
-    """What a layer has counted since the step began, on its device."""
+    """The counts of a layer since the start of the step, on its device."""
 
     def __init__(self, experts: int, device: torch.device | str):
         self.before_E = torch.ones(experts, dtype=torch.int64, device=device)
-        """Loads of all tokens of the step before, for the `global` scope; even before the first."""
+        """Loads of the step before, for the `global` scope; even in the first step."""
         self.loads_E = torch.zeros(experts, dtype=torch.int64, device=device)
-        """Choices of each expert by tokens that count."""
+        """How often tokens that count chose each expert."""
         self.losses_2 = torch.zeros(2, dtype=torch.float64, device=device)
         """Values of the auxiliary loss and of the z-loss, factors included."""
 
     def begin(self) -> None:
-        """Forget the counts and values of the step that ended."""
+        """Reset the counts and values for a new step."""
         self.loads_E.zero_()
         self.losses_2.zero_()
 
@@ -85,9 +86,9 @@ def balanced(
     terms: BalanceTerms,
     tally: Tally,
 ) -> Tensor:
-    """Return y_TD, whose backward pass gives `logits_TE` the losses' gradients and counts.
+    """Return y_TD, whose backward pass counts and adds the losses' gradients to `logits_TE`.
 
-    y_TD: all that the router's layer gives on, so it needs a gradient if anything there does.
+    y_TD: the whole output of the router's layer, which needs a gradient if anything there does.
     experts_TA: the choices, int64. scoring: as in `ExpertsConfig`.
     """
     if not torch.is_grad_enabled():
@@ -140,10 +141,10 @@ def _count_and_differentiate(
 
 
 def moved_bias(bias_E: Tensor, loads_E: Tensor, rate: float) -> Tensor:
-    """Return the router's bias after a step: `rate` up for loads below the mean, down for others.
+    """Return the router's bias after a step: `rate` up for loads below the mean, down above it.
 
-    As in arXiv:2408.15664, algorithm 1; exactly the mean changes nothing. fp32 and int64 [E], on
-    one device.
+    As in arXiv:2408.15664, algorithm 1; a load equal to the mean changes nothing. fp32 and int64
+    [E], on one device.
     """
     below_E = (loads_E.sum() - len(loads_E) * loads_E).sign()
     return bias_E + rate * below_E.to(bias_E.dtype)
@@ -160,9 +161,9 @@ def count(experts_TA: Tensor, experts: int, terms: BalanceTerms) -> Tensor:
 def auxiliary_weights(
     counts_SE: Tensor, per_token: int, terms: BalanceTerms, before_E: Tensor
 ) -> Tensor:
-    """Return what each token's probabilities are weighted with in the auxiliary loss.
+    """Return the weights of each token's probabilities in the auxiliary loss; fp32 [T, E].
 
-    That loss is Σ weight · probability over all tokens of the global step. fp32 [T, E], 0 for
+    That loss is Σ weight · probability over all tokens of the global step. The weights are 0 for
     tokens that do not count.
     """
     loss, experts = terms.loss, counts_SE.shape[1]
@@ -180,7 +181,7 @@ def auxiliary_weights(
 def auxiliary_loss(logits_TE: Tensor, weights_TE: Tensor, scoring: str) -> tuple[Tensor, Tensor]:
     """Return Σ weight · probability, a float64 scalar, and its gradient, fp32 [T, E].
 
-    The probabilities are the softmax of the logits, fp32, or sigmoids divided by their sum.
+    The probabilities are, in fp32, the softmax of the logits, or sigmoids divided by their sum.
     """
     if scoring == "sigmoid":
         scores_TE = sigmoid(logits_TE)

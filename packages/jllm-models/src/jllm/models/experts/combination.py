@@ -1,7 +1,7 @@
-"""The results of a token's experts, weighted and added.
+"""The weighted sum of the results of a token's experts.
 
-The sum runs in fp32 over the experts in the order of the token's routing, so it is the same bits
-wherever the rows were computed, on every device and with any number of threads.
+The sum is in fp32, over the experts in the order of the token's routing. Its bits are therefore the
+same wherever the rows were computed, on every device and with any number of threads.
 
 Letters: T tokens, A experts of a token, R = T·A rows, D hidden_size.
 """

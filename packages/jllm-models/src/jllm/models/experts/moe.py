@@ -1,6 +1,6 @@
-"""The unit that takes the MLP's place: norm, mixture of experts (arXiv:1701.06538), residual.
+"""The unit in place of the MLP: norm, mixture of experts (arXiv:1701.06538), residual.
 
-Letters: T tokens, R rows (a token for each of its experts), D hidden_size, E experts, F width
+Letters: T tokens, R rows (one for each of a token's experts), D hidden_size, E experts, F width
 inside an expert.
 """
 
@@ -20,7 +20,7 @@ from jllm.models.layers.norm import RMSNorm
 
 
 class Experts(nn.Module):
-    """The experts that tokens are routed to; the rows of all lie in the same two matrices."""
+    """The routed experts; all of them are rows of the same two parameters."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Experts(nn.Module):
 
 
 class SharedExpert(nn.Module):
-    """The expert of all tokens: down(silu(gate(x)) · up(x)), times sigmoid(share(x)) if gated."""
+    """The expert of all tokens: down(silu(gate(x)) · up(x)), if gated times sigmoid(share(x))."""
 
     def __init__(
         self,
@@ -71,9 +71,9 @@ class SharedExpert(nn.Module):
 class MoE(nn.Module):
     """x + Σ weight · expert(norm(x)) over each token's experts, and the shared expert's result.
 
-    No token is dropped. What balances the experts comes with the micro-batch. `router_bias` [E] is
-    a float32 buffer, there if the configuration has it: saved and loaded with the weights, without
-    gradient or optimizer state.
+    No token is dropped. The terms that balance the experts come with the micro-batch. `router_bias`
+    [E], where the configuration has it, is a float32 buffer: it is saved and loaded with the
+    weights, but has no gradient and no optimizer state.
     """
 
     router_bias: Tensor | None
@@ -101,7 +101,7 @@ class MoE(nn.Module):
     def forward(self, x_TD: Tensor, balance: BalanceTerms | None = None) -> Tensor:
         """Transform each token; x [T, D] in and out.
 
-        balance: what the backward pass adds to the router's gradient; None adds and counts nothing.
+        balance: terms of the router's gradient in the backward pass; None adds and counts nothing.
         """
         normed_TD = self.norm(x_TD)
         logits_TE = self._logits(normed_TD)
@@ -131,13 +131,13 @@ class MoE(nn.Module):
         )
 
     def _mix(self, x_TD: Tensor, routing: Routing) -> Tensor:
-        """Return what the experts of each token add up to; [T, D]."""
+        """Return the weighted sum of each token's experts; [T, D]."""
         sorting = permutation(routing.experts_TA, self.settings.num_experts)
         y_RD = self.experts(permute(x_TD, sorting), sorting.counts_E)
         return combine(y_RD, routing.weights_TA, sorting)
 
     def _logits(self, x_TD: Tensor) -> Tensor:
-        """Return the router's product, [T, E]."""
+        """Return the router's logits, [T, E]."""
         if self.settings.float32_router:
             return functional.linear(x_TD.float(), self.router.matrix().float())
         return self.router(x_TD)

@@ -1,7 +1,7 @@
-"""Tokens repeated and sorted by expert, so that each expert's rows lie together.
+"""Repeating and sorting tokens by expert, so that each expert's rows are contiguous.
 
-The gradient of a token is the sum over its experts in the order of its routing: no atomic addition,
-so the same bits on every device and with any number of threads.
+The gradient of a token is the sum over its experts in the order of its routing, without atomic
+additions, so its bits are the same on every device and with any number of threads.
 
 Letters: T tokens, A experts of a token, R = T·A rows, E experts, D hidden_size.
 """
@@ -16,14 +16,14 @@ from torch.autograd.function import once_differentiable
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Permutation:
-    """Where the rows of each expert come from: row r is choice `order_R[r]` of all T·A choices."""
+    """The sources of the experts' rows: row r is choice `order_R[r]` of all T·A choices."""
 
     order_R: Tensor
-    """Sorted by expert, and within an expert by token: T·A choices, token by token; int64 [R]."""
+    """Indices of the T·A choices, sorted by expert and within an expert by token; int64 [R]."""
     places_TA: Tensor
-    """The row at which each choice lies: the inverse of `order_R`; int64 [T, A]."""
+    """The row of each choice, the inverse of `order_R`; int64 [T, A]."""
     counts_E: Tensor
-    """Rows of each expert; int64 [E]."""
+    """Number of rows of each expert; int64 [E]."""
 
 
 def permutation(experts_TA: Tensor, num_experts: int) -> Permutation:

@@ -1,7 +1,7 @@
-"""Which experts each token goes to, and how much each of them counts.
+"""Routing: the experts of each token, and their weights.
 
 Scores are probabilities, or sigmoids to which a bias is added for the choice (arXiv:2408.15664,
-arXiv:2412.19437 §2.1.2); a token's experts may be limited to a few groups of them
+arXiv:2412.19437 §2.1.2). A token's experts may be limited to a few groups of experts
 (arXiv:2405.04434 §2.2.2).
 
 Letters: T tokens, E experts, A experts of a token, G groups, M members of a group.
@@ -15,7 +15,7 @@ from torch import Tensor
 from jllm.models.layers.activation import sigmoid
 
 NO_ZERO = 1e-20
-"""Added to a sum that is divided by; changes no sum but 0."""
+"""Epsilon that is added to a divisor; it changes no sum but 0."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,9 +23,9 @@ class Routing:
     """The experts of every token, in the order of their choice."""
 
     experts_TA: Tensor
-    """Numbers of the experts; int64 [T, A]."""
+    """Indices of the experts; int64 [T, A]."""
     weights_TA: Tensor
-    """What each expert's result is multiplied with; [T, A] in the dtype of the logits."""
+    """Factor of each expert's result; [T, A] in the dtype of the logits."""
 
 
 def route(
@@ -42,9 +42,9 @@ def route(
 ) -> Routing:
     """Choose the experts of largest score, in fp32; the options are fields of `ExpertsConfig`.
 
-    bias_E: fp32, added to the scores for the choice alone. Ties go where `torch.topk` puts them, as
-    in Transformers: the same numbers always to the same experts. Gradients flow through the weights
-    alone.
+    bias_E: fp32, added to the scores only for the choice. Ties are broken by `torch.topk`, as in
+    Transformers: equal scores always choose the same experts. Gradients flow only through the
+    weights.
     """
     scores_TE = _scores(logits_TE, scoring)
     choice_TE = scores_TE.detach() if bias_E is None else scores_TE.detach() + bias_E

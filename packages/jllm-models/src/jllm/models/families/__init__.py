@@ -1,7 +1,7 @@
 """Model families: one short file each turns a Hugging Face `config.json` into a DecoderConfig.
 
-The file is read as JSON and nothing else: code that lies in a model directory (`auto_map`) is
-never imported, with or without Transformers.
+The file is only read as JSON: code in a model directory (`auto_map`) is never imported, with or
+without Transformers.
 """
 
 import json
@@ -44,7 +44,7 @@ FAMILIES: dict[str, Callable[[Fields], DecoderConfig]] = {
     "Qwen3ForCausalLM": qwen3.decoder_config,
     "Qwen3MoeForCausalLM": qwen3_moe.decoder_config,
 }
-"""Hugging Face class name → how to read its configuration."""
+"""Hugging Face class name → function that reads its configuration."""
 
 MODEL_TYPES = {
     "baichuan": "BaichuanForCausalLM",
@@ -60,15 +60,15 @@ MODEL_TYPES = {
     "qwen3": "Qwen3ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
 }
-"""What a configuration without `architectures` is taken for."""
+"""Model type → architecture of a configuration without `architectures`."""
 
 
 def read_config(model_dir: Path) -> DecoderConfig:
     """Read `config.json` of a model directory.
 
-    Refuses (ValueError) what is no JSON object, an unknown architecture or rope type, head counts
-    that do not fit, quantised weights other than those of `jllm.models.weights.blocks`, and options
-    that would change the mathematics.
+    Raises ValueError where it is not a JSON object, has an unknown architecture or rope type, head
+    counts that do not fit, quantised weights other than those of `jllm.models.weights.blocks`, or
+    an unsupported option that would change the mathematics.
     """
     path = Path(model_dir) / "config.json"
     if not path.exists() and path.with_name("adapter_config.json").exists():
@@ -83,8 +83,8 @@ def read_config(model_dir: Path) -> DecoderConfig:
 def held_prediction(config: DecoderConfig, model_dir: Path) -> int:
     """Return how many modules of multi-token prediction the directory's files hold.
 
-    Where there are no weights it is what the configuration says. (Transformers writes that there is
-    a module, and writes none.) Refuses files with more layers than the configuration names.
+    Without weights it is the number in the configuration. (Transformers writes a configuration with
+    a module, but no module.) Refuses files with more layers than the configuration.
     """
     said = config.prediction.depth if config.prediction else 0
     names = tensor_names(model_dir)
@@ -101,7 +101,7 @@ def held_prediction(config: DecoderConfig, model_dir: Path) -> int:
 
 
 def with_prediction(config: DecoderConfig, depth: int, loss_weight: float = 0.0) -> DecoderConfig:
-    """Return the configuration with so many modules of multi-token prediction."""
+    """Return the configuration with `depth` modules of multi-token prediction."""
     made = PredictionConfig(depth=depth, loss_weight=loss_weight) if depth else None
     return replace(config, prediction=made)
 
@@ -123,7 +123,7 @@ def decoder_config(values: dict[str, Any], source: str) -> DecoderConfig:
 
 
 def _architecture(fields: Fields) -> str:
-    """Return the class name that the configuration asks for."""
+    """Return the class name of the configuration's architecture."""
     named = fields.values.get("architectures")
     if isinstance(named, list) and named:
         return str(named[0])
@@ -132,9 +132,9 @@ def _architecture(fields: Fields) -> str:
 
 
 def config_text(model_dir: Path, dtype: str) -> str:
-    """Return `config.json` for weights saved as `dtype` (a name of torch): all else as it was.
+    """Return `config.json` for weights saved as `dtype` (a name of torch), otherwise unchanged.
 
-    Weights of 8 bits are not written, so `quantization_config` is left out.
+    Weights of 8 bits are not written, so `quantization_config` is omitted.
     """
     values = read_json(Path(model_dir) / "config.json")
     for key in ("torch_dtype", "quantization_config"):

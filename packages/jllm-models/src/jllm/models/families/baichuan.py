@@ -1,7 +1,7 @@
 """Baichuan and Baichuan2: Llama with query, key and value in one tensor.
 
-The models of 7B rotate, those of 13B have ALiBi; the head of the second generation is normalised.
-All share a class name, so keys tell them apart that only one kind has.
+The 7B models have rotary embedding, the 13B models ALiBi; the head of the second generation is
+normalised. All share a class name, so they are told apart by keys that only one kind has.
 """
 
 from jllm.models.config.decoder_config import DecoderConfig
@@ -12,14 +12,14 @@ from jllm.models.families.rope import require_rope
 
 NAMES = Names(qkv=("self_attn.W_pack",))
 SECOND_VOCABULARY = 125_696
-"""Tokens of the second generation; the first has 64 000."""
+"""Vocabulary size of the second generation; the first has 64 000."""
 
 
 def decoder_config(fields: Fields) -> DecoderConfig:
     """Read a `BaichuanForCausalLM` or (7B of the first generation) `BaiChuanForCausalLM`.
 
-    `max_position_embeddings` is a key of the models that rotate, `model_max_length` alone of those
-    with ALiBi; `z_loss_weight`, or the vocabulary, of the second generation.
+    Models with rotary embedding have `max_position_embeddings`, those with ALiBi only
+    `model_max_length`. The second generation is known by `z_loss_weight` or the vocabulary size.
     """
     require_rope(fields, ("default",))
     fields.require("z_loss_weight", 0, 0)

@@ -1,4 +1,4 @@
-"""What the configurations of all families share."""
+"""The keys that the configurations of all families share."""
 
 from typing import Any
 
@@ -24,9 +24,9 @@ def decoder(
     """Make a DecoderConfig from the keys that all families share; refuse sizes that do not fit.
 
     head_dim, num_kv_heads, max_position_embeddings, norm_eps: the family's values for absent keys;
-    None stands for hidden_size / heads and for as many as query heads. own_head_dim: what a head's
-    width is, where the key `head_dim` says something else. alibi: the model does not
-    rotate. options: further fields of DecoderConfig.
+    None means hidden_size / heads, and as many as query heads. own_head_dim: the width of a head,
+    where the key `head_dim` means something else. alibi: ALiBi takes the place of rotary embedding.
+    options: further fields of DecoderConfig.
     """
     fields.require("hidden_act", "silu", "silu")
     fields.require("attention_dropout", 0, 0)
@@ -66,7 +66,7 @@ def decoder(
 
 
 def weights_dtype(fields: Fields, default: str = "float32") -> str:
-    """Return the element type of the directory's weights."""
+    """Return the dtype of the directory's weights, as a name of torch."""
     name = fields.values.get("dtype") or fields.values.get("torch_dtype") or default
     if name not in DTYPES:
         raise fields.error(f"dtype = {name!r} is not supported; known: {', '.join(DTYPES)}")

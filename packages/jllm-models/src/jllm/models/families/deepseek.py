@@ -1,4 +1,4 @@
-"""What DeepSeek-V2 and V3 share: latent attention, groups of experts, names of tensors."""
+"""The common part of DeepSeek-V2 and V3: latent attention, groups of experts, tensor names."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def deepseek(
 ) -> DecoderConfig:
     """Make the DecoderConfig.
 
-    interleaved: rotation turns neighbours. depth: modules of multi-token prediction.
+    interleaved: rotated pairs are neighbours. depth: number of modules of multi-token prediction.
     """
     fields.require("use_mla", True, True)
     head_dim, latent = latent_attention(fields)
@@ -45,7 +45,7 @@ def deepseek(
 def experts_config(fields: Fields, *, grouped: bool, group_best: int) -> ExpertsConfig:
     """Read sizes, layers and groups of the experts; refuse numbers that do not fit.
 
-    grouped: a token's experts lie in `topk_group` of `n_group` groups, else anywhere.
+    grouped: a token's experts are limited to `topk_group` of `n_group` groups.
     """
     fields.require("output_router_logits", False, False)
     count, chosen = fields.size("n_routed_experts"), fields.size("num_experts_per_tok")
@@ -79,9 +79,9 @@ def experts_config(fields: Fields, *, grouped: bool, group_best: int) -> Experts
 
 
 def _layers(fields: Fields) -> tuple[int, ...]:
-    """Return the layers from `first_k_dense_replace` on that `moe_layer_freq` divides.
+    """Return the multiples of `moe_layer_freq` from `first_k_dense_replace` on.
 
-    Those of multi-token prediction follow the last by the same rule.
+    The layers of multi-token prediction follow the last, by the same rule.
     """
     first, step = fields.count("first_k_dense_replace", 0), fields.size("moe_layer_freq", 1)
     behind = fields.count("num_nextn_predict_layers", 0)

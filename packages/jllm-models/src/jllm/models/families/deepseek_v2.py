@@ -25,8 +25,8 @@ def decoder_config(fields: Fields) -> DecoderConfig:
     fields = Fields({**DEFAULTS, **fields.values}, fields.source)
     fields.require("mlp_bias", False, False)
     fields.require("scoring_func", "softmax", "softmax")
-    # The published code divides by the sum instead of multiplying with routed_scaling_factor,
-    # Transformers overlooks the key; no published model has it.
+    # The published code divides by the sum instead of multiplying by routed_scaling_factor, and
+    # Transformers ignores the key; no published model has it.
     fields.require("norm_topk_prob", False, False)
     method = fields.values["topk_method"]
     if method not in METHODS:

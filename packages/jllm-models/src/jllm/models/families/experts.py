@@ -1,13 +1,13 @@
-"""The mixture of experts of a configuration: its sizes, and the layers that have it."""
+"""The mixture of experts of a configuration: its sizes, and the layers that have one."""
 
 from jllm.models.config.decoder_config import ExpertsConfig
 from jllm.models.families.fields import Fields
 
 
 def mixture(fields: Fields, *, shared: bool = False) -> ExpertsConfig:
-    """Read the mixture of experts as the Qwen families name it.
+    """Read the mixture of experts by the keys of the Qwen families.
 
-    shared: there is a shared expert. Refuses more experts of a token than there are.
+    shared: whether there is a shared expert. Refuses more experts per token than there are.
     """
     experts = _experts(fields)
     chosen = fields.size("num_experts_per_tok")
@@ -25,13 +25,13 @@ def mixture(fields: Fields, *, shared: bool = False) -> ExpertsConfig:
 
 
 def _aux_loss_coef(fields: Fields) -> float:
-    """Return the factor with which Transformers adds a loss that balances the experts, or 0."""
+    """Return the factor of the balance loss that Transformers adds, or 0."""
     factor = fields.number("router_aux_loss_coef", 0.001)
     return factor if fields.flag("output_router_logits") else 0.0
 
 
 def _experts(fields: Fields) -> int:
-    """Return the number of experts; Transformers 5 writes that of Qwen3 as `num_local_experts`."""
+    """Return the number of experts; for Qwen3, Transformers 5 writes it as `num_local_experts`."""
     names = ("num_experts", "num_local_experts")
     given = [name for name in names if fields.values.get(name) is not None]
     counts = {name: fields.size(name) for name in given or names[:1]}
@@ -41,7 +41,7 @@ def _experts(fields: Fields) -> int:
 
 
 def _layers(fields: Fields) -> tuple[int, ...]:
-    """Return every `decoder_sparse_step`-th layer that `mlp_only_layers` does not name."""
+    """Return every `decoder_sparse_step`-th layer that is not in `mlp_only_layers`."""
     step = fields.size("decoder_sparse_step", 1)
     dense = fields.values.get("mlp_only_layers") or []
     if not isinstance(dense, list) or any(type(layer) is not int for layer in dense):

@@ -1,4 +1,4 @@
-"""Reading of configuration values, with errors that name the file, the key and the mend."""
+"""Reading configuration values, with errors that name the file, the key and the remedy."""
 
 from typing import Any
 
@@ -11,12 +11,11 @@ class Fields:
         self.source = source
 
     def error(self, message: str) -> ValueError:
-        """Return the error to raise, naming the file."""
+        """Return an error to raise, which names the file."""
         return ValueError(f"{self.source}: {message}")
 
     def size(self, key: str, default: int | None = None, most: int | None = None) -> int:
-        """Return a positive whole number, at most `most`; without a default the key must be
-        there."""
+        """Return a positive integer of at most `most`; without a default the key is required."""
         value = self.values.get(key)
         value = default if value is None else value
         if value is None:
@@ -28,22 +27,22 @@ class Fields:
         return value
 
     def vocabulary(self) -> int:
-        """Return the size of the vocabulary, whose ids are kept in 32 bits."""
+        """Return the size of the vocabulary, whose ids have to fit 32 bits."""
         return self.size("vocab_size", most=2**31)
 
     def count(self, key: str, default: int) -> int:
-        """Return a whole number that may be 0."""
+        """Return a non-negative integer."""
         value = self.values.get(key)
         if value is None:
             return default
         return 0 if value == 0 and type(value) is int else self.size(key)
 
     def number(self, key: str, default: float) -> float:
-        """Return a number that is not negative."""
+        """Return a non-negative number."""
         return self.checked_number(key, self.values.get(key), default)
 
     def checked_number(self, key: str, value: Any, default: float | None = None) -> float:
-        """Return a value, or its default, as a number that is not negative."""
+        """Return a value, or its default, as a non-negative number."""
         value = default if value is None else value
         if value is None:
             raise self.error(f"{key} is missing")

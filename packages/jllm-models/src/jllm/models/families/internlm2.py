@@ -1,4 +1,4 @@
-"""InternLM2 and 2.5: Llama with query, key and value in one tensor, key/value head by head."""
+"""InternLM2 and 2.5: Llama with query, key and value in one tensor, grouped by key/value head."""
 
 from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.config.names import Names
@@ -21,7 +21,7 @@ NAMES = Names(
 
 
 def decoder_config(fields: Fields) -> DecoderConfig:
-    """Read an `InternLM2ForCausalLM` configuration; `bias` is on all projections of attention."""
+    """Read an `InternLM2ForCausalLM` configuration; `bias` means all projections of attention."""
     require_rope(fields, ("default", "linear", "dynamic"))
     bias = fields.flag("bias", True)
     return decoder(

@@ -1,15 +1,15 @@
-"""Multi-head latent attention as the DeepSeek configurations name it."""
+"""Multi-head latent attention by the keys of the DeepSeek configurations."""
 
 from jllm.models.config.decoder_config import LatentConfig
 from jllm.models.families.fields import Fields
 from jllm.models.families.rope import score_factor
 
 NORM_EPS = 1e-6
-"""Of the latent vectors' norms, whatever `rms_norm_eps` is, as in the published code."""
+"""Epsilon of the latent vectors' norms, whatever `rms_norm_eps` is, as in the published code."""
 
 
 def latent_attention(fields: Fields) -> tuple[int, LatentConfig]:
-    """Return the width of a query head and the rest; refuse sizes that do not fit."""
+    """Return the width of a query head, and the other sizes; refuse sizes that do not fit."""
     rotary = fields.size("qk_rope_head_dim")
     if rotary % 2:
         raise fields.error(f"qk_rope_head_dim = {rotary} is odd: rotation turns pairs")

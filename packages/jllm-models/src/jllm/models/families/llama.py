@@ -1,4 +1,4 @@
-"""Llama 1 to 3 and what shares its class: SmolLM, SmolLM2, TinyLlama, Yi, DeepSeek-LLM, …"""
+"""Llama 1 to 3 and models of the same class: SmolLM, SmolLM2, TinyLlama, Yi, DeepSeek-LLM, …"""
 
 from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.common import decoder

@@ -7,7 +7,7 @@ from jllm.models.families.windows import same_window
 
 
 def decoder_config(fields: Fields) -> DecoderConfig:
-    """Read a `MistralForCausalLM` configuration; an absent sliding_window means 4096 there."""
+    """Read a `MistralForCausalLM` configuration; an absent sliding_window means 4096."""
     return decoder(
         fields,
         "MistralForCausalLM",

@@ -1,4 +1,4 @@
-"""OLMo-2: Llama with its norms behind attention and MLP, and queries and keys normed whole."""
+"""OLMo-2: Llama with norms after attention and MLP, and whole queries and keys normalised."""
 
 from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.config.names import Names

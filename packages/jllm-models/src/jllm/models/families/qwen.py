@@ -1,8 +1,8 @@
-"""The first Qwen: Llama's mathematics under names of its own, and what it does beyond its length.
+"""The first Qwen: Llama's mathematics with its own names, and two options for long documents.
 
-In evaluation mode documents longer than `seq_length` are met by `use_dynamic_ntk`, which raises the
-rotary base in steps, each twice as long as the one before, and by `use_logn_attn`, which scales
-queries. Training knows neither: so it was published, and so it is here.
+In evaluation mode, for documents longer than `seq_length`, `use_dynamic_ntk` raises the rotary base
+in steps, each twice as long as the one before, and `use_logn_attn` scales queries. As in the
+published code, training uses neither.
 """
 
 from jllm.models.config.decoder_config import DecoderConfig, RopeConfig
@@ -25,7 +25,7 @@ NAMES = Names(
 
 
 def decoder_config(fields: Fields) -> DecoderConfig:
-    """Read a `QWenLMHeadModel` configuration; refuse what no published model has."""
+    """Read a `QWenLMHeadModel` configuration; refuse options that no published model has."""
     for key, expected in (("no_bias", True), ("rotary_pct", 1), ("scale_attn_weights", True)):
         fields.require(key, expected, expected)
     for key in ("attn_dropout_prob", "emb_dropout_prob"):

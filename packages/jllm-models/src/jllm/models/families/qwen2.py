@@ -1,4 +1,4 @@
-"""Qwen2 and Qwen2.5, dense: Llama with a bias on query, key and value, and late windows."""
+"""Qwen2 and Qwen2.5, dense: Llama with a bias on query, key and value, windows in late layers."""
 
 from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.common import decoder

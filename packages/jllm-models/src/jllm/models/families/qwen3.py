@@ -1,4 +1,4 @@
-"""Qwen3, dense: Llama with RMS-normalised queries and keys, and late windows."""
+"""Qwen3, dense: Llama with RMS-normalised queries and keys, and windows in late layers."""
 
 from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.common import decoder

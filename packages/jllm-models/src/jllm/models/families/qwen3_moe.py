@@ -1,4 +1,4 @@
-"""Qwen3-MoE: Qwen3 with experts, none of them shared; a window is in every layer or in none."""
+"""Qwen3-MoE: Qwen3 with experts, none of them shared; every layer has a window or none has."""
 
 from jllm.models.config.decoder_config import DecoderConfig
 from jllm.models.families.common import decoder

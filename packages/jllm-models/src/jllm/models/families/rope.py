@@ -1,6 +1,6 @@
-"""Rotary parameters of a configuration: `rope_parameters`, or the older `rope_scaling`.
+"""The rotary parameters of a configuration: `rope_parameters`, or the older `rope_scaling`.
 
-Priorities and defaults are those of Transformers 5, so that both read the same file alike.
+Precedence and defaults are those of Transformers 5, so both read a file in the same way.
 """
 
 import math
@@ -18,7 +18,7 @@ def require_rope(fields: Fields, kinds: tuple[str, ...]) -> None:
 
 
 def rope_config(fields: Fields, max_position_embeddings: int) -> RopeConfig:
-    """Read the rotary parameters; refuse an unknown type and missing or impossible numbers."""
+    """Read the rotary parameters; refuse an unknown type and missing or invalid numbers."""
     given = _given(fields)
     kind = _kind(given)
     if kind not in ROPE_TYPES:
@@ -79,7 +79,7 @@ def rope_config(fields: Fields, max_position_embeddings: int) -> RopeConfig:
 
 
 def score_factor(fields: Fields) -> float:
-    """Return what YaRN's `mscale_all_dim` multiplies the scores of attention with (DeepSeek)."""
+    """Return the factor of attention scores by YaRN's `mscale_all_dim` (DeepSeek)."""
     given = _given(fields)
     if _kind(given) == "default":
         return 1.0
@@ -109,7 +109,7 @@ def _kind(given: dict[str, Any]) -> str:
 
 
 def _yarn_scaling(given: dict[str, Any], factor: float, number: Any) -> float:
-    """Return what YaRN multiplies cosine and sine with."""
+    """Return YaRN's factor of cosine and sine."""
     if given.get("attention_factor") is not None:
         return number("attention_factor")
     if given.get("mscale") and given.get("mscale_all_dim"):
@@ -118,5 +118,5 @@ def _yarn_scaling(given: dict[str, Any], factor: float, number: Any) -> float:
 
 
 def _mscale(factor: float, weight: float) -> float:
-    """Return the temperature of YaRN's paper for a stretching."""
+    """Return the attention temperature of the YaRN paper for a scaling factor."""
     return 1.0 if factor <= 1 else 0.1 * weight * math.log(factor) + 1.0

@@ -1,15 +1,15 @@
-"""Sliding windows of a configuration: how many tokens each layer sees, as in Transformers."""
+"""The sliding windows of a configuration: how many tokens each layer sees, as in Transformers."""
 
 from collections.abc import Callable
 
 from jllm.models.families.fields import Fields
 
 KINDS = ("full_attention", "sliding_attention")
-"""What `layer_types` may hold."""
+"""Values of `layer_types`."""
 
 
 def same_window(fields: Fields, default: int) -> tuple[int | None, ...]:
-    """Return the windows where `sliding_window` holds for every layer; null switches it off."""
+    """Return the windows where `sliding_window` applies to every layer; null switches it off."""
     window = _window(fields, default)
     kinds = _layer_types(fields)
     expected = KINDS[window is not None]
@@ -23,7 +23,7 @@ def same_window(fields: Fields, default: int) -> tuple[int | None, ...]:
 def late_windows(fields: Fields) -> tuple[int | None, ...]:
     """Return the windows that `use_sliding_window` switches on.
 
-    They are in the layers that `layer_types` names, or in those from `max_window_layers` on.
+    The layers are those marked in `layer_types`, or those from `max_window_layers` on.
     """
     first = fields.number("max_window_layers", 28)
     return _switched_windows(fields, lambda layer: layer >= first)
@@ -32,15 +32,15 @@ def late_windows(fields: Fields) -> tuple[int | None, ...]:
 def early_windows(fields: Fields) -> tuple[int | None, ...]:
     """Return the windows that `use_sliding_window` switches on.
 
-    They are in the layers that `layer_types` names, or in every second one of the first
-    `max_window_layers`, layer 0 among them.
+    The layers are those marked in `layer_types`, or every second of the first `max_window_layers`,
+    beginning with layer 0.
     """
     end = fields.number("max_window_layers", 28)
     return _switched_windows(fields, lambda layer: layer < end and layer % 2 == 0)
 
 
 def _switched_windows(fields: Fields, slides: Callable[[int], bool]) -> tuple[int | None, ...]:
-    """Return the windows in the layers that `layer_types` names or, without it, that slide."""
+    """Return the windows in the layers marked in `layer_types` or, without it, by `slides`."""
     window = _window(fields, 4096) if fields.flag("use_sliding_window") else None
     kinds = _layer_types(fields)
     if not kinds:
@@ -57,21 +57,21 @@ def _switched_windows(fields: Fields, slides: Callable[[int], bool]) -> tuple[in
 def _windows(
     fields: Fields, window: int | None, slides: Callable[[int], bool]
 ) -> tuple[int | None, ...]:
-    """Return a window in every layer that slides; nothing where there is none."""
+    """Return the window for every layer that slides, None for others; () where none has one."""
     layers = range(fields.size("num_hidden_layers"))
     windows = tuple(window if slides(layer) else None for layer in layers)
     return windows if any(windows) else ()
 
 
 def _window(fields: Fields, default: int) -> int | None:
-    """Return the window in tokens: null is none, an absent key the default."""
+    """Return the window in tokens: None for null, the default for an absent key."""
     if fields.values.get("sliding_window", default) is None:
         return None
     return fields.size("sliding_window", default)
 
 
 def _layer_types(fields: Fields) -> list[str]:
-    """Return the kind of every layer, or an empty list where the configuration names none."""
+    """Return the kind of every layer, or an empty list where the configuration has none."""
     kinds = fields.values.get("layer_types") or []
     if not isinstance(kinds, list) or any(kind not in KINDS for kind in kinds):
         raise fields.error(f"layer_types must be a list of {' and '.join(KINDS)}, found {kinds!r}")

@@ -1,1 +1,1 @@
-"""The layers of a decoder but the experts, as plain modules that know nothing of ranks."""
+"""The layers of a decoder, except for the experts, as plain modules independent of ranks."""

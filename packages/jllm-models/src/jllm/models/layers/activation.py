@@ -1,10 +1,10 @@
-"""Sigmoid and SwiGLU (arXiv:2002.05202) whose bits do not depend on where an element stands.
+"""Sigmoid and SwiGLU (arXiv:2002.05202) whose bits do not depend on the place of an element.
 
-On the CPU torch's `sigmoid`, `silu` and `gelu` take other code for the last elements of a piece,
-with other bits: what a token becomes would depend on the tokens beside it and on the number of
-threads. There they are composed from exp and the four operations, which give each element the
-same bits everywhere, block by block, so that the temporaries stay in the cache. An accelerator runs
-the same code for every element: there torch's own operators are used.
+On the CPU torch's `sigmoid`, `silu` and `gelu` run different code for the last elements of a piece,
+with different bits, so a token's result would depend on its neighbours and on the number of
+threads. There they are composed from exp and the four arithmetic operations, which give an element
+the same bits everywhere, block by block, so that temporaries stay in the cache. An accelerator runs
+the same code for every element, and torch's own operators are used.
 
 Letters: T tokens, F intermediate_size.
 """
@@ -18,25 +18,25 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 BLOCK = 2**17
-"""Numbers that are computed at once on the CPU: 512 KiB of fp32."""
+"""Number of elements computed at once on the CPU: 512 KiB of fp32."""
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """Return 1 / (1 + exp(−x)), computed in fp32 at least and rounded once to the dtype of x."""
+    """Return 1 / (1 + exp(−x)), computed in at least fp32 and rounded once to the dtype of x."""
     return _Sigmoid.apply(x)
 
 
 def swiglu(gate_up_T2F: Tensor) -> Tensor:
     """Return silu(gate) · up of the two halves: [T, 2F] to [T, F].
 
-    silu(x) = x · sigmoid(x) is computed in fp32 at least; it and the product are rounded to the
-    dtype of the input.
+    silu(x) = x · sigmoid(x) is computed in at least fp32; it and the product are each rounded to
+    the dtype of the input.
     """
     return _SwiGLU.apply(gate_up_T2F)
 
 
 class _Sigmoid(torch.autograd.Function):
-    """Keeps its result alone."""
+    """Sigmoid that keeps only its result."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class _Sigmoid(torch.autograd.Function):
 
 
 class _SwiGLU(torch.autograd.Function):
-    """Keeps its input alone; silu(gate) is computed again for the gradient."""
+    """SwiGLU that keeps only its input; silu(gate) is recomputed for the gradient."""
 
     @staticmethod
     def forward(ctx: Any, gate_up_T2F: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class _SwiGLU(torch.autograd.Function):
             gate, up, grad = (x[rows].to(one.dtype) for x in (gate_TF, up_TF, grad_TF))
             share = _one_and_exp(gate).reciprocal_()
             silu = gate * share
-            # The derivative of silu; where exp(−gate) is infinite, share is 0 and so is all of it.
+            # The derivative of silu; where exp(−gate) is infinite, share is 0 and so is the slope.
             slope = torch.sub(one, share).mul_(silu).add_(share)
             torch.mul(slope.mul_(grad), up, out=out_gate_TF[rows])
             torch.mul(silu, grad, out=out_up_TF[rows])
@@ -97,17 +97,17 @@ class _SwiGLU(torch.autograd.Function):
 
 
 def _wide(x: Tensor) -> torch.dtype:
-    """Return the dtype to compute in: that of x, or fp32 if it is narrower."""
+    """Return the dtype to compute in: that of x, or fp32 where that is wider."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
 def _one_and_exp(x: Tensor) -> Tensor:
-    """Return 1 + exp(−x), a new tensor."""
+    """Return 1 + exp(−x) as a new tensor."""
     return x.neg().exp_().add_(1)
 
 
 def _blocks(x_TF: Tensor) -> Iterator[slice]:
-    """Yield slices of rows that hold about BLOCK numbers each."""
+    """Yield slices of rows with about BLOCK elements each."""
     tokens, width = x_TF.shape
     size = max(1, BLOCK // max(1, width))
     return (slice(start, start + size) for start in range(0, tokens, size))

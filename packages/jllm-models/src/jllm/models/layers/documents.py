@@ -1,4 +1,4 @@
-"""Where the documents of a micro-batch begin and end.
+"""The bounds of the documents in a micro-batch.
 
 A micro-batch is T flat tokens; attention never crosses a document.
 """
@@ -24,11 +24,11 @@ class Documents:
     max_length: int
     """Tokens of the longest document, those of `past` included."""
     past: int = 0
-    """Tokens of the only document that came before these, where they continue it."""
+    """Number of earlier tokens of the only document, where these tokens continue it."""
 
     @classmethod
     def from_bounds(cls, bounds: Sequence[int], device: torch.device | str = "cpu") -> Self:
-        """Make the value from bounds 0 < b1 < … < T; refuse bounds that are anything else."""
+        """Make the value from bounds 0 < b1 < … < T; refuse other bounds."""
         host = torch.as_tensor(bounds, dtype=torch.int64)
         lengths = host.diff()
         if len(host) < 2 or host[0] != 0 or int(lengths.min()) < 1:
@@ -48,7 +48,7 @@ class Documents:
 
     @classmethod
     def continued(cls, past: int, tokens: int, device: torch.device | str = "cpu") -> Self:
-        """Make the value of `tokens` tokens that go on with a document after its first `past`."""
+        """Make the value of `tokens` tokens that continue a document after its first `past`."""
         assert past >= 0 and tokens > 0, (past, tokens)
         return cls(
             cu_seqlens=torch.tensor([0, tokens], dtype=torch.int32, device=device),

@@ -1,4 +1,4 @@
-"""The norm of all heads of a token as one vector, rather than of each head.
+"""The norm of all heads of a token as one vector, instead of a norm per head.
 
 Letters: T tokens, N heads, K head_dim.
 """
@@ -10,7 +10,7 @@ from jllm.models.layers.norm import RMSNorm
 
 
 class HeadsNorm(RMSNorm):
-    """RMSNorm over the N · K numbers of a token's heads, with a weight for each of them."""
+    """RMSNorm over the N · K elements of a token's heads, with a weight for each of them."""
 
     def __init__(
         self, heads: int, width: int, eps: float, *, dtype: torch.dtype, device: torch.device | str

@@ -1,11 +1,11 @@
 """Multi-head latent attention (MLA, arXiv:2405.04434 §2.1): norm, projections, attention, output.
 
-Keys and values of all heads are made from one short vector a token, beside which lies one rotated
-key that all heads share: a cache needs no more than these two. Queries may come from a short
+The keys and values of all heads are computed from one short latent vector per token; in addition
+all heads share one rotated key. A cache needs only these two. Queries may be computed from a latent
 vector too.
 
 Letters: T tokens, D hidden_size, H heads, K head_dim (N of it not rotated, R rotated), V width of
-a value, C width of the vector of keys and values, X = N + V.
+a value, C width of the latent vector of keys and values, X = N + V.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from jllm.models.layers.rotary import rotate
 
 
 class AttendLatent(Protocol):
-    """Causal attention within each document to keys and values made from latent vectors."""
+    """Causal attention within each document, to keys and values computed from latent vectors."""
 
     def __call__(
         self,
@@ -39,15 +39,15 @@ class AttendLatent(Protocol):
     ) -> Tensor:
         """Return [T, H, V].
 
-        key_TR: the rotated key of all heads. up_HXC: for each head, what makes its key and below
-        that its value from a latent vector. scale: what scores are multiplied with.
+        key_TR: the rotated key of all heads. up_HXC: for each head, the matrix from a latent vector
+        to its key and, below, to its value. scale: factor of the scores.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expanded:
-    """Attention to the keys and values of every head, written out: what training does."""
+    """Attention to the expanded keys and values of every head, as in training."""
 
     attend: Attend
 
@@ -61,7 +61,7 @@ class Expanded:
         *,
         scale: float,
     ) -> Tensor:
-        """Attend as `AttendLatent` says."""
+        """Attend as described by `AttendLatent`."""
         heads, plain = q_THK.shape[1], q_THK.shape[2] - key_TR.shape[1]
         both_THX = functional.linear(latent_TC, up_HXC.flatten(0, 1)).unflatten(-1, (heads, -1))
         key_TN, v_THV = both_THX.split((plain, both_THX.shape[-1] - plain), dim=-1)

@@ -1,4 +1,4 @@
-"""A matrix multiplication whose weights are left uninitialised: they come from a file or a seed."""
+"""A linear layer with uninitialised weights, which are filled from a file or a seed."""
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,9 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs, dtype=dtype, device=device)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply x [T, in]; [T, out]."""
+        """Multiply x [T, in] to [T, out]."""
         return functional.linear(x, self.weight, self.bias)
 
     def matrix(self) -> Tensor:
-        """Return what inputs are multiplied with, [out, in], for those who take it apart."""
+        """Return the matrix that inputs are multiplied by, [out, in], for callers that split it."""
         return self.weight

@@ -13,7 +13,7 @@ from jllm.models.layers.norm import RMSNorm
 
 
 class MLP(nn.Module):
-    """x + down(silu(gate(norm(x))) · up(norm(x))), or with the norm around it all."""
+    """x + down(silu(gate(norm(x))) · up(norm(x))), or with the norm after down instead."""
 
     def __init__(self, config: DecoderConfig, *, dtype: torch.dtype, device: torch.device | str):
         super().__init__()

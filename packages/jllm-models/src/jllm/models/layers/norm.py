@@ -1,6 +1,6 @@
 """Root-mean-square normalisation (arXiv:1910.07467), computed in fp32 whatever the input.
 
-The gradient is written out, so that one fp32 number a row is kept beside the input and no
+The gradient is written out, so that only the input and one fp32 number per row are kept, and no
 intermediate of the input's size. Letters: … leading dimensions, D width.
 """
 
@@ -42,7 +42,7 @@ class _RMSNorm(torch.autograd.Function):
         normed = x.float() * scale
         product = wide_grad * normed
         grad_weight = product.flatten(0, -2).sum(0).to(weight.dtype)
-        # Not a product with a vector, whose bits depend on the rows beside a row.
+        # Not a matrix-vector product: there the bits of a row depend on the rows beside it.
         mean = product.mul_(wide_weight).sum(-1, keepdim=True).div_(x.shape[-1])
         grad_x = torch.mul(wide_grad, wide_weight, out=product).addcmul_(normed, mean, value=-1)
         return grad_x.mul_(scale).to(x.dtype), grad_weight, None

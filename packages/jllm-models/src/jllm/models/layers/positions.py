@@ -1,8 +1,8 @@
-"""What positions do to attention, computed once a micro-batch for all layers of a stage.
+"""The effect of positions on attention, computed once per micro-batch for all layers of a stage.
 
-Rotation turns queries and keys; ALiBi (arXiv:2108.12409) adds a bias that falls with distance, a
-line of its own slope for each head; log-n scaling lengthens the queries that see more tokens than
-the model was trained on.
+Rotary embedding rotates queries and keys. ALiBi (arXiv:2108.12409) adds a bias that decreases
+linearly with distance, with a slope per head. Log-n scaling lengthens the queries that see more
+tokens than the model was trained on.
 
 Letters: T tokens, H query heads, L tokens of the longest document.
 """
@@ -20,23 +20,23 @@ from jllm.models.layers.rotary import Rotary, rotary_tables
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Positions:
-    """What a model's attention units need of the positions; None is what it does not use."""
+    """The position tables of a model's attention units; None for those that it does not use."""
 
     rotary: Rotary | None = None
     """Angles of queries and keys."""
     bias_HLL: Tensor | None = None
-    """What is added to the score of a query (row) and a key (column) at positions of a document;
-    the rows of past tokens are left out."""
+    """Bias of the score of a query (row) and a key (column), by their positions in a document;
+    without the rows of past tokens."""
     query_scale_T11: Tensor | None = None
-    """What each token's query is multiplied with."""
+    """Factor of each token's query."""
 
 
 def position_tables(
     config: DecoderConfig, documents: Documents, dtype: torch.dtype, *, training: bool
 ) -> Positions:
-    """Compute the tables of a micro-batch; fp32, then rounded to `dtype`.
+    """Compute the tables of a micro-batch in fp32, then round them to `dtype`.
 
-    A document's numbers depend on its own length alone. ALiBi costs H·L² numbers.
+    The values of a document depend only on its own length. ALiBi takes H·L² elements.
     """
     if config.rope is None:
         device = documents.positions.device
@@ -55,7 +55,7 @@ def position_tables(
 def alibi_slopes(heads: int) -> tuple[float, ...]:
     """Return the slope of each head: 2^(−8i/heads) where heads is a power of two.
 
-    Otherwise those of the next lower power of two, and then every second one of the next higher.
+    Otherwise the slopes of the next lower power of two, then every second of the next higher.
     """
     power = 2 ** int(math.log2(heads))
     slopes = [2 ** (-8 * i / power) for i in range(1, power + 1)]

@@ -1,8 +1,9 @@
-"""Rotary position embedding (arXiv:2104.09864) and its stretchings.
+"""Rotary position embedding (arXiv:2104.09864) and its scaling for longer contexts.
 
-`linear` divides every frequency; `dynamic` raises the base for documents that are longer than the
-model knew; `llama3` divides only long wavelengths; `yarn` (arXiv:2309.00071) ramps between the two
-and scales the attention. The numbers are those of Transformers, which is the reference in tests.
+`linear` divides every frequency; `dynamic` raises the base for documents longer than the original
+length; `llama3` divides only the frequencies of long wavelengths; `yarn` (arXiv:2309.00071) ramps
+between kept and divided frequencies and scales the attention. The values are those of Transformers,
+which is the reference in tests.
 
 Letters: T tokens, N heads, K head_dim, R = K/2 rotated pairs.
 """
@@ -22,18 +23,18 @@ from jllm.models.layers.documents import Documents
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rotary:
-    """Cosine and sine of every token's angles, [T, 1, R] each, to be broadcast over heads."""
+    """Cosine and sine of every token's angles, each [T, 1, R], broadcast over heads."""
 
     cos: Tensor
     sin: Tensor
     interleaved: bool = False
-    """Pairs are (2r, 2r + 1) rather than (r, r + R)."""
+    """Whether pairs are (2r, 2r + 1) rather than (r, r + R)."""
 
 
 def rotary_tables(
     rope: RopeConfig, head_dim: int, documents: Documents, dtype: torch.dtype
 ) -> Rotary:
-    """Compute the angles of a micro-batch once for all layers; fp32, then rounded to `dtype`."""
+    """Compute the angles of a micro-batch for all layers in fp32, then round them to `dtype`."""
     device = documents.positions.device
     positions_T1 = documents.positions[:, None].float()
     known, past = rope.original_max_position_embeddings, documents.past
@@ -56,9 +57,9 @@ def rotary_tables(
 
 @lru_cache(maxsize=256)
 def inverse_frequencies(rope: RopeConfig, head_dim: int, length: int = 0) -> Tensor:
-    """Return the angle per position of each pair, fp32 [R]; `length` (tokens) counts for `dynamic`.
+    """Return the angle per position of each pair, fp32 [R]; only `dynamic` uses `length` (tokens).
 
-    Do not write into the result: it is kept.
+    Do not modify the result, which is cached.
     """
     theta = rope.theta
     if rope.type == "dynamic":
@@ -84,7 +85,7 @@ def inverse_frequencies(rope: RopeConfig, head_dim: int, length: int = 0) -> Ten
 
 
 def _llama3(rope: RopeConfig, plain: Tensor) -> Tensor:
-    """Keep short wavelengths, divide long ones, interpolate between."""
+    """Keep the frequencies of short wavelengths, divide those of long ones, interpolate between."""
     known = rope.original_max_position_embeddings
     wavelengths = 2 * math.pi / plain
     low, high = rope.low_freq_factor, rope.high_freq_factor
@@ -93,10 +94,10 @@ def _llama3(rope: RopeConfig, plain: Tensor) -> Tensor:
 
 
 def _yarn(rope: RopeConfig, powers: Tensor, head_dim: int) -> Tensor:
-    """Keep the dimensions that turn fast, divide those that turn slowly, ramp between."""
+    """Keep the frequencies of fast dimensions, divide those of slow ones, ramp between."""
 
     def dimension(turns: float) -> float:
-        """Return the (fractional) dimension that turns so often in the original length."""
+        """Return the (fractional) dimension with this many rotations in the original length."""
         known = rope.original_max_position_embeddings
         return head_dim * math.log(known / (turns * 2 * math.pi)) / (2 * math.log(rope.theta))
 
@@ -110,12 +111,12 @@ def _yarn(rope: RopeConfig, powers: Tensor, head_dim: int) -> Tensor:
 
 
 def rotate(x_TNK: Tensor, rotary: Rotary) -> Tensor:
-    """Rotate the pairs of every head's last 2R numbers by the token's angles; [T, N, K]."""
+    """Rotate the pairs in the last 2R elements of every head by the token's angles; [T, N, K]."""
     return _Rotate.apply(x_TNK, rotary.cos, rotary.sin, rotary.interleaved)
 
 
 class _Rotate(torch.autograd.Function):
-    """The gradient of a rotation is the rotation backwards: nothing but the angles is kept."""
+    """Rotation whose gradient is the inverse rotation, so that only the angles are kept."""
 
     @staticmethod
     def forward(ctx: Any, x_TNK: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tensor:
@@ -146,7 +147,7 @@ def _rotated(
 
 
 def _pairs(x_TNR2: Tensor, interleaved: bool) -> tuple[Tensor, Tensor]:
-    """Return views of the first and of the second of every pair."""
+    """Return views of the first and of the second elements of all pairs."""
     if interleaved:
         return x_TNR2[..., 0::2], x_TNR2[..., 1::2]
     first, second = x_TNR2.chunk(2, dim=-1)

@@ -1,7 +1,7 @@
-"""The rows of a matrix divided by their lengths (L2), in fp32 whatever its dtype.
+"""Dividing the rows of a matrix by their L2 norms, in fp32 whatever its dtype.
 
-The gradient is written out, so that one fp32 number a row is kept beside the matrix. Costs a copy
-of the matrix while it is used. Letters: V rows, D width.
+The gradient is written out, so that only one fp32 number per row is kept beside the matrix. Takes a
+copy of the matrix while it is used. Letters: V rows, D width.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 SHORTEST = 1e-12
-"""Rows shorter than this are divided by this."""
+"""Least divisor of a row, in place of a smaller norm."""
 
 
 def unit_rows(weight_VD: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attention on flat tokens, by name; one file a back end, all equal to `sdpa` in result."""
+"""Attention on flat tokens, by name; one file per back end, all with the results of `sdpa`."""
 
 from typing import Protocol
 
@@ -22,12 +22,12 @@ class Attend(Protocol):
         bias_HLL: Tensor | None = None,
         scale: float | None = None,
     ) -> Tensor:
-        """Return [T, H, K] of the dtype given; values may be of another width, [T, H, V] then.
+        """Return [T, H, K] in the dtype of the inputs, or [T, H, V] for values of another width.
 
-        window: tokens that a query sees, itself one of them; None: its document so far.
+        window: number of tokens that a query sees, itself included; None is its document so far.
         bias_HLL: added to the scores of query and key by their positions, −∞ where the key comes
-            later; as long as the longest document at least. Not together with a window.
-        scale: what scores are multiplied with; None: 1/sqrt(K).
+            later; at least as long as the longest document. Not together with a window.
+        scale: factor of the scores; None is 1/sqrt(K).
         """
         ...
 
@@ -36,7 +36,7 @@ BACKENDS: dict[str, Attend] = {"sdpa": sdpa}
 
 
 def attention_backend(name: str) -> Attend:
-    """Return the back end of that name; refuse a name that is none."""
+    """Return the back end of that name; refuse an unknown name."""
     if name not in BACKENDS:
         raise ValueError(f"unknown attention back end {name!r}; known: {', '.join(BACKENDS)}")
     return BACKENDS[name]

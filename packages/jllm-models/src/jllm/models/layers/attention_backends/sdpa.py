@@ -1,8 +1,8 @@
 """The reference back end: torch's scaled_dot_product_attention, document by document.
 
-Runs on every device. Costs Σ length² rather than T²; neighbours of equal length share one call.
-A document longer than the window is cut into blocks of a window's length, each of which meets at
-most two windows of keys: Σ 2 · length · window, and 2 · window² numbers for the mask.
+Runs on every device. Costs Σ length² rather than T²; adjacent documents of equal length share one
+call. A document longer than the window is cut into blocks of the window's length, each of which
+attends to at most two windows of keys: Σ 2 · length · window, and a mask of 2 · window² elements.
 
 Letters: T tokens, H query heads, G key/value heads, K head_dim, B documents, L their length.
 """
@@ -28,7 +28,7 @@ def attend(
     bias_HLL: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """Causal attention within each document; [T, H, V]. Options as in `Attend`."""
+    """Attend causally within each document; [T, H, V]. Options as in `Attend`."""
     assert window is None or bias_HLL is None
     assert documents.past == 0, "what came before is not here; see jllm.models.generation.cache"
     groups = list(_equal_neighbours(documents.lengths))
@@ -42,7 +42,7 @@ def attend(
 
 
 def _equal_neighbours(lengths: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Yield (length, how many documents of it follow each other)."""
+    """Yield (length, number of adjacent documents of that length)."""
     for length, run in groupby(lengths):
         yield length, sum(1 for _ in run)
 
@@ -58,7 +58,7 @@ def _attend_equal(
 ) -> Tensor:
     """Attend in documents that all have `length` tokens."""
     narrow = q_THK.shape[-1] - v_TGK.shape[-1]
-    if narrow > 0:  # the kernels that keep no scores want one width
+    if narrow > 0:  # the kernels that keep no scores need equal widths
         v_TGK = functional.pad(v_TGK, (0, narrow))
     q_BHLK, k_BGLK, v_BGLK = (
         x.unflatten(0, (-1, length)).transpose(1, 2) for x in (q_THK, k_TGK, v_TGK)
@@ -105,12 +105,12 @@ def _attend_window(
 
 
 @lru_cache(maxsize=2)
-@torch.inference_mode(False)  # a later backward must be able to keep what inference made
+@torch.inference_mode(False)  # a later backward must be able to save a mask made in inference
 def _band(window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return 0 where a block's queries see keys from one block before on, else −∞; [W, 2W].
+    """Return the mask of a block's queries and the keys of the block before and itself; [W, 2W].
 
-    One tensor serves all blocks of all layers, for each call keeps its mask for backward. Do not
-    write into it.
+    It is 0 where a query sees a key, else −∞. All blocks of all layers share one tensor, because
+    each call keeps its mask for backward. Do not modify it.
     """
     at_W = torch.arange(window, device=device)
     behind = window + at_W[:, None] - torch.arange(2 * window, device=device)
