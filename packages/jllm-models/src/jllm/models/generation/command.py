@@ -30,7 +30,7 @@ end-of-sequence token or after --max_new_tokens."""
 
 
 def parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    """Return the flags; prints and exits (code 2) where one is unknown or unreadable."""
+    """Return the flags; print and exit (code 2) where one is unknown or unreadable."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description=ABOUT,
@@ -74,7 +74,7 @@ def parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def run(arguments: Sequence[str] | None = None, *, prog: str = "python -m jllm.generate") -> int:
-    """Run the command line; returns the exit code: 0, 2 for a mistake, 130 after Ctrl-C."""
+    """Run the command line; return the exit code: 0, 2 for a mistake, 130 after Ctrl-C."""
     flags = parse(arguments, prog)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:

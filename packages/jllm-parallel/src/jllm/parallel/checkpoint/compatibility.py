@@ -7,7 +7,7 @@ from jllm.parallel.checkpoint.state import TOKENIZER_KEYS
 
 
 def other_tokenizer(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return names the digests of the data's tokenizer that two states have and that differ."""
+    """Return the names of the tokenizer digests that two states have and that differ."""
     return [key for key in TOKENIZER_KEYS if before.get(key) and now[key] not in ("", before[key])]
 
 

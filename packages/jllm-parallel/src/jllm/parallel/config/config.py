@@ -88,7 +88,7 @@ def parse(
 
 
 def typed_flags(arguments: Sequence[str] | None = None) -> frozenset[str]:
-    """Return names the flags that somebody typed, on the command line or in its --config file.
+    """Return the names of the flags typed on the command line or in its --config file.
 
     Raises:
         ValueError: as `parse` does.

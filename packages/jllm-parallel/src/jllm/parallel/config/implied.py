@@ -7,7 +7,7 @@ from jllm.parallel.config.config import TrainConfig
 
 
 def with_implied(config: TrainConfig) -> TrainConfig:
-    """Return a run that continues another one its folder to save to, where none is named."""
+    """Set the folder to save to of a run that continues another one, where none is named."""
     silent = not config.resume_ckpt or config.checkpoint or config.no_save
     if silent or not config.num_train_epochs:
         return config

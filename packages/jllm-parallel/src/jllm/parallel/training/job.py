@@ -270,7 +270,7 @@ def _check_names(config: TrainConfig, inputs: Inputs, console: Console | None) -
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Callable[[], None]:
-    """Handle SIGTERM and SIGINT; returns what puts the old handlers back.
+    """Handle SIGTERM and SIGINT; return what puts the old handlers back.
 
     Python lets the main thread alone do so; in another one nothing is done.
     """

@@ -54,7 +54,7 @@ class MetricsFile:
         return True
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Append one line and hands it to the operating system."""
+        """Append one line and hand it to the operating system."""
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
 
@@ -120,7 +120,7 @@ class Reporter:
     def __init__(
         self, folder: Path, *, first_step: int, total_steps: int, console: Console | None = None
     ) -> None:
-        """Open the files and starts the display.
+        """Open the files and start the display.
 
         Args:
             folder: where `metrics.jsonl` and TensorBoard's `tensorboard/` go.
@@ -169,7 +169,7 @@ class Reporter:
                     self._draw(name, value, values["step"])
 
     def _draw(self, name: str, value: Any, step: int) -> None:
-        """Return TensorBoard a number, what a mapping holds by name, a list as a histogram."""
+        """Write to TensorBoard a number, what a mapping holds by name, a list as a histogram."""
         assert self._board is not None
         if isinstance(value, Mapping):
             for part, inner in value.items():
@@ -180,7 +180,7 @@ class Reporter:
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """End the display and closes the files."""
+        """End the display and close the files."""
         self._steps.close()
         self._file.close()
         if self._board is not None:

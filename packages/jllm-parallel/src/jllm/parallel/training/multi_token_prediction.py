@@ -54,7 +54,7 @@ class PredictionLosses:
         self._depth, self._modules = model.prediction.depth, _modules(stage)
 
     def sums(self) -> list[float]:
-        """Return the losses and the tokens since the step began, 0 on other stages, and begins
+        """Return the losses and the tokens since the step began, 0 on other stages, and begin
         anew."""
         if self._modules is None:
             return [0.0] * (2 * self._depth)

@@ -136,7 +136,7 @@ def _convert(path: Path, folder: Path, config: TrainConfig, console: Console) ->
 
 @contextlib.contextmanager
 def _locked(folder: Path, path: Path, console: Console | None) -> Iterator[bool]:
-    """Hold the folder's lock; gives whether the folder can be written (and was locked)."""
+    """Hold the folder's lock; yield whether the folder can be written (and was locked)."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a")

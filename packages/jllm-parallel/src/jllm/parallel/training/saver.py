@@ -37,7 +37,7 @@ EXPERT_LOADS = "expert_loads"
 def load_or_initialize(
     stage: Stage, config: DecoderConfig, weights_dir: Path | None, seed: int
 ) -> None:
-    """Return a stage its weights: from a model directory, or random ones where it is None."""
+    """Fill a stage with weights: from a model directory, or random ones where it is None."""
     if weights_dir is None:
         initialize_(stage, config, seed)
     else:
@@ -101,7 +101,7 @@ class Saver:
         }
 
     def save(self, step: int) -> Path:
-        """Save `<--checkpoint>/<step>` and returns it.
+        """Save `<--checkpoint>/<step>` and return it.
 
         Raises:
             ValueError: the same on every process, if any of them cannot write.
@@ -155,7 +155,7 @@ class Saver:
 
 
 def _move(made: Path, directory: Path) -> None:
-    """Return a complete model directory its name and removes the folder it was made in."""
+    """Rename a complete model directory and remove the folder it was made in."""
     made.rename(directory)
     sync_directory(directory.parent)
     shutil.rmtree(made.parent)

@@ -28,7 +28,7 @@ def check_start(config: TrainConfig, inputs: Inputs) -> None:
 
 
 def plain_sources(config: TrainConfig, inputs: Inputs) -> list[Path]:
-    """Return names the directories that weights are read from, beside the checkpoints."""
+    """Return the directories that weights are read from, beside the checkpoints."""
     adapter = Path(config.lora_adapter) if config.lora_adapter and not inputs.resume_dir else None
     directories = (inputs.weights_dir, adapter)
     return [path for path in directories if path and path not in inputs.checkpoints]

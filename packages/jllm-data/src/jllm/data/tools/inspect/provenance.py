@@ -43,7 +43,7 @@ class Origins:
     """Reader of the provenance of a data set's row groups; thread-safe."""
 
     def __init__(self, dataset: Dataset) -> None:
-        """Keep the data set; reads nothing yet."""
+        """Keep the data set; read nothing yet."""
         self._groups, self._remote = dataset.row_groups, RemoteRowGroups(KEPT_FOOTERS)
 
     def read(self, number: int) -> Provenance | None:
