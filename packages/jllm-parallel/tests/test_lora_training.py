@@ -150,9 +150,10 @@ def test_an_adapter_is_started_from_on_its_own_base(
         both, output_dir="", eval_data=both.train_data, log_dir=str(tmp_path / "l")
     )
     for run in (frozen, both, evaluation):
-        with pytest.raises(ValueError, match=rf"not trained on .*that was {run.model}; .*remove"):
+        with pytest.raises(ValueError, match=rf"not trained on .*that was {run.model}; .*manifest"):
             alone(replace(run, model=str(model)))
-    (adapter / "jllm_base.json").unlink()
+    for name in ("jllm_base.json", "manifest.json"):  # as the message says
+        (adapter / name).unlink()
     alone(replace(both, model=str(model)))
     assert (out / "model.safetensors").exists()
 

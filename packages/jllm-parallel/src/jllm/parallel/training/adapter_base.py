@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jllm.models.lora.base import BASE, Base, digest_of_pieces, piece_digests, read_base
+from jllm.models.weights.manifest import NAME as MANIFEST
 from jllm.parallel.checkpoint.group import Group, on_all, on_rank_zero
 from jllm.parallel.checkpoint.state import read_state
 from jllm.parallel.config.config import TrainConfig
@@ -33,7 +34,7 @@ def saved_adapter(config: TrainConfig, inputs: Inputs, group: Group) -> SavedAda
     if given and given.digest != base.digest:
         raise ValueError(
             f"--lora_adapter {start}: not trained on the weights of {base.path}; that was "
-            f"{given.path}; to use it with these nonetheless, remove {Path(start) / BASE}"
+            f"{given.path}; to use it with these nonetheless, remove {_witnesses(Path(start))}"
         )
     if inputs.resume_dir and config.only_optimize_lora:
         check_base(base, read_state(inputs.resume_dir))
@@ -44,6 +45,12 @@ def saved_adapter(config: TrainConfig, inputs: Inputs, group: Group) -> SavedAda
         alone=config.only_ckpt_lora,
         frozen=frozen,
     )
+
+
+def _witnesses(adapter: Path) -> str:
+    """Return the files of an adapter that hold it to its base: BASE, and the manifest with it."""
+    manifest = adapter / MANIFEST
+    return f"{adapter / BASE}" + (f" and {manifest}" if manifest.exists() else "")
 
 
 def find_base(directory: Path, group: Group) -> Base:
