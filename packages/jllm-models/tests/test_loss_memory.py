@@ -12,7 +12,7 @@ import sys
 import torch
 from pathlib import Path
 from jllm.models.config import LOGITS_PER_CHUNK
-from jllm.models.loss import linear_cross_entropy
+from jllm.models.decoder.loss import linear_cross_entropy
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
