@@ -11,7 +11,7 @@ PEAK = f"""
 import sys
 import torch
 from pathlib import Path
-from jllm.models.config import LOGITS_PER_CHUNK
+from jllm.models.config.decoder_config import LOGITS_PER_CHUNK
 from jllm.models.decoder.loss import linear_cross_entropy
 
 def peak():
